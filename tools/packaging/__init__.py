@@ -1,0 +1,1 @@
+"""How penstock itself is built and installed; nothing here is used at run time."""
