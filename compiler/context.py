@@ -1,0 +1,68 @@
+"""The compilation context: what passes know besides the module they are given.
+
+In: options of one compilation. Out: an xDSL context with penstock's dialects registered (lazily, found by scanning
+``compiler/dialects``), the weight store, the target and its options. The one idea: passes take all their inputs from
+the IR and from here, so that a compilation is a function of (model, options).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from xdsl.context import Context
+from xdsl.ir import Dialect
+
+from penstock.compiler.weights import WeightStore
+
+UPSTREAM_DIALECTS = {
+    "builtin": ("xdsl.dialects.builtin", "Builtin"),
+    "func": ("xdsl.dialects.func", "Func"),
+    "arith": ("xdsl.dialects.arith", "Arith"),
+    "math": ("xdsl.dialects.math", "Math"),
+    "scf": ("xdsl.dialects.scf", "Scf"),
+    "memref": ("xdsl.dialects.memref", "MemRef"),
+    "vector": ("xdsl.dialects.vector", "Vector"),
+}
+
+
+@dataclass
+class CompilerContext(Context):
+    """xDSL's context plus the state of one compilation.
+
+    ``weights`` holds the constants' bytes; ``target`` is the target string (``cpu``); ``options`` are named values a
+    pass may read (each pass documents its own); ``notes`` collects sentences to show the user (never silent).
+    """
+
+    weights: WeightStore = field(default_factory=WeightStore)
+    target: str = "cpu"
+    options: dict[str, object] = field(default_factory=dict[str, object])
+    notes: list[str] = field(default_factory=list[str])
+
+    def __post_init__(self) -> None:
+        for name, (module, attribute) in UPSTREAM_DIALECTS.items():
+            self.register_dialect(name, _upstream(module, attribute))
+        for name in own_dialects():
+            self.register_dialect(name, _own(name))
+
+    def load_all(self) -> CompilerContext:
+        """Load every registered dialect (what the ``opt`` tool wants); returns self."""
+        for name in list(self.registered_dialect_names):
+            self.load_registered_dialect(name)
+        return self
+
+
+def own_dialects() -> list[str]:
+    """Names of penstock's dialects: the packages under ``compiler/dialects`` in alphabetical order."""
+    package = importlib.import_module("penstock.compiler.dialects")
+    return sorted(info.name for info in pkgutil.iter_modules(package.__path__) if info.ispkg)
+
+
+def _upstream(module: str, attribute: str) -> Callable[[], Dialect]:
+    return lambda: getattr(importlib.import_module(module), attribute)
+
+
+def _own(name: str) -> Callable[[], Dialect]:
+    return lambda: importlib.import_module(f"penstock.compiler.dialects.{name}").dialect()

@@ -1,0 +1,1 @@
+"""penstock's own dialects, one package each, in the order a model goes through them: graph, tile, plan."""

@@ -1,0 +1,187 @@
+"""The scalar language in which elementwise ops are defined once.
+
+In: an elementwise op's ``scalar`` function. Out: whatever the builder it is run with makes of it: numpy arrays
+(reference semantics and folding, ``NumpyScalars`` here) or tile-level instructions on register tiles (lowering).
+The one idea: an op's formula is written once, over the abstract operations below, so no back end can disagree.
+
+Conventions: operands of a two-operand operation have the same element type; a Python number may stand for an operand
+and takes the other's type. Floating-point operations follow IEEE-754 (NaN and infinity included); ``maximum`` and
+``minimum`` propagate NaN; integer arithmetic wraps; integer division truncates towards zero.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.ir import Attribute
+
+from penstock.compiler.dtypes import from_numpy, is_float, numpy_dtype
+
+V = TypeVar("V")
+
+
+class ScalarBuilder(Protocol, Generic[V]):
+    """Operations a formula may use on values ``V`` (arrays, register tiles, scalars)."""
+
+    def element(self, x: V) -> Attribute: ...
+    def constant(self, value: float, like: V) -> V: ...
+    def add(self, a: V | float, b: V | float) -> V: ...
+    def sub(self, a: V | float, b: V | float) -> V: ...
+    def mul(self, a: V | float, b: V | float) -> V: ...
+    def div(self, a: V | float, b: V | float) -> V: ...
+    def remainder(self, a: V | float, b: V | float) -> V: ...
+    def neg(self, x: V) -> V: ...
+    def abs(self, x: V) -> V: ...
+    def maximum(self, a: V | float, b: V | float) -> V: ...
+    def minimum(self, a: V | float, b: V | float) -> V: ...
+    def sqrt(self, x: V) -> V: ...
+    def exp(self, x: V) -> V: ...
+    def log(self, x: V) -> V: ...
+    def pow(self, a: V | float, b: V | float) -> V: ...
+    def erf(self, x: V) -> V: ...
+    def tanh(self, x: V) -> V: ...
+    def sin(self, x: V) -> V: ...
+    def cos(self, x: V) -> V: ...
+    def floor(self, x: V) -> V: ...
+    def ceil(self, x: V) -> V: ...
+    def round_even(self, x: V) -> V: ...
+    def compare(self, predicate: str, a: V | float, b: V | float) -> V:
+        """``predicate`` is eq ne lt le gt ge; floating-point: ordered (false on NaN) except ne, which is true."""
+        ...
+
+    def select(self, condition: V, a: V | float, b: V | float) -> V: ...
+    def logical_and(self, a: V, b: V) -> V: ...
+    def logical_or(self, a: V, b: V) -> V: ...
+    def logical_xor(self, a: V, b: V) -> V: ...
+    def logical_not(self, x: V) -> V: ...
+    def cast(self, x: V, to: Attribute) -> V:
+        """Numeric conversion as ONNX Cast: to integer truncates towards zero; to boolean is ``x != 0``."""
+        ...
+
+
+Value = NDArray[Any]
+_COMPARE = {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+class NumpyScalars:
+    """The numpy meaning of the scalar language, over whole arrays with broadcasting."""
+
+    def element(self, x: Value) -> Attribute:
+        return from_numpy(x.dtype)
+
+    def constant(self, value: float, like: Value) -> Value:
+        return np.asarray(value).astype(like.dtype)
+
+    def _pair(self, a: Value | float, b: Value | float) -> tuple[Value, Value]:
+        if not isinstance(a, np.ndarray | np.generic):
+            assert isinstance(b, np.ndarray | np.generic)
+            return np.asarray(a).astype(b.dtype), np.asarray(b)
+        if not isinstance(b, np.ndarray | np.generic):
+            return np.asarray(a), np.asarray(b).astype(a.dtype)
+        return np.asarray(a), np.asarray(b)
+
+    def add(self, a: Value | float, b: Value | float) -> Value:
+        return np.add(*self._pair(a, b))
+
+    def sub(self, a: Value | float, b: Value | float) -> Value:
+        return np.subtract(*self._pair(a, b))
+
+    def mul(self, a: Value | float, b: Value | float) -> Value:
+        return np.multiply(*self._pair(a, b))
+
+    def div(self, a: Value | float, b: Value | float) -> Value:
+        x, y = self._pair(a, b)
+        if np.issubdtype(x.dtype, np.integer):
+            quotient = np.floor_divide(np.abs(x), np.abs(y)) if x.dtype.kind == "i" else np.floor_divide(x, y)
+            if x.dtype.kind == "i":
+                quotient = quotient * (np.sign(x) * np.sign(y))
+            return quotient.astype(x.dtype)
+        return np.divide(x, y)
+
+    def remainder(self, a: Value | float, b: Value | float) -> Value:
+        return np.fmod(*self._pair(a, b))
+
+    def neg(self, x: Value) -> Value:
+        return np.negative(x)
+
+    def abs(self, x: Value) -> Value:
+        return np.abs(x)
+
+    def maximum(self, a: Value | float, b: Value | float) -> Value:
+        return np.maximum(*self._pair(a, b))
+
+    def minimum(self, a: Value | float, b: Value | float) -> Value:
+        return np.minimum(*self._pair(a, b))
+
+    def sqrt(self, x: Value) -> Value:
+        return np.sqrt(x)
+
+    def exp(self, x: Value) -> Value:
+        return np.exp(x)
+
+    def log(self, x: Value) -> Value:
+        return np.log(x)
+
+    def pow(self, a: Value | float, b: Value | float) -> Value:
+        return np.power(*self._pair(a, b))
+
+    def erf(self, x: Value) -> Value:
+        return np.asarray(_erf(x)).astype(x.dtype)
+
+    def tanh(self, x: Value) -> Value:
+        return np.tanh(x)
+
+    def sin(self, x: Value) -> Value:
+        return np.sin(x)
+
+    def cos(self, x: Value) -> Value:
+        return np.cos(x)
+
+    def floor(self, x: Value) -> Value:
+        return np.floor(x)
+
+    def ceil(self, x: Value) -> Value:
+        return np.ceil(x)
+
+    def round_even(self, x: Value) -> Value:
+        return np.rint(x)
+
+    def compare(self, predicate: str, a: Value | float, b: Value | float) -> Value:
+        return np.asarray(_COMPARE[predicate](*self._pair(a, b)))
+
+    def select(self, condition: Value, a: Value | float, b: Value | float) -> Value:
+        return np.where(condition, *self._pair(a, b))
+
+    def logical_and(self, a: Value, b: Value) -> Value:
+        return np.logical_and(a, b)
+
+    def logical_or(self, a: Value, b: Value) -> Value:
+        return np.logical_or(a, b)
+
+    def logical_xor(self, a: Value, b: Value) -> Value:
+        return np.logical_xor(a, b)
+
+    def logical_not(self, x: Value) -> Value:
+        return np.logical_not(x)
+
+    def cast(self, x: Value, to: Attribute) -> Value:
+        dtype = numpy_dtype(to)
+        return np.not_equal(x, 0) if dtype == np.bool_ else x.astype(dtype)
+
+
+def compute_dtype(element: Attribute) -> Attribute:
+    """The type arithmetic is done in: half-precision types are storage only and compute in f32."""
+    from penstock.compiler.dtypes import BF16, F16, F32
+
+    return F32 if is_float(element) and element in (F16, BF16) else element

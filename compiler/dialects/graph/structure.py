@@ -1,0 +1,199 @@
+"""Structure ops: constants, and the dispatch region that one fused kernel will compute.
+
+In: bytes from the weight store or small inline values; for ``dispatch``, any tensors. Out: tensors.
+The one idea: a dispatch is isolated from above and its body is ordinary graph ops, so what a fused kernel means is
+what its body means, and the interpreter can run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, LocationAttr, StringAttr
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.irdl import traits_def
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.traits import IsolatedFromAbove, IsTerminator, Pure, SingleBlockImplicitTerminator
+from xdsl.utils.exceptions import VerifyException
+
+from penstock.compiler.dialects.graph.base import Cost, GraphOp, Tensor, Text, TypeRuleError, elements, tensor_type
+from penstock.compiler.dtypes import from_numpy, numpy_dtype, shape_of, tensor
+
+if TYPE_CHECKING:
+    from penstock.compiler.dialects.graph.base import Array
+    from penstock.compiler.weights import WeightStore
+
+INLINE_ELEMENTS = 8
+
+
+class Constant(GraphOp):
+    """A constant tensor: ``value`` inline (at most 8 elements), or ``key`` into the weight store."""
+
+    name = "graph.constant"
+    key = Text(optional=True, doc="key of the bytes in the weight store")
+    ADDITIONAL: ClassVar[tuple[str, ...]] = ("value",)
+
+    @classmethod
+    def of(
+        cls, array: Array, weights: WeightStore, *, name: str = "constant", location: LocationAttr | None = None
+    ) -> Constant:
+        """The constant op for ``array``: inline when small, else stored in ``weights`` under a key made from ``name``."""
+        array = np.asarray(array)
+        result = tensor(array.shape, from_numpy(array.dtype))
+        attributes: dict[str, Attribute]
+        if array.size <= INLINE_ELEMENTS and array.dtype.name != "bfloat16":
+            attributes = {"value": _dense(result, array)}
+        else:
+            attributes = {"key": StringAttr(weights.add(array, name))}
+        return cls.create(result_types=[result], attributes=attributes, location=location)
+
+    def array(self, weights: WeightStore) -> Array:
+        """The constant's value, read-only when it comes from the store. Raises KeyError if the key is unknown."""
+        inline = self.attributes.get("value")
+        shape, dtype = shape_of(self.out.type), numpy_dtype(tensor_type(self.out).element_type)
+        if inline is None:
+            return weights[self.key]
+        assert isinstance(inline, DenseIntOrFPElementsAttr)
+        values: list[Any] = list(inline.get_values())
+        if len(values) == 1 and self.out.type is not None:
+            return np.full(shape, values[0]).astype(dtype)
+        return np.array(values).astype(dtype).reshape(shape)
+
+    def infer(self) -> list[Tensor]:
+        if not self.results:
+            raise TypeRuleError("graph.constant is built with its result type")
+        result = tensor_type(self.out)
+        inline = self.attributes.get("value")
+        if (inline is None) == ("key" not in self.attributes):
+            raise TypeRuleError("graph.constant has either a value or a key")
+        if isinstance(inline, DenseIntOrFPElementsAttr) and elements(result) > INLINE_ELEMENTS and not inline.is_splat():
+            raise TypeRuleError(f"a constant of more than {INLINE_ELEMENTS} elements is kept in the weight store")
+        return [result]
+
+    def evaluate(self, *operands: Array) -> Array:
+        raise TypeError("a constant's value comes from Constant.array")
+
+    def cost(self) -> Cost:
+        return Cost(0, 0)
+
+
+def _dense(result: Tensor, array: Array) -> Attribute:
+    flat: list[Any] = np.asarray(array).reshape(-1).tolist()
+    if array.dtype.kind == "b":
+        flat = [int(item) for item in flat]
+    return DenseIntOrFPElementsAttr.from_list(result, flat)  # pyright: ignore
+
+
+class Yield(GraphOp):
+    """Ends a dispatch's body; its operands are the dispatch's results."""
+
+    name = "graph.yield"
+    operand_names = ("results",)
+    optional_operands = 1
+    variadic = True
+    traits = traits_def(IsTerminator())
+
+    def infer(self) -> list[Tensor]:
+        return []
+
+
+class Dispatch(GraphOp):
+    """One fused kernel: its operands become the arguments of its body, ``graph.yield`` gives its results.
+
+    ``kind`` names the root's schedule (map, contraction, convolution, window, reduction, normalization, attention,
+    recurrence, gather ...); ``symbol`` is the kernel's name, made from the root's source node.
+    """
+
+    name = "graph.dispatch"
+    operand_names = ("inputs",)
+    optional_operands = 1
+    variadic = True
+    traits = traits_def(IsolatedFromAbove(), SingleBlockImplicitTerminator(Yield), Pure())
+    kind = Text(doc="schedule family of the root")
+    symbol = Text(doc="kernel name")
+
+    @classmethod
+    def around(
+        cls, inputs: Sequence[SSAValue], body: Block, *, kind: str, symbol: str, location: LocationAttr
+    ) -> Self:
+        """A dispatch on ``inputs`` whose ``body`` has one argument per input and ends in a yield."""
+        terminator = body.last_op
+        assert isinstance(terminator, Yield)
+        return cls.create(
+            operands=list(inputs),
+            result_types=[value.type for value in terminator.operands],
+            attributes={"kind": StringAttr(kind), "symbol": StringAttr(symbol)},
+            regions=[Region(body)],
+            location=location,
+        )
+
+    @property
+    def body(self) -> Block:
+        return self.regions[0].block
+
+    @property
+    def terminator(self) -> Yield:
+        last = self.body.last_op
+        assert isinstance(last, Yield)
+        return last
+
+    def infer(self) -> list[Tensor]:
+        return [tensor_type(value) for value in self.terminator.operands]
+
+    def verify_(self) -> None:
+        super().verify_()
+        if [arg.type for arg in self.body.args] != [value.type for value in self.operands]:
+            raise VerifyException("a dispatch's body arguments have the types of its operands")
+
+    def cost(self) -> Cost:
+        """The flops of the body; bytes of inputs and results only, since what is inside stays in registers."""
+        inner = [op.cost() for op in self.body.ops if isinstance(op, GraphOp) and not isinstance(op, Yield)]
+        return Cost(sum(cost.flops for cost in inner), self.bytes_moved())
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(f' "{self.kind}" @{_quoted(self.symbol)}(')
+        pairs = list(zip(self.body.args, self.operands, strict=True))
+        printer.enter_scope()
+
+        def pair(item: tuple[SSAValue, SSAValue]) -> None:
+            printer.print_ssa_value(item[0])
+            printer.print_string(" = ")
+            printer.print_ssa_value(item[1])
+            printer.print_string(" : ")
+            printer.print_attribute(item[1].type)
+
+        printer.print_list(pairs, pair)
+        printer.print_string(") ")
+        printer.print_region(self.regions[0], print_entry_block_args=False)
+        printer.exit_scope()
+
+    @classmethod
+    def parse(cls, parser: Parser) -> Self:
+        kind = parser.parse_str_literal()
+        symbol = parser.parse_symbol_name().data
+
+        def pair() -> tuple[Parser.Argument, SSAValue]:
+            name = parser.parse_argument(expect_type=False)
+            parser.parse_punctuation("=")
+            unresolved = parser.parse_unresolved_operand()
+            parser.parse_punctuation(":")
+            value_type = parser.parse_type()
+            return name.resolve(value_type), parser.resolve_operand(unresolved, value_type)
+
+        pairs = parser.parse_comma_separated_list(parser.Delimiter.PAREN, pair)
+        region = parser.parse_region([name for name, _ in pairs])
+        terminator = region.block.last_op
+        results = [value.type for value in terminator.operands] if isinstance(terminator, Operation) else []
+        return cls.create(
+            operands=[value for _, value in pairs],
+            result_types=results,
+            attributes={"kind": StringAttr(kind), "symbol": StringAttr(symbol)},
+            regions=[region],
+        )
+
+
+def _quoted(symbol: str) -> str:
+    return symbol if symbol.replace("_", "a").replace(".", "a").replace("$", "a").isalnum() else f'"{symbol}"'
