@@ -1,0 +1,218 @@
+"""How penstock's own operations declare parameters, print and parse: shared by the graph, tile and plan dialects.
+
+In: a class with typed parameters. Out: an xDSL operation whose text form follows from the declaration. The one idea:
+parameters are plain Python values on the outside and attributes inside, with one text form for every dialect::
+
+    %2 = graph.conv %x, %w {strides = [2, 2]} : (tensor<..>, tensor<..>) -> tensor<..>
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
+
+from xdsl.dialects.builtin import ArrayAttr, FloatAttr, FunctionType, IntegerAttr, StringAttr, UnitAttr, f64, i1, i64
+from xdsl.ir import Attribute, Operation
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.utils.exceptions import VerifyException
+
+T = TypeVar("T")
+
+
+class TypeRuleError(VerifyException):
+    """Operand types or parameters an op cannot have; the message is one sentence fit for the model's author."""
+
+
+class Parameter(Generic[T]):
+    """A typed compile-time parameter of an op, read as a plain Python value: ``op.strides == (2, 2)``.
+
+    ``default`` None means the parameter is required unless ``optional``.
+    """
+
+    def __init__(self, default: T | None = None, *, optional: bool = False, doc: str = "") -> None:
+        self.default, self.optional, self.doc = default, optional, doc
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, op: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, op: Operation, owner: type) -> T: ...
+    def __get__(self, op: Operation | None, owner: type) -> T | Self:
+        if op is None:
+            return self
+        attribute = op.attributes.get(self.name)
+        return cast(T, self.default) if attribute is None else self.decode(attribute)
+
+    def __set__(self, op: Operation, value: T) -> None:
+        op.attributes[self.name] = self.encode(value)
+
+    def encode(self, value: T) -> Attribute:
+        """The attribute that holds ``value``. Raises TypeRuleError if the value does not fit."""
+        raise NotImplementedError
+
+    def decode(self, attribute: Attribute) -> T:
+        """The value an attribute holds. Raises TypeRuleError if the attribute is of the wrong kind."""
+        raise NotImplementedError
+
+    def wrong(self, attribute: object) -> TypeRuleError:
+        return TypeRuleError(f"parameter {self.name} has an unfit value {attribute}")
+
+
+class Int(Parameter[int]):
+    """An integer parameter."""
+
+    def encode(self, value: int) -> Attribute:
+        return IntegerAttr(int(value), i64)
+
+    def decode(self, attribute: Attribute) -> int:
+        if not isinstance(attribute, IntegerAttr):
+            raise self.wrong(attribute)
+        return attribute.value.data
+
+
+class Bool(Parameter[bool]):
+    """A boolean parameter."""
+
+    def encode(self, value: bool) -> Attribute:
+        return IntegerAttr(int(value), i1)
+
+    def decode(self, attribute: Attribute) -> bool:
+        if isinstance(attribute, UnitAttr):
+            return True
+        if not isinstance(attribute, IntegerAttr):
+            raise self.wrong(attribute)
+        return attribute.value.data != 0
+
+
+class Float(Parameter[float]):
+    """A double-precision parameter."""
+
+    def encode(self, value: float) -> Attribute:
+        return FloatAttr(float(value), f64)
+
+    def decode(self, attribute: Attribute) -> float:
+        if not isinstance(attribute, FloatAttr):
+            raise self.wrong(attribute)
+        return float(attribute.value.data)
+
+
+class Ints(Parameter[tuple[int, ...]]):
+    """A list of integers."""
+
+    def encode(self, value: Sequence[int]) -> Attribute:
+        return ArrayAttr([IntegerAttr(int(item), i64) for item in value])
+
+    def decode(self, attribute: Attribute) -> tuple[int, ...]:
+        if not isinstance(attribute, ArrayAttr):
+            raise self.wrong(attribute)
+        return tuple(item.value.data for item in cast("ArrayAttr[IntegerAttr]", attribute))
+
+
+class Text(Parameter[str]):
+    """A string parameter, restricted to ``choices`` when given."""
+
+    def __init__(self, default: str | None = None, *choices: str, optional: bool = False, doc: str = "") -> None:
+        super().__init__(default, optional=optional, doc=doc)
+        self.choices = choices
+
+    def encode(self, value: str) -> Attribute:
+        if self.choices and value not in self.choices:
+            raise TypeRuleError(f"parameter {self.name} is {value!r}; it must be one of {', '.join(self.choices)}")
+        return StringAttr(value)
+
+    def decode(self, attribute: Attribute) -> str:
+        if not isinstance(attribute, StringAttr) or (self.choices and attribute.data not in self.choices):
+            raise self.wrong(attribute)
+        return attribute.data
+
+
+class DeclaredOp(Operation):
+    """Base of all ops declared with parameters: ``name``, ``parameters`` (collected), text form."""
+
+    parameters: ClassVar[dict[str, Parameter[Any]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.parameters = {
+            name: value
+            for base in reversed(cls.__mro__)
+            for name, value in vars(base).items()
+            if isinstance(value, Parameter)
+        }
+
+    @classmethod
+    def encode_parameters(cls, parameters: dict[str, Any]) -> dict[str, Attribute]:
+        """Attributes for Python values; None leaves a parameter at its default. Raises TypeError for unknown names."""
+        unknown = set(parameters) - set(cls.parameters)
+        if unknown:
+            raise TypeError(f"{cls.name} has no parameter {sorted(unknown)}")
+        return {name: cls.parameters[name].encode(value) for name, value in parameters.items() if value is not None}
+
+    def check_parameters(self) -> None:
+        """Every required parameter is there and every attribute has the declared kind. Raises TypeRuleError."""
+        for name, parameter in self.parameters.items():
+            if name in self.attributes:
+                parameter.decode(self.attributes[name])
+            elif parameter.default is None and not parameter.optional:
+                raise TypeRuleError(f"{self.name} needs the parameter {name}")
+
+    def print(self, printer: Printer) -> None:
+        if self.operands:
+            printer.print_string(" ")
+            printer.print_list(self.operands, printer.print_ssa_value)
+        shown = [
+            (name, self.attributes[name])
+            for name, parameter in self.parameters.items()
+            if name in self.attributes and getattr(self, name) != parameter.default
+        ]
+        shown += [(name, value) for name, value in self.attributes.items() if name not in self.parameters]
+        if shown:
+            printer.print_string(" {")
+            printer.print_list(shown, lambda item: _print_parameter(printer, *item))
+            printer.print_string("}")
+        printer.print_string(" : ")
+        printer.print_attribute(
+            FunctionType.from_lists([o.type for o in self.operands], [r.type for r in self.results])
+        )
+
+    @classmethod
+    def parse(cls, parser: Parser) -> Self:
+        position = parser.pos
+        unresolved = parser.parse_optional_undelimited_comma_separated_list(
+            parser.parse_optional_unresolved_operand, parser.parse_unresolved_operand
+        )
+        attributes = parser.parse_optional_attr_dict()
+        parser.parse_punctuation(":")
+        signature = parser.parse_type()
+        if not isinstance(signature, FunctionType):
+            parser.raise_error("expected a function type", position)
+        operands = parser.resolve_operands(unresolved or [], signature.inputs.data, position)
+        for name, parameter in cls.parameters.items():
+            if name in attributes:
+                attributes[name] = _normalise(parameter, attributes[name])
+        return cls.create(operands=operands, result_types=signature.outputs.data, attributes=attributes)
+
+
+
+def _print_parameter(printer: Printer, name: str, value: Attribute) -> None:
+    printer.print_string(f"{name} = ")
+    if isinstance(value, ArrayAttr) and all(isinstance(item, IntegerAttr) for item in value):
+        items = cast("ArrayAttr[IntegerAttr]", value)
+        printer.print_string("[" + ", ".join(str(item.value.data) for item in items) + "]")
+    elif isinstance(value, IntegerAttr) and value.type == i64:
+        printer.print_string(str(value.value.data))
+    elif isinstance(value, FloatAttr) and value.type == f64 and math.isfinite(value.value.data):
+        text = repr(float(value.value.data))
+        printer.print_string(text if "." in text or "e" not in text else text.replace("e", ".0e"))
+    else:
+        printer.print_attribute(value)
+
+
+def _normalise(parameter: Parameter[Any], attribute: Attribute) -> Attribute:
+    """The attribute as the builder would have made it (``1.0`` parses as f64 already, ``true`` as i1)."""
+    return parameter.encode(parameter.decode(attribute))
