@@ -24,7 +24,7 @@ TINY_LIMIT = 300_000
 
 
 def record_outputs(path: Path) -> float:
-    """Run the model in onnxruntime on its sample inputs, write `<name>.expected.npz`, return the largest magnitude seen."""
+    """Run the model in onnxruntime on its sample inputs, write `<name>.expected.npz`, return the largest magnitude."""
     import numpy as np
     import onnxruntime
 

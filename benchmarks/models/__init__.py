@@ -1,6 +1,7 @@
 """The benchmark models, one module per family.
 
-Every module of this package that defines `MODELS` (a tuple of `BenchmarkModel`) is found by scanning: adding a family adds one file.
+Every module of this package that defines `MODELS` (a tuple of `BenchmarkModel`) is found by scanning: adding a family
+adds one file.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a benchmark model is, and how it becomes an ONNX file.
 
-In: a torch module with seeded random (or packaged real) weights and its sample inputs. Out: `<name>.onnx`, written by torch's
-dynamo exporter with static shapes, and `<name>.npz`, the sample inputs by graph input name.
-The one idea: a family module only describes networks (`MODELS`); seeding, calibration, export and clean-up happen here, once.
+In: a torch module with seeded random (or packaged real) weights and its sample inputs. Out: `<name>.onnx`, written by
+torch's dynamo exporter with static shapes, and `<name>.npz`, the sample inputs by graph input name.
+The one idea: a family module only describes networks (`MODELS`); calibration, export and clean-up happen here, once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Example:
 
 @dataclass(frozen=True)
 class BenchmarkModel:
-    """A named network; `build(tiny)` makes it, either at full size or as a small version with the same graph structure."""
+    """A named network; `build(tiny)` makes it, at full size or as a small version of the same structure."""
 
     name: str
     summary: str
@@ -58,7 +58,7 @@ def spread_vectors(module: nn.Module, seed: int = 7) -> nn.Module:
 
 
 def calibrate_batch_norm(module: nn.Module, batches: list[Tensor]) -> nn.Module:
-    """Set every BatchNorm's running statistics to the cumulative average over `batches`, so activations stay in range."""
+    """Set every batch norm's running statistics to the average over `batches`, so activations stay in range."""
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.reset_running_stats()

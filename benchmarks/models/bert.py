@@ -43,7 +43,7 @@ class Encoder(nn.Module):
 
 
 class SentenceEncoder(nn.Module):
-    """As `Encoder` with only the hidden state, and its mean over unmasked positions scaled to length 1: f32 [n, width]."""
+    """As `Encoder`; returns the hidden state and its mean over unmasked positions, of length 1: f32 [n, width]."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def tiny_config() -> BertConfig:
 
 
 def token_inputs(batch: int, length: int, vocabulary: int) -> dict[str, Tensor]:
-    """Random tokens; row r is padded by 2 r (row 0 and a batch of one: by an eighth of the length) positions at its end."""
+    """Random tokens; row r > 0 is padded by 2 r positions at its end, row 0 by an eighth of the length."""
     random = generator(1)
     ids = torch.randint(3, vocabulary, (batch, length), generator=random)
     mask = torch.ones(batch, length, dtype=torch.int64)
@@ -97,7 +97,9 @@ def bert_base(tiny: bool) -> Example:
     config = tiny_config() if tiny else BertConfig()
     encoder = random_encoder(config, pooler=True)
     inputs = token_inputs(1, 13 if tiny else 128, config.vocab_size)
-    return Example(Encoder(encoder, ("last_hidden_state", "pooler_output")), inputs, ("last_hidden_state", "pooler_output"))
+    return Example(
+        Encoder(encoder, ("last_hidden_state", "pooler_output")), inputs, ("last_hidden_state", "pooler_output")
+    )
 
 
 def minilm(batch: int, tiny: bool) -> Example:
@@ -113,7 +115,9 @@ def minilm(batch: int, tiny: bool) -> Example:
         encoder = AutoModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         inputs = dict(
-            tokenizer(list(SENTENCES[:batch]), padding="max_length", max_length=128, truncation=True, return_tensors="pt")
+            tokenizer(
+                list(SENTENCES[:batch]), padding="max_length", max_length=128, truncation=True, return_tensors="pt"
+            )
         )
         inputs = {name: inputs[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     return Example(SentenceEncoder(encoder), inputs, ("last_hidden_state", "sentence_embedding"))

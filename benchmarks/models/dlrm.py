@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ BATCH = 64
 def mlp(widths: tuple[int, ...], last: nn.Module) -> nn.Sequential:
     """Linear layers with relu between them and `last` at the end."""
     layers: list[nn.Module] = []
-    for width_in, width_out in zip(widths, widths[1:], strict=False):
+    for width_in, width_out in itertools.pairwise(widths):
         layers += [nn.Linear(width_in, width_out), nn.ReLU()]
     layers[-1] = last
     return nn.Sequential(*layers)

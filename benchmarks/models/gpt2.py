@@ -1,6 +1,7 @@
 """GPT-2 (124 M parameters, random weights): the prefill of 128 tokens, and one decode step after 127 past positions.
 
-Causal attention, tanh gelu, a tied 50257-wide output projection; keys and values of every layer go in and out as tensors.
+Causal attention, tanh gelu, a tied 50257-wide output projection; the keys and values of every layer are inputs and
+outputs of the graph.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .base import BenchmarkModel, Example, generator, spread_vectors
 
 
 class CachedDecoder(nn.Module):
-    """input_ids: i64 [1, s], then key and value: f32 [1, heads, past, d] per layer -> logits, present keys and values."""
+    """input_ids: i64 [1, s], key and value: f32 [1, heads, past, d] per layer -> logits, present keys and values."""
 
     def __init__(self, decoder: GPT2LMHeadModel) -> None:
         super().__init__()

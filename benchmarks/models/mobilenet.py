@@ -1,4 +1,7 @@
-"""MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381, table 2), width 1.0, 1x3x224x224: depthwise convolutions and relu6."""
+"""MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381, table 2), width 1.0, 1x3x224x224.
+
+Depthwise convolutions and relu6.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3,
 """(expansion, output channels, blocks, stride of the first block), table 2 of the paper."""
 
 
-def conv_norm_relu6(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+def conv_norm_relu6(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
     """Convolution without bias, batch norm, relu6."""
     convolution = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU6())

@@ -1,4 +1,7 @@
-"""The encoder of Whisper-tiny, random weights: two 1-D convolutions over 80 mel bands, then attention over 1500 positions."""
+"""The encoder of Whisper-tiny, random weights.
+
+Two 1-D convolutions over 80 mel bands, then attention over 1500 positions.
+"""
 
 from __future__ import annotations
 
