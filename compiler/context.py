@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -33,13 +34,15 @@ class CompilerContext(Context):
     """xDSL's context plus the state of one compilation.
 
     ``weights`` holds the constants' bytes; ``target`` is the target string (``cpu``); ``options`` are named values a
-    pass may read (each pass documents its own); ``notes`` collects sentences to show the user (never silent).
+    pass may read (each pass documents its own); ``notes`` collects sentences to show the user (never silent);
+    ``statistics`` counts what the running pass did, by name, for dumps and reports (the pass runner empties it).
     """
 
     weights: WeightStore = field(default_factory=WeightStore)
     target: str = "cpu"
     options: dict[str, object] = field(default_factory=dict[str, object])
     notes: list[str] = field(default_factory=list[str])
+    statistics: Counter[str] = field(default_factory=Counter[str])
 
     def __post_init__(self) -> None:
         for name, (module, attribute) in UPSTREAM_DIALECTS.items():
