@@ -5,10 +5,9 @@ native runtime (runtime/native) is C11; a machine without `cc`, `gcc` or `clang`
 whole C compiler and linker, as a build requirement. It is asked for only then, because it is 80 MB.
 """
 
-import os
-import shutil
 from typing import Any
 
+from compiler_choice import compiler_requirement
 from setuptools import build_meta
 from setuptools.build_meta import (
     build_editable,
@@ -30,22 +29,14 @@ __all__ = [
     "prepare_metadata_for_build_wheel",
 ]
 
-ZIG_REQUIREMENT = "ziglang>=0.13,<0.17"
-
 ConfigSettings = dict[str, Any] | None
-
-
-def _compiler_requirement() -> list[str]:
-    """`[ziglang]` if neither $CC nor a usual C compiler name is on PATH, else nothing."""
-    names = [os.environ.get("CC", "").split(" ")[0], "cc", "gcc", "clang"]
-    return [] if any(name and shutil.which(name) for name in names) else [ZIG_REQUIREMENT]
 
 
 def get_requires_for_build_wheel(config_settings: ConfigSettings = None) -> list[str]:
     """Requirements of a wheel beside `build-system.requires` (PEP 517)."""
-    return [*build_meta.get_requires_for_build_wheel(config_settings), *_compiler_requirement()]
+    return [*build_meta.get_requires_for_build_wheel(config_settings), *compiler_requirement()]
 
 
 def get_requires_for_build_editable(config_settings: ConfigSettings = None) -> list[str]:
     """Requirements of an editable install beside `build-system.requires` (PEP 660)."""
-    return [*build_meta.get_requires_for_build_editable(config_settings), *_compiler_requirement()]
+    return [*build_meta.get_requires_for_build_editable(config_settings), *compiler_requirement()]
