@@ -1,0 +1,39 @@
+"""The ``tile`` dialect: one kernel as rolled loops over register tiles.
+
+The second level. A kernel is 20 to 80 ops a person can read: ``scf`` loops, index arithmetic and ops on register
+tiles (``vector<6x64xf32>``); tiles become machine vectors only when a back end emits code.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xdsl.ir import Dialect
+
+    from penstock.compiler.dialects.tile.base import TileOp
+
+
+@cache
+def operations() -> tuple[type[TileOp], ...]:
+    """Every op class of the dialect, in order of definition."""
+    import importlib
+    import pkgutil
+
+    from penstock.compiler.dialects.tile.base import TileOp
+
+    found: dict[str, type[TileOp]] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = importlib.import_module(f"{__name__}.{info.name}")
+        for candidate in vars(module).values():
+            if isinstance(candidate, type) and issubclass(candidate, TileOp) and "name" in vars(candidate):
+                found.setdefault(candidate.name, candidate)
+    return tuple(found.values())
+
+
+def dialect() -> Dialect:
+    """The xDSL dialect object."""
+    from xdsl.ir import Dialect
+
+    return Dialect("tile", list(operations()), [])

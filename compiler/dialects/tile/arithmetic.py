@@ -1,0 +1,107 @@
+"""Lane-by-lane ops on scalars and register tiles: arithmetic, comparisons, mathematics, conversions.
+
+In: operands of one element type that broadcast. Out: one value of the broadcast shape. The one idea: each class is
+one machine-independent instruction; its LLVM form is a row in the emitter's table, found by the op's name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FloatAttr, IntegerAttr
+from xdsl.ir import Attribute, SSAValue
+from xdsl.irdl import traits_def
+from xdsl.traits import Pure
+
+from penstock.compiler.dialects.declared import Parameter, Text, TypeRuleError
+from penstock.compiler.dialects.tile.base import Elementwise, TileOp, broadcast, element, shape, with_shape
+from penstock.compiler.dtypes import I1, is_float
+
+
+def _declare(names: str, arity: int, doc: str) -> None:
+    """Declare one Elementwise class per name, for the ops that differ only in their name."""
+    for name in names.split():
+        title = "".join(part.capitalize() for part in name.split("_"))
+        globals()[title] = type(
+            title,
+            (Elementwise,),
+            {"name": f"tile.{name}", "arity": arity, "__module__": __name__, "__doc__": doc.format(name)},
+        )
+
+
+_declare("neg abs sqrt exp log erf tanh sin cos floor ceil round_even not_", 1, "Lane-wise {}.")
+_declare("add sub mul div divu rem remu max min maxu minu and_ or_ xor shl shr shru pow", 2, "Lane-wise {}.")
+_declare("fma", 3, "Lane-wise a*b+c with one rounding (two roundings where the ISA has no fused form).")
+# max and min on floats propagate NaN; the *_fast forms return the second operand when either is NaN (one instruction).
+_declare("max_fast min_fast", 2, "Lane-wise {}: the second operand if either is NaN.")
+
+
+class Compare(TileOp):
+    """Lane-wise comparison. ``predicate``: eq ne lt le gt ge (signed or ordered-float; ne is true on NaN), ltu leu gtu geu."""
+
+    name = "tile.compare"
+    traits = traits_def(Pure())
+    predicate = Text(None, "eq", "ne", "lt", "le", "gt", "ge", "ltu", "leu", "gtu", "geu")
+
+    @classmethod
+    def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
+        if element(operands[0]) != element(operands[1]):
+            raise TypeRuleError("tile.compare takes two operands of one element type")
+        return [with_shape(I1, broadcast(*operands))]
+
+
+class Select(TileOp):
+    """Lane-wise choice: where the mask is set the second operand, else the third."""
+
+    name = "tile.select"
+    traits = traits_def(Pure())
+
+    @classmethod
+    def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
+        if element(operands[0]) != I1 or element(operands[1]) != element(operands[2]):
+            raise TypeRuleError("tile.select takes a mask and two operands of one element type")
+        return [with_shape(element(operands[1]), broadcast(*operands))]
+
+
+class Cast(TileOp):
+    """Numeric conversion to the result's element type: float width changes round to nearest even; float to integer
+    truncates towards zero (saturating is not promised); integers extend by ``unsigned``, narrow by wrapping; to ``i1``
+    is ``!= 0``; ``index`` counts as i64."""
+
+    name = "tile.cast"
+    traits = traits_def(Pure())
+    mode = Text("signed", "signed", "unsigned", "bits", doc="bits: reinterpret lanes of equal width")
+
+    def check(self) -> None:
+        if shape(self.operands[0]) != shape(self.results[0]):
+            raise TypeRuleError("tile.cast keeps the shape")
+
+
+class NumberAttrParameter(Parameter[Attribute]):
+    """A number kept as the attribute it is."""
+
+    def encode(self, value: Attribute) -> Attribute:
+        return value
+
+    def decode(self, attribute: Attribute) -> Attribute:
+        if not isinstance(attribute, IntegerAttr | FloatAttr | DenseIntOrFPElementsAttr):
+            raise self.wrong(attribute)
+        return attribute
+
+
+class Constant(TileOp):
+    """A number: a scalar, an index, or the same number in every lane of a tile."""
+
+    name = "tile.constant"
+    traits = traits_def(Pure())
+    value = NumberAttrParameter()
+
+    def number(self) -> float | int:
+        """The Python number."""
+        attribute = self.value
+        assert isinstance(attribute, IntegerAttr | FloatAttr)
+        return attribute.value.data
+
+    def check(self) -> None:
+        if isinstance(self.value, FloatAttr) != is_float(element(self.results[0])):
+            raise TypeRuleError("tile.constant's number has the result's element kind")

@@ -1,0 +1,451 @@
+"""A Python-embedded builder for tile kernels: loops and branches are context managers, ops are method calls.
+
+In: Python code of a schedule or of an irregular kernel. Out: a ``tile.kernel``. The one idea: index arithmetic takes
+Python integers and values alike and folds what is known, and equal pure ops in scope are built once, so schedules can
+be written plainly and the kernel that comes out stays short::
+
+    b = KernelBuilder("scale", [buffer(1024, F32), buffer(1024, F32)], outputs=1)
+    x, y = b.buffers
+    with b.units(1024 // 64) as unit:
+        offset = b.imul(unit, 64)
+        tile = b.load(x, offset, (64,), (1,))
+        b.store(b.mul(tile, 2.0), y, offset, (1,))
+    kernel = b.finish()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from xdsl.dialects import scf
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, LocationAttr, MemRefType
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+
+from penstock.compiler.dialects.tile import arithmetic, memory
+from penstock.compiler.dialects.tile.base import TileOp, buffer_element, element, shape, with_shape
+from penstock.compiler.dtypes import INDEX, is_float
+
+Index = int | SSAValue
+Number = float | int | SSAValue
+Limits = Sequence[tuple[int, Index]]
+
+
+def buffer(count: int, element_type: Attribute) -> Attribute:
+    """The type of a flat buffer of ``count`` elements."""
+    return MemRefType(element_type, [count])
+
+
+@dataclass
+class Loop:
+    """A loop being built: ``index`` inside; after the block, ``results`` are the final carried values."""
+
+    index: SSAValue
+    carried: tuple[SSAValue, ...]
+    results: tuple[SSAValue, ...] = ()
+    yielded: tuple[SSAValue, ...] | None = None
+
+    def yield_(self, *values: SSAValue) -> None:
+        """The carried values of the next iteration; call it once, last in the loop's body."""
+        self.yielded = values
+
+
+@dataclass
+class Branch:
+    """A conditional being built; ``results`` are valid after both sides are built."""
+
+    condition: SSAValue
+    results: tuple[SSAValue, ...] = ()
+    yielded: tuple[SSAValue, ...] = ()
+
+    def yield_(self, *values: SSAValue) -> None:
+        """The values of the side being built."""
+        self.yielded = values
+
+
+@dataclass
+class _Scope:
+    block: Block
+    known: dict[tuple[Any, ...], SSAValue] = field(default_factory=dict[tuple[Any, ...], SSAValue])
+
+
+class KernelBuilder:
+    """Builds one ``tile.kernel`` over ``buffers`` (types from ``buffer``), the last ``outputs`` of them written."""
+
+    def __init__(
+        self, name: str, buffers: Sequence[Attribute], *, outputs: int = 1, location: LocationAttr | None = None
+    ) -> None:
+        self.kernel = memory.Kernel.empty(name, list(buffers), outputs=outputs, location=location)
+        self.location = location
+        *arguments, self.begin, self.end = self.kernel.body.args
+        self.buffers: tuple[SSAValue, ...] = tuple(arguments)
+        self._scopes = [_Scope(self.kernel.body)]
+        self._last_constant: Operation | None = None
+
+    def finish(self) -> memory.Kernel:
+        """The finished kernel."""
+        self._insert(memory.Return.build(location=self.location))
+        return self.kernel
+
+    # Insertion -----------------------------------------------------------------------------------------------------
+
+    def _insert(self, op: Operation) -> Operation:
+        if self.location is not None:
+            op.location = self.location
+        self._scopes[-1].block.add_op(op)
+        return op
+
+    def _pure(self, kind: type[TileOp], *operands: SSAValue, result: Attribute | None = None, **parameters: Any) -> Any:
+        """Insert a pure op, or return the equal one already in scope."""
+        key = (kind.name, operands, result, tuple(sorted((k, str(v)) for k, v in parameters.items())))
+        for scope in reversed(self._scopes):
+            if key in scope.known:
+                return scope.known[key]
+        op = self._insert(kind.build(*operands, result=result, **parameters))
+        self._scopes[-1].known[key] = op.results[0]
+        return op.results[0]
+
+    # Constants -----------------------------------------------------------------------------------------------------
+
+    def constant(self, number: float | int, kind: Attribute) -> SSAValue:
+        """A number of type ``kind`` (scalar, index or tile); constants stand at the head of the kernel."""
+        scalar = element(kind)
+        attribute = FloatAttr(float(number), scalar) if is_float(scalar) else IntegerAttr(int(number), scalar)  # pyright: ignore
+        key = ("constant", kind, repr(float(number)) if is_float(scalar) else int(number))
+        root = self._scopes[0]
+        if key not in root.known:
+            op = memory_constant(attribute, kind, self.location)
+            block = root.block
+            if self._last_constant is None:
+                first = block.first_op
+                block.add_op(op) if first is None else block.insert_op_before(op, first)
+            else:
+                block.insert_op_after(op, self._last_constant)
+            self._last_constant = op
+            root.known[key] = op.results[0]
+        return root.known[key]
+
+    def index(self, value: Index) -> SSAValue:
+        """``value`` as an SSA value of type index."""
+        return value if isinstance(value, SSAValue) else self.constant(value, INDEX)
+
+    @staticmethod
+    def known(value: Index) -> int | None:
+        """The number an index value is known to be, or None."""
+        if isinstance(value, int):
+            return value
+        owner = value.owner
+        return int(owner.number()) if isinstance(owner, arithmetic.Constant) and not shape(value) else None
+
+    def _like(self, number: Number, like: SSAValue) -> SSAValue:
+        return number if isinstance(number, SSAValue) else self.constant(number, element(like))
+
+    def _pair(self, a: Number, b: Number) -> tuple[SSAValue, SSAValue]:
+        if isinstance(a, SSAValue):
+            return a, self._like(b, a)
+        if isinstance(b, SSAValue):
+            return self._like(a, b), b
+        raise TypeError("at least one operand must be a value")
+
+    # Index arithmetic (Python integers welcome) ----------------------------------------------------------------------
+
+    def iadd(self, a: Index, b: Index) -> Index:
+        x, y = self.known(a), self.known(b)
+        if x is not None and y is not None:
+            return x + y
+        if x == 0:
+            return b
+        return a if y == 0 else self._pure(_op("add"), self.index(a), self.index(b))
+
+    def isub(self, a: Index, b: Index) -> Index:
+        x, y = self.known(a), self.known(b)
+        if x is not None and y is not None:
+            return x - y
+        return a if y == 0 else self._pure(_op("sub"), self.index(a), self.index(b))
+
+    def imul(self, a: Index, b: Index) -> Index:
+        x, y = self.known(a), self.known(b)
+        if x is not None and y is not None:
+            return x * y
+        if x == 0 or y == 0:
+            return 0
+        if x == 1:
+            return b
+        return a if y == 1 else self._pure(_op("mul"), self.index(a), self.index(b))
+
+    def idiv(self, a: Index, b: Index) -> Index:
+        """Quotient of non-negative numbers."""
+        x, y = self.known(a), self.known(b)
+        if x is not None and y is not None:
+            return x // y
+        return a if y == 1 else self._pure(_op("divu"), self.index(a), self.index(b))
+
+    def irem(self, a: Index, b: Index) -> Index:
+        """Remainder of non-negative numbers."""
+        x, y = self.known(a), self.known(b)
+        if x is not None and y is not None:
+            return x % y
+        return 0 if y == 1 else self._pure(_op("remu"), self.index(a), self.index(b))
+
+    def imin(self, a: Index, b: Index) -> Index:
+        x, y = self.known(a), self.known(b)
+        return min(x, y) if x is not None and y is not None else self._pure(_op("min"), self.index(a), self.index(b))
+
+    def imax(self, a: Index, b: Index) -> Index:
+        x, y = self.known(a), self.known(b)
+        return max(x, y) if x is not None and y is not None else self._pure(_op("max"), self.index(a), self.index(b))
+
+    def isum(self, terms: Iterable[Index]) -> Index:
+        """Sum of indices."""
+        total: Index = 0
+        for term in terms:
+            total = self.iadd(total, term)
+        return total
+
+    # Tiles and scalars -----------------------------------------------------------------------------------------------
+
+    def unary(self, name: str, x: SSAValue) -> SSAValue:
+        """neg abs sqrt exp log erf tanh sin cos floor ceil round_even not_."""
+        return self._pure(_op(name), x)
+
+    def binary(self, name: str, a: Number, b: Number) -> SSAValue:
+        """add sub mul div divu rem remu max min maxu minu max_fast min_fast and_ or_ xor shl shr shru pow."""
+        return self._pure(_op(name), *self._pair(a, b))
+
+    def add(self, a: Number, b: Number) -> SSAValue:
+        return self.binary("add", a, b)
+
+    def sub(self, a: Number, b: Number) -> SSAValue:
+        return self.binary("sub", a, b)
+
+    def mul(self, a: Number, b: Number) -> SSAValue:
+        return self.binary("mul", a, b)
+
+    def div(self, a: Number, b: Number) -> SSAValue:
+        return self.binary("div", a, b)
+
+    def fma(self, a: SSAValue, b: SSAValue, c: SSAValue) -> SSAValue:
+        return self._pure(_op("fma"), a, b, c)
+
+    def compare(self, predicate: str, a: Number, b: Number) -> SSAValue:
+        return self._pure(arithmetic.Compare, *self._pair(a, b), predicate=predicate)
+
+    def select(self, mask: SSAValue, a: Number, b: Number) -> SSAValue:
+        return self._pure(arithmetic.Select, mask, *self._pair(a, b))
+
+    def cast(self, x: SSAValue, to: Attribute, mode: str = "signed") -> SSAValue:
+        """``x`` converted to element type ``to`` (see tile.cast); the same value if it already has it."""
+        if element(x) == to:
+            return x
+        return self._pure(arithmetic.Cast, x, result=with_shape(to, shape(x)), mode=mode)
+
+    def broadcast(self, x: SSAValue, extents: tuple[int, ...]) -> SSAValue:
+        """``x`` repeated to ``extents``."""
+        if shape(x) == extents:
+            return x
+        return self._pure(memory.Broadcast, x, result=with_shape(element(x), extents))
+
+    def reshape(self, x: SSAValue, extents: tuple[int, ...]) -> SSAValue:
+        return x if shape(x) == extents else self._pure(memory.Reshape, x, result=with_shape(element(x), extents))
+
+    def transpose(self, x: SSAValue) -> SSAValue:
+        return self._pure(memory.Transpose, x)
+
+    def extract(self, x: SSAValue, position: tuple[int, ...]) -> SSAValue:
+        return self._pure(memory.Extract, x, position=position)
+
+    def reduce(self, kind: str, x: SSAValue, dims: tuple[int, ...]) -> SSAValue:
+        """Lanes of ``x`` combined along ``dims`` (which become 1)."""
+        return self._pure(memory.Reduce, x, kind=kind, dims=dims)
+
+    def iota(self, extents: tuple[int, ...], dim: int) -> SSAValue:
+        """Lane indices along ``dim`` as a tile of index values."""
+        return self._pure(memory.Iota, result=with_shape(INDEX, extents), dim=dim)
+
+    def splat(self, number: float | int, extents: tuple[int, ...], kind: Attribute) -> SSAValue:
+        """A tile of equal numbers."""
+        return self.constant(number, with_shape(kind, extents))
+
+    # Memory ----------------------------------------------------------------------------------------------------------
+
+    def load(
+        self,
+        source: SSAValue,
+        offset: Index,
+        extents: tuple[int, ...] = (),
+        strides: tuple[int, ...] = (),
+        *,
+        limits: Limits = (),
+        lower: tuple[int, ...] = (),
+        upper: tuple[int, ...] = (),
+        fill: float = 0.0,
+    ) -> SSAValue:
+        """A tile of ``extents`` from ``source`` at ``offset`` (elements); ``limits``: (dimension, valid lanes) pairs."""
+        op = memory.Load.build(
+            source,
+            self.index(offset),
+            *(self.index(limit) for _, limit in limits),
+            result=with_shape(buffer_element(source), extents),
+            strides=strides,
+            lower=lower or None,
+            upper=upper or None,
+            limited=tuple(dim for dim, _ in limits) or None,
+            fill=fill or None,
+        )
+        return self._insert(op).results[0]
+
+    def store(
+        self,
+        value: SSAValue,
+        target: SSAValue,
+        offset: Index,
+        strides: tuple[int, ...] = (),
+        *,
+        limits: Limits = (),
+        lower: tuple[int, ...] = (),
+        upper: tuple[int, ...] = (),
+    ) -> None:
+        """Store a tile (or scalar) to ``target`` at ``offset``."""
+        self._insert(
+            memory.Store.build(
+                value,
+                target,
+                self.index(offset),
+                *(self.index(limit) for _, limit in limits),
+                strides=strides,
+                lower=lower or None,
+                upper=upper or None,
+                limited=tuple(dim for dim, _ in limits) or None,
+            )
+        )
+
+    def gather(self, source: SSAValue, indices: SSAValue, mask: SSAValue | None = None, fill: float = 0.0) -> SSAValue:
+        """Elements of ``source`` at a tile of index values."""
+        operands = (source, indices) if mask is None else (source, indices, mask)
+        return self._insert(memory.Gather.build(*operands, fill=fill or None)).results[0]
+
+    def scatter(self, value: SSAValue, target: SSAValue, indices: SSAValue, mask: SSAValue | None = None) -> None:
+        """Store lanes to ``target`` at a tile of index values."""
+        operands = (value, target, indices) if mask is None else (value, target, indices, mask)
+        self._insert(memory.Scatter.build(*operands))
+
+    def alloc(self, count: int, kind: Attribute) -> SSAValue:
+        """A scratch buffer of this thread, alive for the kernel call."""
+        return self._insert(memory.Alloc.build(result=buffer(count, kind))).results[0]
+
+    def prefetch(self, source: SSAValue, offset: Index, locality: int = 3) -> None:
+        """Hint that ``source[offset]`` will be read soon."""
+        self._insert(memory.Prefetch.build(source, self.index(offset), locality=locality))
+
+    # Control -----------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def units(self, count: int, unit_cost: float = 0.0) -> Generator[SSAValue]:
+        """The loop over this call's share of ``count`` parallel units; ``unit_cost`` in estimated nanoseconds."""
+        self.kernel.units = count
+        self.kernel.unit_cost = unit_cost
+        with self.loop(self.begin, self.end) as loop:
+            yield loop.index
+
+    @contextmanager
+    def loop(self, lower: Index, upper: Index, step: int = 1, carried: Sequence[SSAValue] = ()) -> Generator[Loop]:
+        """``for index in range(lower, upper, step)`` with carried values; see Loop.yield_ and Loop.results."""
+        block = Block(arg_types=[INDEX, *(value.type for value in carried)])
+        loop = Loop(block.args[0], tuple(block.args[1:]))
+        bounds = [self.index(lower), self.index(upper), self.index(step)]
+        self._scopes.append(_Scope(block))
+        yield loop
+        if carried and loop.yielded is None:
+            raise TypeError("the loop carries values but its body does not yield any")
+        self._close(block, loop.yielded or ())
+        loop.results = tuple(self._insert(scf.ForOp(*bounds, list(carried), Region(block))).results)
+
+    @contextmanager
+    def when(self, condition: SSAValue) -> Generator[None]:
+        """Run the block only if ``condition`` (a scalar i1) holds."""
+        block = Block()
+        self._scopes.append(_Scope(block))
+        yield
+        self._close(block, ())
+        self._insert(scf.IfOp(condition, [], Region(block)))
+
+    @contextmanager
+    def then(self, condition: SSAValue) -> Generator[Branch]:
+        """The side taken when ``condition`` holds; must be followed by ``otherwise`` on the same branch."""
+        branch = Branch(condition)
+        block = Block()
+        self._scopes.append(_Scope(block))
+        yield branch
+        self._close(block, branch.yielded)
+        self._pending = block
+
+    @contextmanager
+    def otherwise(self, branch: Branch) -> Generator[None]:
+        """The other side of ``then``; afterwards ``branch.results`` are the chosen values."""
+        types = [value.type for value in branch.yielded]
+        block = Block()
+        self._scopes.append(_Scope(block))
+        yield
+        self._close(block, branch.yielded)
+        op = scf.IfOp(branch.condition, types, Region(self._pending), Region(block))
+        branch.results = tuple(self._insert(op).results)
+
+    @contextmanager
+    def while_(self, carried: Sequence[SSAValue]) -> Generator[WhileLoop]:
+        """``while condition(carried): carried = body(carried)``; see WhileLoop."""
+        types = [value.type for value in carried]
+        before, after = Block(arg_types=types), Block(arg_types=types)
+        loop = WhileLoop(self, tuple(before.args), tuple(after.args), before, after)
+        yield loop
+        op = scf.WhileOp(list(carried), types, Region(before), Region(after))
+        loop.results = tuple(self._insert(op).results)
+
+    def _close(self, block: Block, values: Sequence[SSAValue]) -> None:
+        terminator = scf.YieldOp(*values)
+        if self.location is not None:
+            terminator.location = self.location
+        block.add_op(terminator)
+        scope = self._scopes.pop()
+        assert scope.block is block
+
+
+@dataclass
+class WhileLoop:
+    """A while loop being built: build the condition in ``condition()``, then the body in ``body()``."""
+
+    builder: KernelBuilder
+    before: tuple[SSAValue, ...]
+    carried: tuple[SSAValue, ...]
+    _before: Block
+    _after: Block
+    results: tuple[SSAValue, ...] = ()
+
+    @contextmanager
+    def condition(self) -> Generator[list[SSAValue]]:
+        """Inside, compute from ``before``; append the i1 that says whether to go on to the list given."""
+        found: list[SSAValue] = []
+        self.builder._scopes.append(_Scope(self._before))  # pyright: ignore[reportPrivateUsage]
+        yield found
+        self._before.add_op(scf.ConditionOp(found[0], *self.before))
+        self.builder._scopes.pop()  # pyright: ignore[reportPrivateUsage]
+
+    @contextmanager
+    def body(self) -> Generator[list[SSAValue]]:
+        """Inside, compute from ``carried``; append the next carried values to the list given."""
+        following: list[SSAValue] = []
+        self.builder._scopes.append(_Scope(self._after))  # pyright: ignore[reportPrivateUsage]
+        yield following
+        self.builder._close(self._after, following)  # pyright: ignore[reportPrivateUsage]
+
+
+def memory_constant(attribute: Attribute, kind: Attribute, location: LocationAttr | None) -> arithmetic.Constant:
+    """A tile.constant op holding ``attribute``."""
+    return arithmetic.Constant.build(result=kind, value=attribute, location=location)
+
+
+def _op(name: str) -> type[TileOp]:
+    return getattr(arithmetic, "".join(part.capitalize() for part in name.split("_")))
+
+

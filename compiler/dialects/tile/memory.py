@@ -1,0 +1,251 @@
+"""Ops that move register tiles between buffers and registers, and the kernel itself.
+
+In: flat buffers, an offset in elements, and per-dimension strides. Out: register tiles. The one idea: a tile access
+is affine (offset + sum of lane index times stride), with the valid part of each dimension stated, so that tails and
+padding are a property of the access and not of control flow around it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from xdsl.dialects.builtin import IntegerAttr, MemRefType, StringAttr, VectorType, i64
+from xdsl.ir import Attribute, Block, Region, SSAValue
+from xdsl.irdl import traits_def
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.traits import IsolatedFromAbove, IsTerminator, MemoryReadEffect, MemoryWriteEffect, Pure, SymbolOpInterface
+
+from penstock.compiler.dialects.declared import Float, Int, Ints, Text, TypeRuleError
+from penstock.compiler.dialects.tile.base import TileOp, buffer_element, element, shape, with_shape
+from penstock.compiler.dtypes import I1, INDEX
+
+UNBOUNDED = 1 << 30
+
+
+class Access(TileOp):
+    """Base of load and store. ``strides`` has one entry per tile dimension, in elements (0 repeats, 1 is contiguous).
+
+    Lane index i of dimension d is valid when ``lower[d] <= i < upper[d]`` (defaults: all) and, for the dimensions
+    listed in ``limited``, also below the run-time limit given as an extra index operand (in that order). Invalid lanes
+    are not touched in memory: loads give ``fill`` there, stores leave memory alone.
+    """
+
+    strides = Ints(doc="elements between neighbours, per tile dimension")
+    lower = Ints((), doc="first valid lane index per dimension")
+    upper = Ints((), doc="end of the valid lane indices per dimension")
+    limited = Ints((), doc="dimensions with a run-time limit operand")
+
+    def check_access(self, tile: SSAValue, buffer: SSAValue, offset: SSAValue, limits: int) -> None:
+        rank = len(shape(tile))
+        if buffer_element(buffer) != element(tile) or offset.type != INDEX:
+            raise TypeRuleError(f"{self.name} moves tiles of the buffer's element type at an index offset")
+        if len(self.strides) != rank or len(self.limited) != limits:
+            raise TypeRuleError(f"{self.name} needs one stride per tile dimension and one limit per limited dimension")
+        if any(len(bound) not in (0, rank) for bound in (self.lower, self.upper)):
+            raise TypeRuleError(f"{self.name} has bounds for all dimensions or none")
+
+
+class Load(Access):
+    """``%t = tile.load %buffer, %offset, %limits... {strides = [..]}``: a tile (or a scalar when rank 0) from memory."""
+
+    name = "tile.load"
+    traits = traits_def(MemoryReadEffect())
+    fill = Float(0.0, doc="value of invalid lanes (converted to the element type; may be -inf)")
+
+    def check(self) -> None:
+        self.check_access(self.results[0], self.operands[0], self.operands[1], len(self.operands) - 2)
+
+
+class Store(Access):
+    """``tile.store %tile, %buffer, %offset, %limits... {strides = [..]}``: a tile (or scalar) to memory."""
+
+    name = "tile.store"
+    traits = traits_def(MemoryWriteEffect())
+
+    def check(self) -> None:
+        self.check_access(self.operands[0], self.operands[1], self.operands[2], len(self.operands) - 3)
+
+
+class Gather(TileOp):
+    """``tile.gather %buffer, %indices[, %mask]``: lane i is buffer[indices[i]] (indices of type index), ``fill`` where masked off."""
+
+    name = "tile.gather"
+    traits = traits_def(MemoryReadEffect())
+    fill = Float(0.0)
+
+    @classmethod
+    def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
+        return [with_shape(buffer_element(operands[0]), shape(operands[1]))]
+
+
+class Scatter(TileOp):
+    """``tile.scatter %tile, %buffer, %indices[, %mask]``: buffer[indices[i]] = lane i; equal indices: the last lane wins."""
+
+    name = "tile.scatter"
+    traits = traits_def(MemoryWriteEffect())
+
+
+class Broadcast(TileOp):
+    """A scalar, or a tile with dimensions of 1, repeated to the result's shape."""
+
+    name = "tile.broadcast"
+    traits = traits_def(Pure())
+
+
+class Reshape(TileOp):
+    """The same lanes in row-major order under another shape; the last extent must stay, or become/stop being 1."""
+
+    name = "tile.reshape"
+    traits = traits_def(Pure())
+
+
+class Transpose(TileOp):
+    """The last two dimensions of a tile exchanged."""
+
+    name = "tile.transpose"
+    traits = traits_def(Pure())
+
+    @classmethod
+    def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
+        *outer, rows, columns = shape(operands[0])
+        return [with_shape(element(operands[0]), (*outer, columns, rows))]
+
+
+class Extract(TileOp):
+    """The scalar at a static ``position`` of a tile."""
+
+    name = "tile.extract"
+    traits = traits_def(Pure())
+    position = Ints()
+
+    @classmethod
+    def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
+        return [element(operands[0])]
+
+
+class Reduce(TileOp):
+    """Lanes combined along ``dims`` by ``kind``, which become 1. The order is a fixed tree: equal inputs, equal bits."""
+
+    name = "tile.reduce"
+    traits = traits_def(Pure())
+    kind = Text(None, "add", "mul", "max", "min", "maxu", "minu", "and", "or", "max_fast", "min_fast")
+    dims = Ints()
+
+    @classmethod
+    def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
+        dims = parameters["dims"]
+        extents = tuple(1 if d in dims else extent for d, extent in enumerate(shape(operands[0])))
+        return [with_shape(element(operands[0]), extents)]
+
+
+class Iota(TileOp):
+    """Lane index along ``dim``, as index values, in a tile of the result's shape."""
+
+    name = "tile.iota"
+    traits = traits_def(Pure())
+    dim = Int(0)
+
+
+class Prefetch(TileOp):
+    """``tile.prefetch %buffer, %offset``: a hint that the cache line will be read soon."""
+
+    name = "tile.prefetch"
+    traits = traits_def(MemoryReadEffect())
+    locality = Int(3, doc="3 keeps in L1, 2 in L2")
+
+
+class Alloc(TileOp):
+    """A buffer in the thread's scratch memory, alive for the whole kernel call; contents undefined at the start."""
+
+    name = "tile.alloc"
+    traits = traits_def(MemoryWriteEffect())
+
+
+class Return(TileOp):
+    """Ends a kernel."""
+
+    name = "tile.return"
+    traits = traits_def(IsTerminator())
+
+
+class Kernel(TileOp):
+    """One kernel: ``tile.kernel @name(%x: memref<..>, ...) units(%begin, %end) { ... }``.
+
+    Runs the parallel units [%begin, %end) of 0 .. ``units``; units write disjoint memory. The last ``outputs`` buffers
+    are written, the others are only read. Body arguments: the buffers, then %begin and %end.
+    """
+
+    name = "tile.kernel"
+    traits = traits_def(IsolatedFromAbove(), SymbolOpInterface())
+    sym_name = Text()
+    units = Int(doc="number of parallel units")
+    outputs = Int(1, doc="how many of the last buffers are written")
+    unit_cost = Float(0.0, doc="estimated nanoseconds one unit takes on one core")
+
+    @classmethod
+    def empty(cls, name: str, buffers: list[Attribute], *, outputs: int, location: Any = None) -> Self:
+        """A kernel with an empty body over ``buffers``; the builder fills it and sets ``units``."""
+        body = Block(arg_types=[*buffers, INDEX, INDEX])
+        return cls.create(
+            attributes={
+                "sym_name": StringAttr(name),
+                "units": IntegerAttr(1, i64),
+                "outputs": IntegerAttr(outputs, i64),
+            },
+            regions=[Region(body)],
+            location=location,
+        )
+
+    @property
+    def body(self) -> Block:
+        return self.regions[0].block
+
+    @property
+    def buffers(self) -> tuple[SSAValue, ...]:
+        return tuple(self.body.args[:-2])
+
+    def check(self) -> None:
+        *buffers, begin, end = self.body.args
+        if begin.type != INDEX or end.type != INDEX or not all(isinstance(b.type, MemRefType) for b in buffers):
+            raise TypeRuleError("a kernel takes flat buffers, then the first and the last unit")
+
+    def print(self, printer: Printer) -> None:
+        printer.print_string(f" @{self.sym_name}(" if self.sym_name.isidentifier() else f' @"{self.sym_name}"(')
+        *buffers, begin, end = self.body.args
+
+        def argument(value: SSAValue) -> None:
+            printer.print_ssa_value(value)
+            printer.print_string(": ")
+            printer.print_attribute(value.type)
+
+        printer.print_list(buffers, argument)
+        printer.print_string(") units(")
+        printer.print_list([begin, end], printer.print_ssa_value)
+        printer.print_string(f" of {self.units}) ")
+        extra = {k: v for k, v in self.attributes.items() if k not in ("sym_name", "units")}
+        printer.print_op_attributes(extra, print_keyword=True)
+        printer.print_string(" ")
+        printer.print_region(self.regions[0], print_entry_block_args=False)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> Self:
+        name = parser.parse_symbol_name()
+        arguments = parser.parse_comma_separated_list(parser.Delimiter.PAREN, parser.parse_argument)
+        parser.parse_keyword("units")
+        parser.parse_punctuation("(")
+        bounds = [parser.parse_argument(expect_type=False).resolve(INDEX)]
+        parser.parse_punctuation(",")
+        bounds.append(parser.parse_argument(expect_type=False).resolve(INDEX))
+        parser.parse_keyword("of")
+        units = parser.parse_integer()
+        parser.parse_punctuation(")")
+        extra = parser.parse_optional_attr_dict_with_keyword()
+        region = parser.parse_region([*arguments, *bounds])  # pyright: ignore[reportArgumentType]
+        attributes: dict[str, Attribute] = {"sym_name": name, "units": IntegerAttr(units, i64)}
+        return cls.create(attributes={**attributes, **(extra.data if extra else {})}, regions=[region])
+
+
+def mask_type(value: SSAValue) -> Attribute:
+    """The mask type that fits a tile."""
+    return VectorType(I1, list(shape(value))) if shape(value) else I1
