@@ -32,6 +32,12 @@ def operations() -> tuple[type[GraphOp], ...]:
     return tuple(found.values())
 
 
+@cache
+def operation(name: str) -> type[GraphOp]:
+    """The op class called ``name`` (without the ``graph.``). Raises KeyError if there is none."""
+    return {op.name.removeprefix("graph."): op for op in operations()}[name]
+
+
 def dialect() -> Dialect:
     """The xDSL dialect object."""
     from xdsl.ir import Dialect

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from xdsl.dialects.builtin import LocationAttr, TensorType
+from xdsl.dialects.builtin import ArrayAttr, FloatAttr, LocationAttr, TensorType, f64
 from xdsl.ir import Attribute, Operation, Region, SSAValue
 from xdsl.irdl import traits_def
 from xdsl.traits import Pure
@@ -31,7 +32,7 @@ from penstock.compiler.dialects.declared import (
     Text,
     TypeRuleError,
 )
-from penstock.compiler.dtypes import byte_width, shape_of
+from penstock.compiler.dtypes import I1, byte_width, is_float, numpy_dtype, shape_of, type_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,9 +40,27 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.generic]
 
-__all__ = ["Bool", "Cost", "Float", "GraphOp", "Int", "Ints", "Parameter", "Tensor", "Text", "TypeRuleError"]
+__all__ = ["Bool", "Cost", "Float", "Floats", "GraphOp", "Int", "Ints", "Parameter", "Tensor", "Text", "TypeRuleError"]
 
 Tensor = TensorType[Attribute]
+
+
+class Floats(Parameter[tuple[float, ...]]):
+    """A list of double-precision numbers."""
+
+    def encode(self, value: Sequence[float]) -> Attribute:
+        return ArrayAttr([FloatAttr(float(item), f64) for item in value])
+
+    def decode(self, attribute: Attribute) -> tuple[float, ...]:
+        if not isinstance(attribute, ArrayAttr):
+            raise self.wrong(attribute)
+        items = cast("ArrayAttr[Attribute]", attribute)
+        return tuple(self._number(item) for item in items)
+
+    def _number(self, item: Attribute) -> float:
+        if not isinstance(item, FloatAttr):
+            raise self.wrong(item)
+        return float(item.value.data)
 
 
 @dataclass(frozen=True)
@@ -122,6 +141,12 @@ class GraphOp(DeclaredOp):
 
     # Access --------------------------------------------------------------------------------------------------------
 
+    def chosen_result(self) -> Tensor:
+        """The result type the builder chose, for ops built with ``result=``. Raises TypeRuleError if there is none."""
+        if not self.results:
+            raise TypeRuleError(f"{self.name} is built with its result type")
+        return tensor_type(self.results[0])
+
     @property
     def out(self) -> SSAValue:
         """The only (or first) result."""
@@ -196,7 +221,7 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     for extents in zip(*padded, strict=True):
         wide = {extent for extent in extents if extent != 1}
         if len(wide) > 1:
-            raise TypeRuleError("the shapes " + " and ".join(map(_show, shapes)) + " do not broadcast together")
+            raise TypeRuleError("the shapes " + " and ".join(map(show, shapes)) + " do not broadcast together")
         result.append(wide.pop() if wide else 1)
     return tuple(result)
 
@@ -208,7 +233,8 @@ def normalise_axis(axis: int, rank: int) -> int:
     return axis % rank if rank else 0
 
 
-def _show(shape: tuple[int, ...]) -> str:
+def show(shape: Sequence[int]) -> str:
+    """A shape as sentences write it: ``[2,3]``."""
     return "[" + ",".join(map(str, shape)) + "]"
 
 
@@ -220,6 +246,38 @@ def is_concrete(candidate: object) -> bool:
         and "name" in vars(candidate)
         and isinstance(candidate.name, str)
     )
+
+
+def wide(x: Array, element: Attribute) -> Array:
+    """``x``, of IR element type ``element``, in the type arithmetic is done in (half precision computes in f32)."""
+    from penstock.compiler.dialects.graph.scalar import compute_dtype
+
+    return x.astype(numpy_dtype(compute_dtype(element)), copy=False)
+
+
+def require(holds: bool, sentence: str) -> None:
+    """Raises TypeRuleError with ``sentence`` unless ``holds``."""
+    if not holds:
+        raise TypeRuleError(sentence)
+
+
+def require_float(op: GraphOp) -> None:
+    """All operands of ``op`` have one floating-point type. Raises TypeRuleError."""
+    require_same_elements(op)
+    element = op.element()
+    require(is_float(element), f"{op.name} takes floating-point tensors, not {type_name(element)}")
+
+
+def require_same_elements(op: GraphOp) -> None:
+    """All operands of ``op`` have one element type. Raises TypeRuleError."""
+    kinds = sorted({type_name(element_of(value)) for value in op.operands})
+    require(len(kinds) == 1, f"operands must share one element type, not {', '.join(kinds)}")
+
+
+def require_number(op: GraphOp) -> None:
+    """All operands of ``op`` have one element type, which is not boolean. Raises TypeRuleError."""
+    require_same_elements(op)
+    require(op.element() != I1, f"{op.name} takes numbers, not booleans")
 
 
 def only_region(op: Operation) -> Region:

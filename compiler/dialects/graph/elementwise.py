@@ -2,24 +2,22 @@
 
 In: tensors that broadcast together. Out: one tensor of the broadcast shape. Half-precision operands are computed in
 f32 and rounded once at the result. From ``scalar`` derive reference semantics, folding and lowering.
+Here stand the base classes and arithmetic; ``activation`` and ``logic`` hold the other elementwise ops.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from penstock.compiler.dialects.graph.base import (
     Bool,
     Cost,
-    Float,
     GraphOp,
     Tensor,
-    Text,
     TypeRuleError,
     broadcast_shapes,
     element_of,
@@ -27,7 +25,7 @@ from penstock.compiler.dialects.graph.base import (
     tensor_type,
 )
 from penstock.compiler.dialects.graph.scalar import NumpyScalars, ScalarBuilder, compute_dtype
-from penstock.compiler.dtypes import I1, is_float, numpy_dtype, tensor, type_name
+from penstock.compiler.dtypes import I1, is_float, is_unsigned, numpy_dtype, tensor, type_name
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -37,7 +35,10 @@ FLOAT, NUMBER, BOOLEAN, ANY = "floating-point", "numeric", "boolean", "any"
 
 
 class Elementwise(GraphOp):
-    """Base: ``accepts`` says which element types operands may have; ``result_element`` overrides the result's type."""
+    """Base: ``accepts`` says which element types operands may have; ``result_element`` overrides the result's type.
+
+    ``flops_per_element`` is an estimate: an exponential or a division counts as several.
+    """
 
     accepts: ClassVar[str] = NUMBER
     flops_per_element: ClassVar[int] = 1
@@ -62,6 +63,7 @@ class Elementwise(GraphOp):
         self.check_accepts(kinds.pop())
 
     def check_accepts(self, element: Attribute) -> None:
+        """Raises TypeRuleError if operands may not be of type ``element``."""
         fits = {
             FLOAT: is_float(element),
             NUMBER: element != I1,
@@ -69,110 +71,236 @@ class Elementwise(GraphOp):
             ANY: True,
         }[self.accepts]
         if not fits:
-            raise TypeRuleError(f"{type_name(element)} operands are not {self.accepts}")
+            raise TypeRuleError(f"{self.name} takes {self.accepts} operands, not {type_name(element)}")
 
     def evaluate(self, *operands: Array) -> Array:
         """The formula over whole arrays; half precision computes in f32."""
-        wide = [np.asarray(x).astype(numpy_dtype(compute_dtype(element_of(v)))) for x, v in zip(operands, self.operands)]
+        wide = [
+            np.asarray(x).astype(numpy_dtype(compute_dtype(element_of(v))), copy=False)
+            for x, v in zip(operands, self.operands, strict=True)
+        ]
         with np.errstate(all="ignore"):
             value: Any = self.scalar(NumpyScalars(), *wide)
-            return np.asarray(value).astype(numpy_dtype(element_of(self.out)))
+            return np.asarray(value).astype(numpy_dtype(element_of(self.out)), copy=False)
 
     def cost(self) -> Cost:
         return Cost(self.flops_per_element * elements(self.out.type), self.bytes_moved())
 
 
 def splat_value(value: SSAValue) -> float | int | None:
-    """The number all elements of a small inline constant equal, or None if ``value`` is not such a constant."""
-    inline = value.owner.attributes.get("value") if hasattr(value.owner, "attributes") else None
+    """The number all elements of an inline constant equal, or None if ``value`` is not such a constant."""
+    if not isinstance(value.owner, Operation):
+        return None
+    inline = value.owner.attributes.get("value")
     if not isinstance(inline, DenseIntOrFPElementsAttr):
         return None
     values = set(inline.get_values())
     return values.pop() if len(values) == 1 else None
 
 
-class Neg(Elementwise):
-    """-x."""
+def is_splat(value: SSAValue, number: float) -> bool:
+    """True if ``value`` is an inline constant all of whose elements equal ``number`` (-0.0 equals 0.0, NaN nothing)."""
+    return splat_value(value) == number
+
+
+class Unary(Elementwise):
+    """Base of the ops on one operand. With ``idempotent``, f(f(x)) is f(x)."""
+
+    operand_names = ("x",)
+    idempotent: ClassVar[bool] = False
+    involution: ClassVar[bool] = False
+
+    def fold(self) -> SSAValue | None:
+        """f(f(x)) is f(x) for an idempotent op, and x for an involution."""
+        inner = self.operands[0].owner
+        if type(inner) is not type(self) or inner.attributes != self.attributes:
+            return None
+        if self.involution:
+            return inner.operands[0]
+        return self.operands[0] if self.idempotent else None
+
+
+class Binary(Elementwise):
+    """Base of the ops on two operands. ``neutral`` is the number that, as second operand, gives back the first."""
+
+    operand_names = ("a", "b")
+    neutral: ClassVar[float | None] = None
+    commutative: ClassVar[bool] = False
+
+    def fold(self) -> SSAValue | None:
+        a, b = self.operands
+        if self.neutral is None:
+            return None
+        if a.type == self.out.type and is_splat(b, self.neutral):
+            return a
+        return b if self.commutative and b.type == self.out.type and is_splat(a, self.neutral) else None
+
+
+# One operand ---------------------------------------------------------------------------------------------------------
+
+
+class Neg(Unary):
+    """-x (unsigned integers wrap)."""
 
     name = "graph.neg"
-    operand_names = ("x",)
+    involution = True
 
     def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
         return s.neg(operands[0])
 
 
-class Add(Elementwise):
-    """a + b."""
+class Abs(Unary):
+    """|x| (the least signed integer stays what it is)."""
 
-    name = "graph.add"
-    operand_names = ("a", "b")
+    name = "graph.abs"
+    idempotent = True
 
     def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
-        return s.add(*operands)
-
-    def fold(self) -> SSAValue | None:
-        """x + 0 = x (not for floats with x = -0: IEEE keeps x when the zero is negative, and +0 for -0 + 0 is equal)."""
-        a, b = self.operands
-        if a.type == self.out.type and splat_value(b) == 0:
-            return a
-        return b if b.type == self.out.type and splat_value(a) == 0 else None
+        return operands[0] if is_unsigned(self.element()) else s.abs(operands[0])
 
 
-class Gelu(Elementwise):
-    """Gaussian error linear unit: x/2 (1 + erf(x/sqrt 2)), or its tanh approximation (Hendrycks and Gimpel 2016)."""
+class Sqrt(Unary):
+    """Square root, rounded as IEEE-754 says; NaN for negative x."""
 
-    name = "graph.gelu"
-    operand_names = ("x",)
+    name = "graph.sqrt"
     accepts = FLOAT
-    flops_per_element = 16
-    approximate = Text("none", "none", "tanh")
+    flops_per_element = 4
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.sqrt(operands[0])
+
+
+class Rsqrt(Unary):
+    """1 / sqrt(x)."""
+
+    name = "graph.rsqrt"
+    accepts = FLOAT
+    flops_per_element = 8
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.div(1.0, s.sqrt(operands[0]))
+
+
+class Reciprocal(Unary):
+    """1 / x."""
+
+    name = "graph.reciprocal"
+    accepts = FLOAT
+    flops_per_element = 4
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.div(1.0, operands[0])
+
+
+class Exp(Unary):
+    """e to the power of x."""
+
+    name = "graph.exp"
+    accepts = FLOAT
+    flops_per_element = 10
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.exp(operands[0])
+
+
+class Log(Unary):
+    """Natural logarithm."""
+
+    name = "graph.log"
+    accepts = FLOAT
+    flops_per_element = 12
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.log(operands[0])
+
+
+class Erf(Unary):
+    """The error function."""
+
+    name = "graph.erf"
+    accepts = FLOAT
+    flops_per_element = 14
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.erf(operands[0])
+
+
+class Tanh(Unary):
+    """Hyperbolic tangent."""
+
+    name = "graph.tanh"
+    accepts = FLOAT
+    flops_per_element = 14
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.tanh(operands[0])
+
+
+class Sin(Unary):
+    """Sine of x in radians."""
+
+    name = "graph.sin"
+    accepts = FLOAT
+    flops_per_element = 14
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.sin(operands[0])
+
+
+class Cos(Unary):
+    """Cosine of x in radians."""
+
+    name = "graph.cos"
+    accepts = FLOAT
+    flops_per_element = 14
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.cos(operands[0])
+
+
+class Floor(Unary):
+    """The greatest integer not above x."""
+
+    name = "graph.floor"
+    accepts = FLOAT
+    idempotent = True
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.floor(operands[0])
+
+
+class Ceil(Unary):
+    """The least integer not below x."""
+
+    name = "graph.ceil"
+    accepts = FLOAT
+    idempotent = True
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.ceil(operands[0])
+
+
+class Round(Unary):
+    """The nearest integer, halves to even."""
+
+    name = "graph.round"
+    accepts = FLOAT
+    idempotent = True
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.round_even(operands[0])
+
+
+class Sign(Unary):
+    """-1, 0 or 1; NaN and zero stay what they are."""
+
+    name = "graph.sign"
+    idempotent = True
 
     def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
         (x,) = operands
-        if self.approximate == "tanh":
-            cubic = s.add(x, s.mul(s.mul(s.mul(x, x), x), 0.044715))
-            inner = s.tanh(s.mul(cubic, math.sqrt(2 / math.pi)))
-        else:
-            inner = s.erf(s.mul(x, math.sqrt(0.5)))
-        return s.mul(s.mul(x, 0.5), s.add(inner, 1.0))
-
-
-class Compare(Elementwise):
-    """Base of the comparisons; the result is boolean."""
-
-    accepts = ANY
-
-    def result_element(self) -> Attribute:
-        return I1
-
-
-class Lt(Compare):
-    """a < b (false on NaN)."""
-
-    name = "graph.lt"
-    operand_names = ("a", "b")
-
-    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
-        return s.compare("lt", *operands)
-
-
-class Select(Elementwise):
-    """Where ``condition`` then ``a`` else ``b``."""
-
-    name = "graph.select"
-    operand_names = ("condition", "a", "b")
-    accepts = ANY
-
-    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
-        return s.select(*operands)
-
-    def check_elements(self) -> None:
-        condition, a, b = map(element_of, self.operands)
-        if condition != I1 or a != b:
-            raise TypeRuleError("select takes a boolean condition and two operands of one element type")
-
-    def result_element(self) -> Attribute:
-        return element_of(self.operands[1])
+        positive = s.select(s.compare("gt", x, 0), s.constant(1, x), x)
+        return positive if is_unsigned(self.element()) else s.select(s.compare("lt", x, 0), s.constant(-1, x), positive)
 
 
 class Cast(Elementwise):
@@ -186,9 +314,113 @@ class Cast(Elementwise):
         return s.cast(operands[0], element_of(self.out))
 
     def infer(self) -> list[Tensor]:
-        if not self.results:
-            raise TypeRuleError("graph.cast is built with its result type")
-        return [tensor(self.shapes()[0], tensor_type(self.out).element_type)]
+        return [tensor(self.shapes()[0], tensor_type(self.chosen_result()).element_type)]
 
     def fold(self) -> SSAValue | None:
+        """A cast to the same type is its operand."""
         return self.operands[0] if self.operands[0].type == self.out.type else None
+
+
+# Two operands --------------------------------------------------------------------------------------------------------
+
+
+class Add(Binary):
+    """a + b."""
+
+    name = "graph.add"
+    neutral = 0
+    commutative = True
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.add(*operands)
+
+
+class Sub(Binary):
+    """a - b."""
+
+    name = "graph.sub"
+    neutral = 0
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.sub(*operands)
+
+
+class Mul(Binary):
+    """a b."""
+
+    name = "graph.mul"
+    neutral = 1
+    commutative = True
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.mul(*operands)
+
+
+class Div(Binary):
+    """a / b; integers truncate towards zero, and an integer divided by zero is 0."""
+
+    name = "graph.div"
+    neutral = 1
+    flops_per_element = 4
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.div(*operands)
+
+
+class Pow(Binary):
+    """a to the power of b."""
+
+    name = "graph.pow"
+    neutral = 1
+    flops_per_element = 25
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.pow(*operands)
+
+
+class Extremum(Binary):
+    """Base of max and min: max(x, x) is x, and so is max(max(x, c), c)."""
+
+    commutative = True
+
+    def fold(self) -> SSAValue | None:
+        a, b = self.operands
+        for x, other in ((a, b), (b, a)):
+            if x == other or (type(x.owner) is type(self) and x.type == self.out.type and other in x.owner.operands):
+                return x
+        return None
+
+
+class Max(Extremum):
+    """The greater of a and b; NaN if either is."""
+
+    name = "graph.max"
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.maximum(*operands)
+
+
+class Min(Extremum):
+    """The lesser of a and b; NaN if either is."""
+
+    name = "graph.min"
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.minimum(*operands)
+
+
+class Mod(Binary):
+    """The remainder of a / b: with the sign of b, or with ``fmod`` that of a; an integer modulo zero is 0."""
+
+    name = "graph.mod"
+    flops_per_element = 8
+    fmod = Bool(False, doc="the remainder has the sign of the dividend, as C's fmod")
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        a, b = operands
+        remainder = s.remainder(a, b)
+        if self.fmod or is_unsigned(self.element()):
+            return remainder
+        differs = s.logical_xor(s.compare("lt", remainder, 0), s.compare("lt", b, 0))
+        wrong = s.logical_and(s.compare("ne", remainder, 0), differs)
+        return s.select(wrong, s.add(remainder, b), remainder)

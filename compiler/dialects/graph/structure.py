@@ -63,13 +63,15 @@ class Constant(GraphOp):
         return np.array(values).astype(dtype).reshape(shape)
 
     def infer(self) -> list[Tensor]:
-        if not self.results:
-            raise TypeRuleError("graph.constant is built with its result type")
-        result = tensor_type(self.out)
+        result = self.chosen_result()
         inline = self.attributes.get("value")
         if (inline is None) == ("key" not in self.attributes):
             raise TypeRuleError("graph.constant has either a value or a key")
-        if isinstance(inline, DenseIntOrFPElementsAttr) and elements(result) > INLINE_ELEMENTS and not inline.is_splat():
+        if (
+            isinstance(inline, DenseIntOrFPElementsAttr)
+            and elements(result) > INLINE_ELEMENTS
+            and not inline.is_splat()
+        ):
             raise TypeRuleError(f"a constant of more than {INLINE_ELEMENTS} elements is kept in the weight store")
         return [result]
 
@@ -116,9 +118,7 @@ class Dispatch(GraphOp):
     symbol = Text(doc="kernel name")
 
     @classmethod
-    def around(
-        cls, inputs: Sequence[SSAValue], body: Block, *, kind: str, symbol: str, location: LocationAttr
-    ) -> Self:
+    def around(cls, inputs: Sequence[SSAValue], body: Block, *, kind: str, symbol: str, location: LocationAttr) -> Self:
         """A dispatch on ``inputs`` whose ``body`` has one argument per input and ends in a yield."""
         terminator = body.last_op
         assert isinstance(terminator, Yield)

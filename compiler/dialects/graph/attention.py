@@ -1,0 +1,95 @@
+"""Scaled dot-product attention as one op, so that no S x T matrix need ever be in memory.
+
+In: queries, keys and values by head, and an additive mask. Out: one vector of values per query.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from penstock.compiler.dialects.graph.base import (
+    Bool,
+    Cost,
+    Float,
+    GraphOp,
+    Int,
+    Tensor,
+    broadcast_shapes,
+    require,
+    require_float,
+    show,
+    wide,
+)
+from penstock.compiler.dtypes import tensor
+
+if TYPE_CHECKING:
+    from penstock.compiler.dialects.graph.base import Array
+
+
+class Attention(GraphOp):
+    """softmax(cap(scale q k^T) + mask) v, with cap(s) = softcap tanh(s / softcap) when ``softcap`` is not 0.
+
+    q [B, H, S, D], k [B, Hkv, T, D], v [B, Hkv, T, Dv]; result [B, H, S, Dv]. Hkv divides H: each head of k and v
+    serves H/Hkv neighbouring heads of q. ``mask`` is added and broadcasts to [B, H, S, T]. With ``causal``, query i
+    sees keys up to i + ``causal_offset`` only. A query that sees no key (all of mask is minus infinity) gives 0.
+    Half precision computes in f32 throughout.
+    """
+
+    name = "graph.attention"
+    operand_names = ("q", "k", "v", "mask")
+    optional_operands = 1
+    scale = Float(doc="factor of the scores, usually 1/sqrt(D)")
+    causal = Bool(False, doc="queries do not see later keys")
+    causal_offset = Int(0, doc="position of query 0 among the keys: how many precede it (may be negative)")
+    softcap = Float(0.0, doc="bound of the scores before the mask; 0: none")
+
+    def infer(self) -> list[Tensor]:
+        require_float(self)
+        q, k, v = self.shapes()[:3]
+        ranks = len(q) == len(k) == len(v) == 4
+        require(ranks, f"attention takes q, k and v of rank 4, not {show(q)}, {show(k)} and {show(v)}")
+        require(
+            q[0] == k[0] == v[0] and q[3] == k[3] and k[1:3] == v[1:3],
+            f"queries {show(q)}, keys {show(k)} and values {show(v)} do not fit together",
+        )
+        require(k[1] > 0 and q[1] % k[1] == 0, f"{k[1]} heads of keys cannot serve {q[1]} heads of queries")
+        require(k[2] > 0, "attention needs one key or more")
+        if len(self.operands) == 4:
+            scores, mask = (q[0], q[1], q[2], k[2]), self.shapes()[3]
+            fits = len(mask) <= 4 and broadcast_shapes(mask, scores) == scores
+            require(fits, f"a mask of shape {show(mask)} does not broadcast to scores of shape {show(scores)}")
+        return [tensor([*q[:3], v[3]], self.element())]
+
+    def evaluate(self, *operands: Array) -> Array:
+        q, k, v, *masks = (wide(x, self.element()) for x in operands)
+        (batch, heads, queries, depth), shared = q.shape, k.shape[1]
+        kind: Any = q.dtype.type
+        with np.errstate(all="ignore"):
+            grouped: Any = q.reshape(batch, shared, heads // shared * queries, depth)
+            scores: Any = np.matmul(grouped, np.swapaxes(k, -1, -2)) * kind(self.scale)
+            if self.softcap:
+                scores = np.tanh(scores / kind(self.softcap)) * kind(self.softcap)
+            bias = self._bias(queries, k.shape[2], kind, *masks)
+            scores = scores.reshape(batch, heads, queries, -1) + bias
+            power: Any = np.exp(scores - scores.max(axis=-1, keepdims=True))
+            weights: Any = power / power.sum(axis=-1, keepdims=True)
+            seen = bias.max(axis=-1, keepdims=True) > -np.inf
+            weights = np.where(seen | np.isnan(bias.max(axis=-1, keepdims=True)), weights, kind(0))
+            value: Any = np.matmul(weights.reshape(batch, shared, heads // shared * queries, -1), v)
+        return value.reshape(batch, heads, queries, -1).astype(operands[0].dtype, copy=False)
+
+    def _bias(self, queries: int, keys: int, kind: Any, mask: Any = None) -> Any:
+        """What is added to the scores: mask and causal rule, at least of rank 2."""
+        bias: Any = np.zeros((queries, keys), kind) if mask is None else mask + np.zeros((queries, keys), kind)
+        if self.causal:
+            later = np.arange(keys) > np.arange(queries)[:, None] + self.causal_offset
+            bias = np.where(later, kind(-math.inf), bias)
+        return bias
+
+    def cost(self) -> Cost:
+        (batch, heads, queries, depth), (*_, keys, values) = self.shapes()[0], self.shapes()[2]
+        scores = batch * heads * queries * keys
+        return Cost(scores * (2 * depth + 2 * values + 16), self.bytes_moved())

@@ -1,0 +1,173 @@
+"""Convolutions, in the sense of neural networks (cross-correlation), of any spatial rank and with groups.
+
+In: activations and weights. Out: activations, accumulated in f32 for half precision; a bias is a separate add.
+Weights in layout ``channels_first`` are [O][C/g][k...] (ONNX), in ``channels_last`` [k...][C/g][O]; depthwise weights
+in ``channels_last`` are therefore [k...][1][C].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from penstock.compiler.dialects.graph.base import Cost, Int, Tensor, elements, require, require_number, show, wide
+from penstock.compiler.dialects.graph.contraction import unpack_last
+from penstock.compiler.dialects.graph.window import CHANNELS_FIRST, CHANNELS_LAST, Spatial, Windowed, window_views
+from penstock.compiler.dtypes import shape_of, tensor
+
+if TYPE_CHECKING:
+    from penstock.compiler.dialects.graph.base import Array
+
+
+class Conv(Windowed):
+    """Convolution of x with w. Element 0 of the window meets element ``-pads_low`` of x.
+
+    With ``panel`` = P (``channels_last`` only), w is what ``pack`` made of its last axis:
+    [ceil(O/P)][k...][C/g][P], and ``out_channels`` says O; a panel does not cross groups.
+    """
+
+    name = "graph.conv"
+    operand_names = ("x", "w")
+    groups = Int(1, doc="channels are cut into this many groups that do not meet")
+    panel = Int(0, doc="output channels per panel of packed weights; 0: not packed")
+    out_channels = Int(0, doc="number of output channels when weights are packed")
+
+    def window(self) -> tuple[int, ...]:
+        """Extents of the window."""
+        w = self.shapes()[1]
+        if self.panel:
+            return w[1:-2]
+        return w[2:] if self.layout == CHANNELS_FIRST else w[:-2]
+
+    def features(self) -> int:
+        """Number of output channels."""
+        w = self.shapes()[1]
+        if self.panel:
+            return self.out_channels
+        return w[0] if self.layout == CHANNELS_FIRST else w[-1]
+
+    def infer(self) -> list[Tensor]:
+        require_number(self)
+        self.check_window()
+        x, w = self.shapes()
+        rank = self.spatial_rank
+        require(len(w) == rank + 2 + bool(self.panel), f"weights of shape {show(w)} do not fit activations {show(x)}")
+        batch, channels, spatial = self.split(x)
+        features, groups = self.features(), self.groups
+        require(groups > 0, f"a convolution has 1 group or more, not {groups}")
+        if self.panel:
+            self._check_panels(w)
+        inner = w[1] if self.layout == CHANNELS_FIRST else w[-2]
+        require(
+            inner * groups == channels,
+            f"weights for {inner} input channels in {groups} group(s) do not fit activations with {channels}",
+        )
+        require(features % groups == 0, f"{features} output channels cannot be cut into {groups} groups")
+        return [tensor(self.join(batch, features, self.output_extents(spatial, self.window())), self.element())]
+
+    def _check_panels(self, w: Sequence[int]) -> None:
+        require(self.layout == CHANNELS_LAST, "packed weights need the layout channels_last")
+        count = math.ceil(self.out_channels / self.panel)
+        require(
+            w[0] == count and w[-1] == self.panel,
+            f"weights of shape {show(w)} are not {self.out_channels} output channels in panels of {self.panel}",
+        )
+        aligned = self.groups == 1 or (self.out_channels // self.groups) % self.panel == 0
+        require(aligned, f"panels of {self.panel} output channels cross the borders of {self.groups} groups")
+
+    def weights_channels_first(self, w: Array) -> Array:
+        """``w`` as [O][C/g][k...]."""
+        if self.panel:
+            w = unpack_last(w, self.out_channels)
+        return w if self.layout == CHANNELS_FIRST else np.moveaxis(w, (-1, -2), (0, 1))
+
+    def evaluate(self, *operands: Array) -> Array:
+        x: Any = wide(self.channels_first(operands[0]), self.element())
+        w: Any = wide(self.weights_channels_first(operands[1]), self.element())
+        widths = [(0, 0), (0, 0), *zip(self.pads_low, self.pads_high, strict=True)]
+        padded = np.pad(x, widths)
+        extents = self.output_extents(x.shape[2:], w.shape[2:])
+        with np.errstate(all="ignore"):
+            y = _convolve(padded, w, self.groups, self.strides, self.dilations, extents)
+        return self.from_channels_first(y).astype(operands[0].dtype, copy=False)
+
+    def cost(self) -> Cost:
+        per_element = self.split(self.shapes()[0])[1] // self.groups * math.prod(self.window())
+        return Cost(2 * elements(self.out.type) * per_element, self.bytes_moved())
+
+
+def _convolve(
+    padded: Any, w: Any, groups: int, strides: Sequence[int], dilations: Sequence[int], extents: Sequence[int]
+) -> Any:
+    """One matrix product per group and position in the window. x [N, C, ...], w [O, C/g, ...], result [N, O, ...]."""
+    batch, features, inner = padded.shape[0], w.shape[0], w.shape[1]
+    y = np.zeros((batch, groups, features // groups, math.prod(extents)), padded.dtype)
+    grouped = w.reshape(groups, features // groups, inner, *w.shape[2:])
+    for position, view in window_views(padded, w.shape[2:], strides, dilations, extents):
+        taps = grouped[(..., *position)]
+        columns = view.reshape(batch, groups, inner, -1)
+        y += taps * columns if inner == 1 else np.matmul(taps, columns)
+    return y.reshape(batch, features, *extents)
+
+
+class ConvTranspose(Windowed):
+    """The transpose of a convolution: every element of x adds its multiple of the window to the result.
+
+    Weights are [C][O/g][k...] in layout ``channels_first`` (ONNX), [k...][C][O/g] in ``channels_last``. Along an axis
+    the result has ``strides (extent - 1) + dilations (k - 1) + 1 + output_padding - pads_low - pads_high`` elements.
+    """
+
+    name = "graph.conv_transpose"
+    operand_names = ("x", "w")
+    groups = Int(1, doc="channels are cut into this many groups that do not meet")
+    output_padding = Spatial(0, doc="elements added after the result's last")
+
+    def window(self) -> tuple[int, ...]:
+        """Extents of the window."""
+        w = self.shapes()[1]
+        return w[2:] if self.layout == CHANNELS_FIRST else w[:-2]
+
+    def infer(self) -> list[Tensor]:
+        require_number(self)
+        self.check_window()
+        x, w = self.shapes()
+        require(len(w) == len(x), f"weights of shape {show(w)} do not fit activations {show(x)}")
+        batch, channels, spatial = self.split(x)
+        inner, outer = (w[0], w[1]) if self.layout == CHANNELS_FIRST else (w[-2], w[-1])
+        require(
+            inner == channels and self.groups > 0 and channels % self.groups == 0,
+            f"weights for {inner} input channels in {self.groups} group(s) do not fit activations with {channels}",
+        )
+        full = self._full(spatial)
+        extents = [n - low - high for n, low, high in zip(full, self.pads_low, self.pads_high, strict=True)]
+        require(min(extents) > 0, f"pads leave nothing of a result of {show(full)}")
+        return [tensor(self.join(batch, outer * self.groups, extents), self.element())]
+
+    def _full(self, spatial: Sequence[int]) -> tuple[int, ...]:
+        """Extents of the result before pads are taken away."""
+        parts = zip(spatial, self.window(), self.strides, self.dilations, self.output_padding, strict=True)
+        return tuple(s * (n - 1) + d * (k - 1) + 1 + extra for n, k, s, d, extra in parts)
+
+    def evaluate(self, *operands: Array) -> Array:
+        x: Any = wide(self.channels_first(operands[0]), self.element())
+        w: Any = wide(operands[1], self.element())
+        w = w if self.layout == CHANNELS_FIRST else np.moveaxis(w, (-2, -1), (0, 1))
+        batch, channels, *spatial = x.shape
+        groups, outer, window = self.groups, w.shape[1], w.shape[2:]
+        full = self._full(spatial)
+        y = np.zeros((batch, groups * outer, *full), x.dtype)
+        columns = x.reshape(batch, groups, channels // groups, -1)
+        grouped = w.reshape(groups, channels // groups, outer, *window)
+        with np.errstate(all="ignore"):
+            for position, view in window_views(y, window, self.strides, self.dilations, spatial):
+                taps = np.swapaxes(grouped[(..., *position)], -1, -2)
+                view += np.matmul(taps, columns).reshape(view.shape)
+        inside = tuple(slice(low, n - high) for n, low, high in zip(full, self.pads_low, self.pads_high, strict=True))
+        return self.from_channels_first(y[(..., *inside)]).astype(operands[0].dtype, copy=False)
+
+    def cost(self) -> Cost:
+        outer = self.split(shape_of(self.out.type))[1] // self.groups
+        return Cost(2 * elements(self.operands[0].type) * outer * math.prod(self.window()), self.bytes_moved())

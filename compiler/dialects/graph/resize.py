@@ -1,0 +1,152 @@
+"""Resizing of images and volumes by interpolation.
+
+In: a tensor. Out: one of the result type's extents. The one idea: interpolation is separable, so along each axis every
+output element is a weighted sum of a few input elements (``taps``): from this table reference and kernels derive.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from penstock.compiler.dialects.graph.base import (
+    Bool,
+    Cost,
+    Float,
+    Floats,
+    GraphOp,
+    Tensor,
+    Text,
+    elements,
+    require,
+    show,
+    wide,
+)
+from penstock.compiler.dtypes import I1, is_float, shape_of, tensor, type_name
+
+if TYPE_CHECKING:
+    from penstock.compiler.dialects.graph.base import Array
+
+COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")
+COORDINATES += ("tf_half_pixel_for_nn",)
+
+
+class Resize(GraphOp):
+    """x sampled at other extents (those of the result type), as ONNX Resize.
+
+    ``scales``, one per axis, map coordinates; they are output / input extents up to rounding. ``coordinate_mode`` says
+    how an output index becomes a coordinate in x, ``nearest_mode`` how nearest rounds it.
+    """
+
+    name = "graph.resize"
+    operand_names = ("x",)
+    mode = Text(None, "nearest", "linear", "cubic", doc="interpolation")
+    scales = Floats(doc="output extent per input extent, one per axis, as coordinates are mapped")
+    coordinate_mode = Text("half_pixel", *COORDINATES, doc="from output index to input coordinate")
+    nearest_mode = Text(
+        "round_prefer_floor", "round_prefer_floor", "round_prefer_ceil", "floor", "ceil", doc="rounding in mode nearest"
+    )
+    cubic_coeff_a = Float(-0.75, doc="parameter of the cubic kernel (Keys 1981)")
+    exclude_outside = Bool(False, doc="elements outside x get no weight, and weights are scaled to sum to 1")
+    antialias = Bool(False, doc="the kernel is widened when an axis shrinks")
+
+    def infer(self) -> list[Tensor]:
+        (shape,) = self.shapes()
+        sizes = shape_of(self.chosen_result())
+        require(
+            len(sizes) == len(shape) == len(self.scales), f"a resize of rank {len(shape)} has as many scales and sizes"
+        )
+        require(all(math.isfinite(scale) and scale > 0 for scale in self.scales), "the scales of a resize are positive")
+        require(0 not in shape or 0 in sizes, f"a tensor of shape {show(shape)} has no elements to sample")
+        element = self.element()
+        require(element != I1, "graph.resize takes numbers, not booleans")
+        require(self.mode == "nearest" or is_float(element), f"interpolation does not take {type_name(element)}")
+        return [tensor(sizes, element)]
+
+    def coordinates(self, axis: int) -> Any:
+        """For each output index along ``axis``, where it lies in x: f64."""
+        extent, size, scale = self.shapes()[0][axis], shape_of(self.out.type)[axis], self.scales[axis]
+        index, length = np.arange(size, dtype=np.float64), scale * extent
+        match self.coordinate_mode:
+            case "align_corners":
+                return np.zeros(size) if length == 1 else index * (extent - 1) / (length - 1)
+            case "asymmetric":
+                return index / scale
+            case "tf_half_pixel_for_nn":
+                return (index + 0.5) / scale
+            case "pytorch_half_pixel" if length == 1:
+                return np.full(size, -0.5)
+            case "half_pixel_symmetric":
+                return extent / 2 * (1 - size / length) + (index + 0.5) / scale - 0.5
+            case _:
+                return (index + 0.5) / scale - 0.5
+
+    def taps(self, axis: int) -> tuple[Any, Any]:
+        """Along ``axis``: for each output index the input indices it reads (int64) and their weights (f64), [out, n]."""
+        extent, scale = self.shapes()[0][axis], self.scales[axis]
+        where = self.coordinates(axis)
+        if self.mode == "nearest":
+            indices = self._round(where)[:, None]
+            return np.clip(indices, 0, extent - 1), np.ones_like(indices, dtype=np.float64)
+        reach = 1 if self.mode == "linear" else 2
+        squeeze = min(scale, 1.0) if self.antialias else 1.0
+        first = 1 + math.floor(-reach / squeeze) if self.antialias else 1 - reach
+        offsets = np.arange(first, 2 - first if self.antialias else reach + 1)
+        base = np.floor(where)
+        distance = (offsets - (where - base)[:, None]) * squeeze
+        weights = np.clip(1 - np.abs(distance), 0, None) if self.mode == "linear" else self._cubic(np.abs(distance))
+        if self.antialias:
+            weights = weights / weights.sum(axis=1, keepdims=True)
+        indices = base.astype(np.int64)[:, None] + offsets
+        if self.exclude_outside:
+            weights = np.where((indices < 0) | (indices >= extent), 0.0, weights)
+            total = weights.sum(axis=1, keepdims=True)
+            weights = weights / np.where(total == 0, 1.0, total)
+        return np.clip(indices, 0, extent - 1), weights
+
+    def _round(self, where: Any) -> Any:
+        match self.nearest_mode:
+            case "round_prefer_floor":
+                return np.ceil(where - 0.5).astype(np.int64)
+            case "round_prefer_ceil":
+                return np.floor(where + 0.5).astype(np.int64)
+            case "floor":
+                return np.floor(where).astype(np.int64)
+            case _:
+                return np.ceil(where).astype(np.int64)
+
+    def _cubic(self, x: Any) -> Any:
+        """The cubic convolution kernel at distances x >= 0 (Keys 1981, equation 15)."""
+        a = self.cubic_coeff_a
+        near = ((a + 2) * x - (a + 3)) * x * x + 1
+        far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+        return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+
+    def resized_axes(self) -> tuple[int, ...]:
+        """The axes along which elements are not simply copied."""
+        shapes = zip(self.shapes()[0], shape_of(self.out.type), self.scales, strict=True)
+        return tuple(axis for axis, (extent, size, scale) in enumerate(shapes) if extent != size or scale != 1)
+
+    def evaluate(self, *operands: Array) -> Array:
+        x: Any = operands[0] if self.mode == "nearest" else wide(operands[0], self.element())
+        for axis in self.resized_axes():
+            indices, weights = self.taps(axis)
+            if self.mode == "nearest":
+                x = np.take(x, indices[:, 0], axis=axis)
+                continue
+            factors = weights.astype(x.dtype).reshape(*weights.shape, *[1] * (x.ndim - axis - 1))
+            x = sum(np.take(x, indices[:, i], axis=axis) * factors[:, i] for i in range(indices.shape[1]))
+        return x.astype(operands[0].dtype, copy=False)
+
+    def fold(self) -> SSAValue | None:
+        """Nothing is resized."""
+        return None if self.resized_axes() else self.operands[0]
+
+    def cost(self) -> Cost:
+        if self.mode == "nearest":
+            return Cost(0, self.bytes_moved())
+        per_axis = [2 * self.taps(axis)[0].shape[1] for axis in self.resized_axes()]
+        return Cost(elements(self.out.type) * math.prod(per_axis), self.bytes_moved())
