@@ -239,9 +239,7 @@ class Lstm(Recurrent):
     gates = 4
     states = ("h", "c")
     default_activations = "sigmoid,tanh,tanh"
-    activations = Text(
-        "sigmoid,tanh,tanh", doc="f1,f2,f3, for all directions or each; parameters as in hard_sigmoid(0.2;0.5)"
-    )
+    activations = Text("sigmoid,tanh,tanh", doc="f1,f2,f3, for all directions or each; numbers as in elu(0.5)")
     input_forget = Bool(False, doc="the forget gate is 1 minus the input gate")
 
     def stepper(self, arrays: dict[str, Any], way: int) -> Callable[[Any, tuple[Any, ...]], tuple[Any, ...]]:
@@ -275,7 +273,7 @@ class Gru(Recurrent):
     gates = 3
     states = ("h",)
     default_activations = "sigmoid,tanh"
-    activations = Text("sigmoid,tanh", doc="f,g, for all directions or each; parameters as in hard_sigmoid(0.2;0.5)")
+    activations = Text("sigmoid,tanh", doc="f,g, for all directions or each; numbers as in elu(0.5)")
     linear_before_reset = Bool(False, doc="the reset gate multiplies after the recurrent product")
 
     def stepper(self, arrays: dict[str, Any], way: int) -> Callable[[Any, tuple[Any, ...]], tuple[Any, ...]]:

@@ -56,7 +56,7 @@ def _without(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> l
 
 
 class Reduce(GraphOp):
-    """The ``kind`` of all elements along ``axes``; no axes at all reduces nothing. ``and`` and ``or`` are for booleans."""
+    """The ``kind`` of all elements along ``axes``; no axes reduce nothing. ``and`` and ``or`` are for booleans."""
 
     name = "graph.reduce"
     operand_names = ("x",)

@@ -85,7 +85,7 @@ class Resize(GraphOp):
                 return (index + 0.5) / scale - 0.5
 
     def taps(self, axis: int) -> tuple[Any, Any]:
-        """Along ``axis``: for each output index the input indices it reads (int64) and their weights (f64), [out, n]."""
+        """Along ``axis``: for each output index the input indices it reads (int64) and their weights, [out, n]."""
         extent, scale = self.shapes()[0][axis], self.scales[axis]
         where = self.coordinates(axis)
         if self.mode == "nearest":

@@ -40,7 +40,7 @@ class Constant(GraphOp):
     def of(
         cls, array: Array, weights: WeightStore, *, name: str = "constant", location: LocationAttr | None = None
     ) -> Constant:
-        """The constant op for ``array``: inline when small, else stored in ``weights`` under a key made from ``name``."""
+        """The constant op for ``array``: inline when small, else in ``weights`` under a key made from ``name``."""
         array = np.asarray(array)
         result = tensor(array.shape, from_numpy(array.dtype))
         attributes: dict[str, Attribute]

@@ -1,7 +1,8 @@
 """What convolutions and pools share: windows that slide over spatial axes.
 
 In: extents, strides, dilations and pads, one per spatial axis. Out: output extents, and views of an array by the
-position in the window. Not ops themselves. ``channels_first`` is [N, C, spatial...], ``channels_last`` [N, spatial..., C].
+position in the window. Not ops themselves. ``channels_first`` is [N, C, spatial...], ``channels_last`` is
+[N, spatial..., C].
 """
 
 from __future__ import annotations
