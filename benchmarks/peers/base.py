@@ -1,0 +1,46 @@
+"""What an inference engine must offer to be compared: compile (or nothing), load, run.
+
+The one idea: a peer is one class in one file of this folder; everything about processes, timing and statistics is
+elsewhere, so adding an engine adds one file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[np.generic]]
+Run = Callable[[Arrays], Arrays]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What `load` reads, its size in bytes, and the number of kernels in it (None where unknown)."""
+
+    path: Path
+    size: int
+    kernels: int | None
+
+
+class Peer(ABC):
+    """An inference engine. An instance lives in one process, for one model and one number of threads."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def version(self) -> str:
+        """The engine's version; raises ImportError where it is not installed."""
+
+    def compile(self, model: Path, folder: Path) -> Compiled:
+        """Turn an ONNX file into what `load` reads, written into `folder`; engines that load ONNX return the file."""
+        return Compiled(model, model.stat().st_size, None)
+
+    @abstractmethod
+    def load(self, path: Path, threads: int) -> Run:
+        """Make a session with that number of threads and return the function that runs it on inputs by name."""

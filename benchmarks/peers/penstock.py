@@ -1,0 +1,34 @@
+"""penstock: compile to an artifact, map it, run it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+from .base import Compiled, Peer, Run
+
+
+class Penstock(Peer):
+    """The default options of `penstock.compile`."""
+
+    name = "penstock"
+
+    def version(self) -> str:
+        import penstock
+
+        return penstock.__version__
+
+    def compile(self, model: Path, folder: Path) -> Compiled:
+        import penstock
+
+        path = folder / f"{model.stem}.pens"
+        penstock.compile(model).save(path)
+        with zipfile.ZipFile(path) as archive:
+            manifest = json.loads(archive.read("manifest.json"))
+        return Compiled(path, path.stat().st_size, len(manifest["kernels"]))
+
+    def load(self, path: Path, threads: int) -> Run:
+        import penstock
+
+        return penstock.load(path).session(threads=threads).run
