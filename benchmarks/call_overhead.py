@@ -2,8 +2,7 @@
 
     python benchmarks/call_overhead.py
 
-In: nothing. Out: nanoseconds per call, the best and the median of many batches: from Python in penstock and onnxruntime,
-and from C in penstock (`call_overhead.c`, built with the C compiler on PATH against the installed penstock library).
+In: nothing. Out: nanoseconds per call, the best and the median of many batches, from Python in every engine.
 """
 
 from __future__ import annotations

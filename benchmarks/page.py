@@ -25,6 +25,13 @@ Machine: {processor} (family {family}), {cores} cores, {extensions}, {system};
 Python {python}, numpy {numpy}, {versions}. Load at the start {load}.
 """
 
+NOTES = """\
+Compile time includes reading the model and writing the artifact, not importing Python modules; load time ends when the
+first call can be made, the file in the page cache (for onnxruntime: and the graph optimised). Memory is the process's
+peak of resident memory after all calls. Error is the largest absolute difference from {reference} with the same number
+of threads, as a part of the range of the output's values; the column *same bits* compares with the one-thread run.
+"""
+
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
     """A markdown table, line by line."""
@@ -73,14 +80,8 @@ def page(document: Mapping[str, Any]) -> str:
         lines += [f"## Latency, {threads} thread{'s' if threads > 1 else ''}", ""]
         lines += [*latency(rows, peers, document["reference"], threads), ""]
     lines += ["## Compiling, loading, memory, exactness", "", *properties(rows), ""]
-    lines += [
-        "Compile time includes reading the model and writing the artifact, not importing Python modules; load time",
-        "ends when the first call can be made, the file in the page cache (for onnxruntime: and the graph optimised).",
-        "Memory is the process's peak of resident memory after all calls. Error is the largest absolute difference from",
-        f"{document['reference']} with the same number of threads, as a part of the range of the output's values; the",
-        "column *same bits* compares with the one-thread run.",
-    ]
-    return "\n".join(lines) + "\n"
+    lines.append(NOTES.format(reference=document["reference"]))
+    return "\n".join(lines)
 
 
 def latency(rows: list[Row], peers: list[str], reference: str, threads: int) -> Iterator[str]:
