@@ -23,6 +23,7 @@ from penstock.compiler.dialects.graph.base import (
     show,
     wide,
 )
+from penstock.compiler.dialects.graph.scalar import NumpyScalars
 from penstock.compiler.dtypes import tensor
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ class Attention(GraphOp):
             scores = scores.reshape(batch, heads, queries, -1) + bias
             power: Any = np.exp(scores - scores.max(axis=-1, keepdims=True))
             weights: Any = power / power.sum(axis=-1, keepdims=True)
-            seen = bias.max(axis=-1, keepdims=True) > -np.inf
-            weights = np.where(seen | np.isnan(bias.max(axis=-1, keepdims=True)), weights, kind(0))
+            blind: Any = bias.max(axis=-1, keepdims=True) == -math.inf
+            weights = NumpyScalars().select(blind, 0.0, weights)
             value: Any = np.matmul(weights.reshape(batch, shared, heads // shared * queries, -1), v)
         return value.reshape(batch, heads, queries, -1).astype(operands[0].dtype, copy=False)
 
@@ -85,8 +86,8 @@ class Attention(GraphOp):
         """What is added to the scores: mask and causal rule, at least of rank 2."""
         bias: Any = np.zeros((queries, keys), kind) if mask is None else mask + np.zeros((queries, keys), kind)
         if self.causal:
-            later = np.arange(keys) > np.arange(queries)[:, None] + self.causal_offset
-            bias = np.where(later, kind(-math.inf), bias)
+            later: Any = np.arange(keys) > np.arange(queries)[:, None] + self.causal_offset
+            bias = NumpyScalars().select(later, -math.inf, bias)
         return bias
 
     def cost(self) -> Cost:

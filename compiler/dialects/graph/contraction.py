@@ -57,7 +57,7 @@ class Matmul(GraphOp):
     def infer(self) -> list[Tensor]:
         require_number(self)
         a, b = self.shapes()
-        require(len(a) >= 2 and len(b) >= 2, f"a matrix product takes rank 2 or more, not {show(a)} and {show(b)}")
+        require(min(len(a), len(b)) >= 2, f"a matrix product takes rank 2 or more, not {show(a)} and {show(b)}")
         if self.b_panel:
             count = math.ceil(self.n / self.b_panel)
             require(

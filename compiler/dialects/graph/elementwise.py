@@ -113,7 +113,7 @@ class Unary(Elementwise):
     def fold(self) -> SSAValue | None:
         """f(f(x)) is f(x) for an idempotent op, and x for an involution."""
         inner = self.operands[0].owner
-        if type(inner) is not type(self) or inner.attributes != self.attributes:
+        if not isinstance(inner, Unary) or type(inner) is not type(self) or inner.attributes != self.attributes:
             return None
         if self.involution:
             return inner.operands[0]
@@ -386,7 +386,9 @@ class Extremum(Binary):
     def fold(self) -> SSAValue | None:
         a, b = self.operands
         for x, other in ((a, b), (b, a)):
-            if x == other or (type(x.owner) is type(self) and x.type == self.out.type and other in x.owner.operands):
+            inner = x.owner
+            repeated = isinstance(inner, Extremum) and type(inner) is type(self) and other in inner.operands
+            if (x == other or repeated) and x.type == self.out.type:
                 return x
         return None
 

@@ -6,13 +6,12 @@ into the tensor when it lies outside (ONNX calls that an error; a compiled kerne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from xdsl.dialects.builtin import IntegerType
 
 from penstock.compiler.dialects.graph.base import Cost, GraphOp, Int, Tensor, element_of, require, show, tensor_bytes
-from penstock.compiler.dtypes import I1, tensor, type_name
+from penstock.compiler.dtypes import tensor, type_name
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -25,10 +24,9 @@ class Indexed(GraphOp):
 
     def check_indices(self) -> None:
         """Indices are integers. Raises TypeRuleError."""
-        kind = element_of(self.operands[1])
-        require(
-            isinstance(kind, IntegerType) and kind != I1, f"{self.name} takes integer indices, not {type_name(kind)}"
-        )
+        kind = type_name(element_of(self.operands[1]))
+        fits = kind != "i1" and kind.lstrip("u").startswith("i")
+        require(fits, f"{self.name} takes integer indices, not {kind}")
 
     def axis_of(self, axis: int) -> int:
         """``axis``, if x has it. Raises TypeRuleError."""
@@ -62,7 +60,7 @@ class Gather(Indexed):
 
     def evaluate(self, *operands: Array) -> Array:
         x, indices = operands
-        return np.take(x, _inside(indices, x.shape[self.axis]), axis=self.axis)
+        return np.asarray(np.take(x, _inside(indices, x.shape[self.axis]), axis=self.axis))
 
 
 class GatherElements(Indexed):
@@ -84,7 +82,7 @@ class GatherElements(Indexed):
 
     def evaluate(self, *operands: Array) -> Array:
         x, indices = operands
-        places = list(np.indices(indices.shape, sparse=True))
+        places: list[Any] = list(np.indices(indices.shape, sparse=True))
         places[self.axis] = _inside(indices, x.shape[self.axis])
         return np.asarray(x[tuple(places)])
 

@@ -197,13 +197,13 @@ class Recurrent(GraphOp):
         """One direction: hidden states [T, B, H] (0 beyond a sequence's length), and the states after its last step."""
         step = self.stepper(arrays, way)
         x = arrays["x"]
-        carried = tuple(arrays[f"initial_{state}"][way] for state in self.states)
+        carried: tuple[Any, ...] = tuple(arrays[f"initial_{state}"][way] for state in self.states)
         hidden = np.zeros((*x.shape[:2], carried[0].shape[-1]), x.dtype)
         order = range(x.shape[0])
         for t in reversed(order) if backwards else order:
             alive = (t < lengths)[:, None]
-            new = step(x[t], carried)
-            carried = tuple(np.where(alive, a, b) for a, b in zip(new, carried, strict=True))
+            new: tuple[Any, ...] = step(x[t], carried)
+            carried = tuple(NumpyScalars().select(alive, a, b) for a, b in zip(new, carried, strict=True))
             hidden[t] = np.where(alive, carried[0], 0)
         return hidden, carried
 

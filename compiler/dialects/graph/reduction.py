@@ -75,15 +75,16 @@ class Reduce(GraphOp):
 
     def evaluate(self, *operands: Array) -> Array:
         x: Any = wide(operands[0], self.element())
+        value: Any
         over: Any = {"axis": self.axes, "keepdims": self.keepdims}
         with np.errstate(all="ignore"):
             if self.kind in ("max", "min"):
-                function, start = (np.max, lowest) if self.kind == "max" else (np.min, highest)
-                value = function(x, initial=start(self.element()), **over)
+                start = (lowest if self.kind == "max" else highest)(self.element())
+                value = getattr(x, self.kind)(initial=start, **over)
             elif self.kind in ("sum", "prod"):
-                value = (np.sum if self.kind == "sum" else np.prod)(x, dtype=x.dtype, **over)
+                value = getattr(x, self.kind)(dtype=x.dtype, **over)
             else:
-                value = (np.all if self.kind == "and" else np.any)(x, **over)
+                value = x.all(**over) if self.kind == "and" else x.any(**over)
             return np.asarray(value).astype(operands[0].dtype, copy=False)
 
     def fold(self) -> SSAValue | None:
@@ -148,6 +149,6 @@ class Cumulative(GraphOp):
         if self.exclusive and x.shape[0]:
             x = np.concatenate([np.full_like(x[:1], self.kind == "prod"), x[:-1]])
         with np.errstate(all="ignore"):
-            value = (np.cumsum if self.kind == "sum" else np.cumprod)(x, axis=0, dtype=x.dtype)
-        value = np.moveaxis(value[::-1] if self.reverse else value, 0, self.axis)
+            total: Any = getattr(x, f"cum{self.kind}")(axis=0, dtype=x.dtype)
+        value: Any = np.moveaxis(total[::-1] if self.reverse else total, 0, self.axis)
         return value.astype(operands[0].dtype, copy=False)

@@ -30,8 +30,14 @@ from penstock.compiler.dtypes import I1, is_float, shape_of, tensor, type_name
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
 
-COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")
-COORDINATES += ("tf_half_pixel_for_nn",)
+COORDINATES = (
+    "half_pixel",
+    "half_pixel_symmetric",
+    "pytorch_half_pixel",
+    "align_corners",
+    "asymmetric",
+    "tf_half_pixel_for_nn",
+)
 
 
 class Resize(GraphOp):

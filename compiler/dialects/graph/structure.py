@@ -58,7 +58,7 @@ class Constant(GraphOp):
             return weights[self.key]
         assert isinstance(inline, DenseIntOrFPElementsAttr)
         values: list[Any] = list(inline.get_values())
-        if len(values) == 1 and self.out.type is not None:
+        if len(values) == 1:
             return np.full(shape, values[0]).astype(dtype)
         return np.array(values).astype(dtype).reshape(shape)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 import numpy as np
 from xdsl.ir import Attribute, Operation
@@ -106,12 +106,10 @@ class Windowed(GraphOp):
 
 def _is_fill(cls: type[Windowed], name: str, value: object) -> bool:
     parameter = cls.parameters.get(name)
-    return (
-        isinstance(parameter, Spatial)
-        and isinstance(value, Sequence)
-        and len(value) > 0  # pyright: ignore[reportUnknownArgumentType]
-        and all(item == parameter.fill for item in value)  # pyright: ignore[reportUnknownVariableType]
-    )
+    if not isinstance(parameter, Spatial) or not isinstance(value, Sequence):
+        return False
+    numbers = cast("Sequence[int]", value)
+    return len(numbers) > 0 and all(number == parameter.fill for number in numbers)
 
 
 def window_views(

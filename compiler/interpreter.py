@@ -1,0 +1,135 @@
+"""The reference interpreter: what a graph means, run with numpy.
+
+In: a module of the graph level (before or after fusion) and its inputs. Out: its outputs. The one idea: every op
+carries its own semantics (``evaluate``), so running a graph is a walk over its ops that forgets each value after its
+last use. It is the oracle of passes and kernels; it is never part of an artifact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Block, Operation, SSAValue
+
+from penstock.compiler.context import CompilerContext
+from penstock.compiler.dialects.graph.base import GraphOp, tensor_type
+from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
+from penstock.compiler.dtypes import numpy_dtype, shape_of, type_name
+
+Array = NDArray[Any]
+Observer = Callable[[Operation, tuple[Array, ...]], None]
+"""Called after every op, those inside dispatches included, with its results."""
+
+NAME = "penstock.name"
+
+
+def main_function(module: ModuleOp) -> FuncOp:
+    """The function ``@main``. Raises ValueError if there is none."""
+    for op in module.body.block.ops:
+        if isinstance(op, FuncOp) and op.sym_name.data == "main":
+            return op
+    raise ValueError("the module has no function @main")
+
+
+def argument_names(function: FuncOp) -> list[str]:
+    """The model's names of the function's arguments (``arg0`` ... where there are none)."""
+    return _names(function.arg_attrs, len(function.body.block.args), "arg")
+
+
+def result_names(function: FuncOp) -> list[str]:
+    """The model's names of the function's results (``result0`` ... where there are none)."""
+    return _names(function.res_attrs, len(function.function_type.outputs), "result")
+
+
+def _names(attributes: ArrayAttr[DictionaryAttr] | None, count: int, default: str) -> list[str]:
+    found = [item.data.get(NAME) for item in attributes] if attributes is not None else [None] * count
+    return [name.data if isinstance(name, StringAttr) else f"{default}{i}" for i, name in enumerate(found)]
+
+
+def run_module(
+    module: ModuleOp, ctx: CompilerContext, inputs: Mapping[str, Array], observe: Observer | None = None
+) -> dict[str, Array]:
+    """Run ``@main`` on ``inputs`` (by name; dtypes and shapes as the arguments say); returns outputs by name.
+
+    Raises ValueError, with a sentence, for a missing or unknown input or one of a wrong dtype or shape.
+    """
+    function = main_function(module)
+    names = argument_names(function)
+    unknown = sorted(set(inputs) - set(names))
+    if unknown:
+        raise ValueError(f"there is no input {', '.join(map(repr, unknown))}; inputs are {', '.join(map(repr, names))}")
+    block = function.body.block
+    arguments = [_checked(name, argument, inputs) for name, argument in zip(names, block.args, strict=True)]
+    results = run_block(block, arguments, ctx, observe)
+    return dict(zip(result_names(function), results, strict=True))
+
+
+def _checked(name: str, argument: SSAValue, inputs: Mapping[str, Array]) -> Array:
+    """The input called ``name``, if it is what the argument says."""
+    if name not in inputs:
+        raise ValueError(f"input {name!r} is missing")
+    value, expected = np.asarray(inputs[name]), tensor_type(argument)
+    if value.dtype != numpy_dtype(expected.element_type) or value.shape != shape_of(expected):
+        kind = type_name(expected.element_type)
+        raise ValueError(
+            f"input {name!r} is {kind} of shape {list(shape_of(expected))}, not {value.dtype} of {list(value.shape)}"
+        )
+    return value
+
+
+def run_block(
+    block: Block, arguments: Sequence[Array], ctx: CompilerContext, observe: Observer | None = None
+) -> tuple[Array, ...]:
+    """Run the ops of ``block`` on ``arguments``; returns the operands of its terminator."""
+    values: dict[SSAValue, Array] = dict(zip(block.args, arguments, strict=True))
+    dying = _last_uses(block)
+    for op in block.ops:
+        operands = [values[operand] for operand in op.operands]
+        for value in dying.get(op, ()):
+            del values[value]
+        if isinstance(op, ReturnOp | Yield):
+            return tuple(operands)
+        results = evaluate_op(op, operands, ctx, observe)
+        if observe is not None:
+            observe(op, results)
+        values.update((result, array) for result, array in zip(op.results, results, strict=True) if result.first_use)
+    raise ValueError("the block has no terminator")
+
+
+def _last_uses(block: Block) -> dict[Operation, list[SSAValue]]:
+    """For each op, the values that no later op of the block uses."""
+    seen: set[SSAValue] = set()
+    dying: dict[Operation, list[SSAValue]] = {}
+    for op in reversed(list(block.ops)):
+        new = [operand for operand in dict.fromkeys(op.operands) if operand not in seen]
+        seen.update(new)
+        dying[op] = new
+    return dying
+
+
+def evaluate_op(
+    op: Operation, operands: Sequence[Array], ctx: CompilerContext, observe: Observer | None = None
+) -> tuple[Array, ...]:
+    """The results of one op on ``operands``; each has the dtype and shape of the result's type.
+
+    Constants take their value from ``ctx.weights``; a dispatch runs its body. Raises ValueError for an op that is not
+    of the graph level, or one that breaks its own type rule.
+    """
+    if isinstance(op, Constant):
+        return (op.array(ctx.weights),)
+    if isinstance(op, Dispatch):
+        return run_block(op.body, operands, ctx, observe)
+    if not isinstance(op, GraphOp):
+        raise ValueError(f"{op.name} cannot be interpreted: it is not an op of the graph level")
+    value = op.evaluate(*operands)
+    results = tuple(np.asarray(array) for array in (value if isinstance(value, tuple) else (value,)))
+    for array, result in zip(results, op.results, strict=True):
+        expected = tensor_type(result)
+        if array.shape != shape_of(expected) or array.dtype != numpy_dtype(expected.element_type):
+            raise ValueError(f"{op.name} gave {array.dtype} of shape {list(array.shape)} where {expected} is expected")
+    return results
