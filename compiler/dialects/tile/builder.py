@@ -68,7 +68,7 @@ class Branch:
 @dataclass
 class _Scope:
     block: Block
-    known: dict[tuple[Any, ...], SSAValue] = field(default_factory=dict[tuple[Any, ...], SSAValue])
+    known: dict[tuple[Any, ...], Any] = field(default_factory=dict[tuple[Any, ...], Any])
 
 
 class KernelBuilder:
@@ -106,6 +106,14 @@ class KernelBuilder:
         op = self._insert(kind.build(*operands, result=result, **parameters))
         self._scopes[-1].known[key] = op.results[0]
         return op.results[0]
+
+    def remember(self, key: tuple[Any, ...], value: Any) -> None:
+        """Keep ``value`` under ``key`` while the block being built is in scope (what lowering knows about values)."""
+        self._scopes[-1].known[key] = value
+
+    def recall(self, key: tuple[Any, ...]) -> Any:
+        """What was remembered under ``key`` in this block or one around it, or None."""
+        return next((scope.known[key] for scope in reversed(self._scopes) if key in scope.known), None)
 
     # Constants -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Phase lower: every dispatch becomes a tile kernel, once per ISA level."""

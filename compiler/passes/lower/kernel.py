@@ -1,0 +1,195 @@
+"""One kernel being lowered: what every schedule shares.
+
+In: a dispatch and the machine it is scheduled for. Out: a ``tile.kernel`` whose buffers are the dispatch's inputs,
+then its results. The one idea: a schedule decides which part of the root to compute when, calls ``finish`` with the
+tile, and the epilogue (elementwise ops and views after the root) and the stores follow from the dispatch's body.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pkgutil
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from penstock.compiler.dialects.graph.base import element_of, elements
+from penstock.compiler.dialects.graph.elementwise import Elementwise
+from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
+from penstock.compiler.dialects.tile.builder import Index, KernelBuilder, buffer
+from penstock.compiler.dialects.tile.memory import Kernel
+from penstock.compiler.dtypes import shape_of
+from penstock.compiler.errors import InternalError
+from penstock.compiler.passes.lower.affine import Expr, delinearise, iv, linearise
+from penstock.compiler.passes.lower.evaluator import Coordinates, Evaluator, broadcast_coordinates
+from penstock.compiler.passes.lower.tile_scalars import Typed, memory_type
+
+VIEWS = ("graph.reshape", "graph.transpose")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What schedules know of a CPU: f32 lanes and number of vector registers, per-core cache sizes in bytes."""
+
+    isa: str
+    lanes: int
+    registers: int
+    l1: int = 32 * 1024
+    l2: int = 1024 * 1024
+    gflops: float = 100.0
+
+
+MACHINES = {
+    "x86-64-v4": Machine("x86-64-v4", 16, 32, gflops=200.0),
+    "x86-64-v3": Machine("x86-64-v3", 8, 16, gflops=100.0),
+}
+
+Schedule = Callable[["KernelLowering"], None]
+SCHEDULES: dict[str, Schedule] = {}
+
+
+def schedule(*kinds: str) -> Callable[[Schedule], Schedule]:
+    """Register the schedule of dispatches of these kinds."""
+
+    def register(function: Schedule) -> Schedule:
+        SCHEDULES.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+@cache
+def load_schedules() -> None:
+    """Import every module of ``schedules``, which registers what it holds."""
+    package = importlib.import_module("penstock.compiler.passes.lower.schedules")
+    for info in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{info.name}")
+
+
+def lower_dispatch(dispatch: Dispatch, machine: Machine, symbol: str | None = None) -> Kernel:
+    """The kernel that computes ``dispatch`` on ``machine``. Raises InternalError for a kind without a schedule."""
+    load_schedules()
+    if dispatch.kind not in SCHEDULES:
+        raise InternalError(f"no schedule for dispatches of kind {dispatch.kind}")
+    lowering = KernelLowering(dispatch, machine, symbol or dispatch.symbol)
+    SCHEDULES[dispatch.kind](lowering)
+    return lowering.b.finish()
+
+
+class KernelLowering:
+    """A builder, an evaluator over the dispatch's body, and the way from a root's tile to memory."""
+
+    def __init__(self, dispatch: Dispatch, machine: Machine, symbol: str) -> None:
+        self.dispatch, self.machine = dispatch, machine
+        self.body: Block = dispatch.body
+        self.outputs: tuple[SSAValue, ...] = tuple(dispatch.terminator.operands)
+        types = [self._buffer(value.type) for value in (*self.body.args, *self.outputs)]
+        self.b = KernelBuilder(symbol, types, outputs=len(self.outputs), location=dispatch.location)
+        inputs = len(self.body.args)
+        self.e = Evaluator(self.b, dict(zip(self.body.args, self.b.buffers[:inputs], strict=True)))
+        self.targets = list(self.b.buffers[inputs:])
+
+    @staticmethod
+    def _buffer(value_type: Attribute) -> Attribute:
+        return buffer(elements(value_type), memory_type(element_of(value_type)))
+
+    def root(self, *names: str) -> Any:
+        """The op of the body with one of these names. Raises InternalError unless there is exactly one."""
+        found = [op for op in self.body.ops if op.name in names]
+        if len(found) != 1:
+            raise InternalError(f"a {self.dispatch.kind} dispatch has one of {names}, not {len(found)}")
+        return found[0]
+
+    # Units -------------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def parallel(self, extents: tuple[int, ...], unit_cost: float) -> Generator[tuple[Expr, ...]]:
+        """The loop over parallel units, one per index of ``extents`` (row-major); yields the indices."""
+        count = math.prod(extents)
+        with self.b.units(count, unit_cost) as unit:
+            yield self.split(iv(unit, 0, max(count - 1, 0)), extents)
+
+    def split(self, position: Expr, extents: tuple[int, ...]) -> tuple[Expr, ...]:
+        """Row-major coordinates of ``position``, each computed once as an index value."""
+        return tuple(self.settle(part) for part in delinearise(position, extents))
+
+    def settle(self, expression: Expr) -> Expr:
+        """A lane-free expression as a single index value with the same range."""
+        low, high = expression.bounds()
+        value = self.e.scalar(expression)
+        return Expr(value) if isinstance(value, int) else iv(value, low, high)
+
+    @contextmanager
+    def loop(self, lower: Index, upper: int, step: int = 1, *, low: int = 0) -> Generator[Expr]:
+        """A serial loop without carried values; yields the index (a multiple of ``step`` above ``low``)."""
+        with self.b.loop(lower, upper, step) as loop:
+            yield iv(loop.index, low, max(upper - 1, low), step if lower == 0 else 1)
+
+    def strips(self, extent: int, width: int, body: Callable[[Expr, int], None]) -> None:
+        """Call ``body(offset, width)`` over [0, extent): a loop over full strips, then a narrower static tail."""
+        full = extent // width * width
+        if full == width:
+            body(Expr(), width)
+        elif full:
+            with self.b.loop(0, full, width) as loop:
+                body(iv(loop.index, 0, full - width, width), width)
+        if extent > full:
+            body(Expr(full), extent - full)
+
+    # Epilogue ------------------------------------------------------------------------------------------------------------
+
+    def finish(self, root: SSAValue, at: Coordinates, tile: Typed) -> None:
+        """Run what follows ``root`` on its ``tile`` at coordinates ``at`` and store the dispatch's results there."""
+        where: dict[SSAValue, Coordinates] = {root: at}
+        self.e.define(root, at, tile)
+        for op in self.body.ops:
+            if isinstance(op, Yield | Constant) or not any(o in where for o in op.operands) or op.results[0] in where:
+                continue
+            where[op.results[0]] = self._follow(op, where)
+        for value, target in zip(self.outputs, self.targets, strict=True):
+            position = where.get(value, at)
+            if value not in where and self.e.shape(value) != self.e.shape(root):
+                raise InternalError("a result that is not computed from the root has another shape than the root")
+            self.e.store(self.e.value(value, position), target, linearise(position, self.e.shape(value)))
+
+    def _follow(self, op: Operation, where: dict[SSAValue, Coordinates]) -> Coordinates:
+        """Coordinates of the result of an op that uses values at known coordinates; its tile is defined there."""
+        result = op.results[0]
+        source = next(o for o in op.operands if o in where)
+        if isinstance(op, Elementwise):
+            shape = self.e.shape(result)
+            base = next((o for o in op.operands if o in where and self.e.shape(o) == shape), None)
+            if base is None:
+                base = next(o for o in op.operands if o in where)
+                padded = (1,) * (len(shape) - len(self.e.shape(base))) + self.e.shape(base)
+                if padded != shape:
+                    raise InternalError("an epilogue op broadcasts the root")
+                at = (Expr(),) * (len(shape) - len(self.e.shape(base))) + where[base]
+            else:
+                at = where[base]
+            operands = [
+                self.e.value(o, where[o] if o in where else broadcast_coordinates(at, self.e.shape(o)))
+                for o in op.operands
+            ]
+            self.e.define(result, at, op.scalar(self.e.scalars, *operands))
+            return at
+        if op.name == "graph.transpose":
+            at = tuple(where[source][axis] for axis in op.permutation)  # pyright: ignore
+        elif op.name == "graph.reshape":
+            at = delinearise(linearise(where[source], self.e.shape(source)), self.e.shape(result))
+        else:
+            raise InternalError(f"{op.name} cannot follow a kernel's root")
+        self.e.define(result, at, self.e.value(source, where[source]))
+        return at
+
+    # Estimates -------------------------------------------------------------------------------------------------------------
+
+    def elementwise_cost(self, count: int) -> float:
+        """Nanoseconds that ``count`` elements of the body's elementwise ops and their traffic take, roughly."""
+        per = sum(op.flops_per_element for op in self.body.ops if isinstance(op, Elementwise))
+        return count * (0.05 + 2.0 * per / self.machine.gflops)
