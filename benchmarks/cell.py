@@ -70,7 +70,8 @@ class Cell:
         start = time.perf_counter()
         results = self.run(self.inputs)
         first = time.perf_counter() - start
-        np.savez(outputs, **{name: np.asarray(array) for name, array in results.items()})
+        arrays: dict[str, Any] = {name: np.asarray(array) for name, array in results.items()}
+        np.savez(outputs, **arrays)
         return {"first_s": first, "peak": peak_memory()}
 
     def time(self, seconds: float, calls: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 TINY_LIMIT = 300_000
 """Bytes a tiny model file may have: they are committed."""
@@ -32,7 +33,7 @@ def record_outputs(path: Path) -> float:
     with np.load(path.with_suffix(".npz")) as inputs:
         arrays = session.run(None, dict(inputs))
     names = [output.name for output in session.get_outputs()]
-    outputs = {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
+    outputs: dict[str, Any] = {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
     np.savez_compressed(path.with_suffix(".expected.npz"), **outputs)
     for name, array in outputs.items():
         if not np.isfinite(array).all():

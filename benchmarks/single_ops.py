@@ -24,7 +24,7 @@ class Kernel:
 
     name: str
     model: ModelProto
-    inputs: Mapping[str, Array]
+    inputs: Mapping[str, Any]
     flops: int
     bytes: int
 

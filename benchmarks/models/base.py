@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -90,7 +91,7 @@ def make(model: BenchmarkModel, folder: Path, tiny: bool) -> Path:
     proto = clean(program.model_proto, model.name)
     path = folder / f"{model.name}.onnx"
     onnx.save(proto, path)
-    arrays = {name: tensor.detach().numpy() for name, tensor in example.inputs.items()}
+    arrays: dict[str, Any] = {name: tensor.detach().numpy() for name, tensor in example.inputs.items()}
     np.savez_compressed(folder / f"{model.name}.npz", **arrays)
     return path
 

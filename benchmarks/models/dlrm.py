@@ -27,6 +27,8 @@ def mlp(widths: tuple[int, ...], last: nn.Module) -> nn.Sequential:
 class Dlrm(nn.Module):
     """dense: f32 [n, 13], sparse: i64 [n, tables] -> click probability: f32 [n, 1]."""
 
+    pairs: Tensor
+
     def __init__(self, tables: int, rows: int, bottom: tuple[int, ...], top: tuple[int, ...]) -> None:
         super().__init__()
         width = bottom[-1]

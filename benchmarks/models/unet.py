@@ -18,6 +18,8 @@ from .base import BenchmarkModel, Example, generator, spread_vectors
 class TimeEmbedding(nn.Module):
     """t: f32 [n] -> f32 [n, out]: sines and cosines at geometric frequencies, then two linear layers."""
 
+    frequencies: Tensor
+
     def __init__(self, width: int, out: int) -> None:
         super().__init__()
         half = width // 2

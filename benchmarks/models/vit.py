@@ -33,10 +33,10 @@ def build(tiny: bool) -> Example:
             intermediate_size=56,
             image_size=32,
             patch_size=8,
-            num_labels=10,
         )
     else:
-        config = ViTConfig(num_labels=1000)
+        config = ViTConfig()
+    config.num_labels = 10 if tiny else 1000
     config.initializer_range = 1 / math.sqrt(config.hidden_size)
     network = ViTForImageClassification(config)
     spread_vectors(network)

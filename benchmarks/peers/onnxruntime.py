@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 from .base import Arrays, Peer, Run
 
@@ -29,6 +30,6 @@ class OnnxRuntime(Peer):
         call = session.run
 
         def run(inputs: Arrays) -> Arrays:
-            return dict(zip(names, call(None, inputs), strict=True))
+            return dict(zip(names, cast(list[Any], call(None, inputs)), strict=True))
 
         return run

@@ -52,7 +52,9 @@ def test_server_survives(monkeypatch: pytest.MonkeyPatch) -> None:
             self.graph = case.model.graph
 
     class QuickCase(Case):
-        time_limit = 1.0
+        @property
+        def time_limit(self) -> float:
+            return 1.0
 
     monkeypatch.setitem(execution.RUNNERS, "fake", run)
     fields = {**vars(replace(case)), "tags": frozenset[str]()}
