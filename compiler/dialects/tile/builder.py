@@ -82,7 +82,7 @@ class KernelBuilder:
         *arguments, self.begin, self.end = self.kernel.body.args
         self.buffers: tuple[SSAValue, ...] = tuple(arguments)
         self._scopes = [_Scope(self.kernel.body)]
-        self._last_constant: Operation | None = None
+        self._last_at_head: Operation | None = None
 
     def finish(self) -> memory.Kernel:
         """The finished kernel."""
@@ -97,13 +97,13 @@ class KernelBuilder:
         self._scopes[-1].block.add_op(op)
         return op
 
-    def _pure(self, kind: type[TileOp], *operands: SSAValue, result: Attribute | None = None, **parameters: Any) -> Any:
+    def _pure(self, op_type: type[TileOp], /, *operands: SSAValue, result: Attribute | None = None, **parameters: Any) -> Any:
         """Insert a pure op, or return the equal one already in scope."""
-        key = (kind.name, operands, result, tuple(sorted((k, str(v)) for k, v in parameters.items())))
+        key = (op_type.name, operands, result, tuple(sorted((k, str(v)) for k, v in parameters.items())))
         for scope in reversed(self._scopes):
             if key in scope.known:
                 return scope.known[key]
-        op = self._insert(kind.build(*operands, result=result, **parameters))
+        op = self._insert(op_type.build(*operands, result=result, **parameters))
         self._scopes[-1].known[key] = op.results[0]
         return op.results[0]
 
@@ -125,15 +125,20 @@ class KernelBuilder:
         root = self._scopes[0]
         if key not in root.known:
             op = memory_constant(attribute, kind, self.location)
-            block = root.block
-            if self._last_constant is None:
-                first = block.first_op
-                block.add_op(op) if first is None else block.insert_op_before(op, first)
-            else:
-                block.insert_op_after(op, self._last_constant)
-            self._last_constant = op
+            self._insert_at_head(op)
             root.known[key] = op.results[0]
         return root.known[key]
+
+    def _insert_at_head(self, op: Operation) -> None:
+        """Insert at the head of the kernel, after what was inserted there before."""
+        block = self._scopes[0].block
+        if self._last_at_head is not None:
+            block.insert_op_after(op, self._last_at_head)
+        elif block.first_op is None:
+            block.add_op(op)
+        else:
+            block.insert_op_before(op, block.first_op)
+        self._last_at_head = op
 
     def index(self, value: Index) -> SSAValue:
         """``value`` as an SSA value of type index."""
@@ -341,7 +346,9 @@ class KernelBuilder:
 
     def alloc(self, count: int, kind: Attribute) -> SSAValue:
         """A scratch buffer of this thread, alive for the kernel call."""
-        return self._insert(memory.Alloc.build(result=buffer(count, kind))).results[0]
+        op = memory.Alloc.build(result=buffer(count, kind), location=self.location)
+        self._insert_at_head(op)
+        return op.results[0]
 
     def prefetch(self, source: SSAValue, offset: Index, locality: int = 3) -> None:
         """Hint that ``source[offset]`` will be read soon."""

@@ -129,6 +129,10 @@ class Evaluator:
             return self.b.transpose(loaded)
         return self.b.load(source, base, extents, strides, limits=limits)
 
+    def load_scratch(self, source: SSAValue, position: Expr) -> SSAValue:
+        """A tile of a scratch buffer, as stored there."""
+        return self._load_affine(source, position, position.lanes())
+
     def store(self, tile: Typed, target: SSAValue, position: Expr) -> None:
         """Store a tile to the flat buffer ``target`` at ``position``, which says where each lane goes."""
         value = self.b.cast(tile.value, memory_type(tile.element))

@@ -27,6 +27,7 @@ from penstock.compiler.dtypes import shape_of
 from penstock.compiler.errors import InternalError
 from penstock.compiler.passes.lower.affine import Expr, delinearise, iv, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates, Evaluator, broadcast_coordinates
+from penstock.compiler.passes.lower.invariants import hoist_invariants
 from penstock.compiler.passes.lower.tile_scalars import Typed, memory_type
 
 VIEWS = ("graph.reshape", "graph.transpose")
@@ -78,7 +79,9 @@ def lower_dispatch(dispatch: Dispatch, machine: Machine, symbol: str | None = No
         raise InternalError(f"no schedule for dispatches of kind {dispatch.kind}")
     lowering = KernelLowering(dispatch, machine, symbol or dispatch.symbol)
     SCHEDULES[dispatch.kind](lowering)
-    return lowering.b.finish()
+    kernel = lowering.b.finish()
+    hoist_invariants(kernel)
+    return kernel
 
 
 class KernelLowering:

@@ -1,0 +1,40 @@
+"""Schedule every dispatch: each kernel symbol becomes a ``tile.kernel``, once per ISA level.
+
+Before: ``graph.dispatch`` ops whose equal bodies share a symbol. After: the dispatches, unchanged, and beside ``@main``
+one module per ISA level (``builtin.module @"x86-64-v4"``) with a ``tile.kernel`` per symbol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.passes import ModulePass
+
+from penstock.compiler.context import CompilerContext
+from penstock.compiler.dialects.graph.structure import Dispatch
+from penstock.compiler.passes.lower.kernel import MACHINES, lower_dispatch
+
+DEFAULT_ISAS = ("x86-64-v4", "x86-64-v3")
+
+
+@dataclass(frozen=True)
+class LowerDispatches(ModulePass):
+    """``isa`` lists the ISA levels, best first; empty: what the compilation's options ask for, else all."""
+
+    name: ClassVar[str] = "lower-dispatches"
+    isa: tuple[str, ...] = ()
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        asked = cast("tuple[str, ...]", cast(CompilerContext, ctx).options.get("isa") or DEFAULT_ISAS)
+        unique: dict[str, Dispatch] = {}
+        for dispatch in op.walk():
+            if isinstance(dispatch, Dispatch):
+                unique.setdefault(dispatch.symbol, dispatch)
+        for isa in self.isa or asked:
+            kernels = [lower_dispatch(dispatch, MACHINES[isa]) for dispatch in unique.values()]
+            nested = ModuleOp(kernels, sym_name=StringAttr(isa))
+            nested.location = op.location
+            op.body.block.add_op(nested)

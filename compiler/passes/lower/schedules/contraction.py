@@ -1,0 +1,170 @@
+"""Contractions: matrix products with register tiles of M rows by N columns, the whole of K in one loop.
+
+In: ``graph.matmul`` (batched, operands as views, the right one packed in panels or plain). Out: a kernel whose unit is
+a block of rows of one panel of columns. The one idea: MR x NR accumulators stay in registers over K, a unit sweeps
+its rows while the panel of B stays in cache, and what follows the product is applied to the accumulators.
+Tile sizes: MR * NV + NV + 1 registers at most (Goto and van de Geijn 2008; measured in docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from xdsl.ir import SSAValue
+
+from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.tile.base import element
+from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
+from penstock.compiler.passes.lower.evaluator import Coordinates
+from penstock.compiler.passes.lower.kernel import KernelLowering, Machine, schedule
+from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
+
+MAX_UNROLLED_CHAINS = 4
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """Register tile of ``rows`` x ``columns``; a unit sweeps ``sweep`` row tiles; K goes in ``chains`` interleaved sums."""
+
+    rows: int
+    columns: int
+    sweep: int
+    chains: int
+
+
+def choose_blocking(m: int, n: int, k: int, panel: int, machine: Machine) -> Blocking:
+    """The register tile for an m x n x k product: least wasted work, then most flops per load."""
+    widths = [w for w in (64, 48, 32, 16, 8) if w <= max(machine.lanes * 4, 8) and w >= min(machine.lanes, 8)]
+    if panel:
+        widths = [w for w in widths if panel % w == 0] or [math.gcd(panel, machine.lanes)]
+    best: tuple[float, Blocking] | None = None
+    for columns in widths:
+        vectors = -(-columns // machine.lanes)
+        most = (machine.registers - 1 - vectors) // vectors
+        tiles = -(-m // most) if most else 0
+        if most < 1 or tiles == 0:
+            continue
+        rows = -(-m // tiles)
+        # One step over k: rows * vectors multiply-adds, vectors loads of B, rows broadcasts of A (two ports each).
+        work = max(rows * vectors, (rows + vectors) * 0.9, 4.0 if rows * vectors < 8 else 0) / (rows * columns)
+        waste = (tiles * rows / m) * (-(-n // columns) * columns / n)
+        score = work * waste
+        if best is None or score < best[0] - 1e-9:
+            chains = max(1, min(MAX_UNROLLED_CHAINS, 8 // (rows * vectors))) if k >= 64 else 1
+            best = (score, Blocking(rows, columns, 1, chains))
+    assert best is not None
+    blocking = best[1]
+    row_tiles, column_tiles = -(-m // blocking.rows), -(-n // blocking.columns)
+    sweep = row_tiles if column_tiles >= 8 else max(1, -(-row_tiles * column_tiles // 16))
+    return Blocking(blocking.rows, blocking.columns, max(1, min(sweep, row_tiles)), blocking.chains)
+
+
+@schedule("contraction")
+def lower_contraction(k: KernelLowering) -> None:
+    """Units: batch x panels of columns x blocks of row tiles."""
+    Contraction(k).emit()
+
+
+class Contraction:
+    """One matrix product being lowered."""
+
+    def __init__(self, k: KernelLowering) -> None:
+        self.k, self.op = k, k.root("graph.matmul")
+        self.a, self.b = self.op.operands
+        *self.batch, self.m, self.n = k.e.shape(self.op.out)
+        self.depth = k.e.shape(self.a)[-1]
+        self.panel: int = self.op.b_panel
+        self.blocking = choose_blocking(self.m, self.n, self.depth, self.panel, k.machine)
+        self.element = element_of(self.op.out)
+        self.register = register_type(self.element)
+
+    def emit(self) -> None:
+        k, blocking = self.k, self.blocking
+        row_tiles, column_tiles = -(-self.m // blocking.rows), -(-self.n // blocking.columns)
+        row_blocks = -(-row_tiles // blocking.sweep)
+        flops = 2 * blocking.rows * blocking.sweep * blocking.columns * self.depth
+        extents = (math.prod(self.batch), column_tiles, row_blocks)
+        with k.parallel(extents, flops / k.machine.gflops) as (batch, column, block):
+            at = k.split(batch, tuple(self.batch))
+            if self.n % blocking.columns == 0:
+                self._rows(at, column * blocking.columns, blocking.columns, block, row_tiles)
+                return
+            last = k.b.compare("eq", k.b.index(k.e.scalar(column)), column_tiles - 1)
+            if column_tiles > 1:
+                with k.b.when(k.b.unary("not_", last)):
+                    inner = iv(k.b.index(k.e.scalar(column)), 0, column_tiles - 2)
+                    self._rows(at, inner * blocking.columns, blocking.columns, block, row_tiles)
+            with k.b.when(last):
+                start = (column_tiles - 1) * blocking.columns
+                self._rows(at, Expr(start), self.n - start, block, row_tiles)
+
+    def _rows(self, at: Coordinates, column: Expr, columns: int, block: Expr, row_tiles: int) -> None:
+        """All row tiles of one block: full ones in a loop, then the shorter last one where it belongs to the block."""
+        k, rows, sweep = self.k, self.blocking.rows, self.blocking.sweep
+        full = self.m // rows
+        start = k.e.scalar(block * sweep)
+        end = k.b.imin(k.b.iadd(start, sweep), full)
+        if full:
+            with k.b.loop(start, end) as loop:
+                self._tile(at, iv(loop.index, 0, full - 1) * rows, rows, column, columns)
+        if self.m % rows:
+            if sweep >= row_tiles:
+                self._tile(at, Expr(full * rows), self.m % rows, column, columns)
+                return
+            last_block = (row_tiles - 1) // sweep
+            with k.b.when(k.b.compare("eq", k.b.index(k.e.scalar(block)), last_block)):
+                self._tile(at, Expr(full * rows), self.m % rows, column, columns)
+
+    def _tile(self, at: Coordinates, row: Expr, rows: int, column: Expr, columns: int) -> None:
+        """One register tile: the sum over k, then the epilogue."""
+        k = self.k
+        with k.e.lanes((rows, columns)):
+            zero = k.b.splat(0, (rows, columns), self.register)
+            chains = self.blocking.chains
+            steps = self.depth // chains
+            sums = [zero] * chains
+            if steps:
+                with k.b.loop(0, steps, 1, sums) as loop:
+                    step = iv(loop.index, 0, steps - 1)
+                    loop.yield_(
+                        *(
+                            self._step(at, row, column, step * chains + chain, loop.carried[chain])
+                            for chain in range(chains)
+                        )
+                    )
+                sums = list(loop.results)
+            for rest in range(steps * chains, self.depth):
+                sums[rest % chains] = self._step(at, row, column, Expr(rest), sums[rest % chains])
+            while len(sums) > 1:
+                sums = [k.b.add(a, b) for a, b in zip(sums[::2], sums[1::2], strict=False)] + sums[len(sums) // 2 * 2 :]
+            coordinates = (*at, row + lane(0, rows), column + lane(1, columns))
+            k.finish(self.op.out, coordinates, Typed(sums[0], self.element))
+
+    def _step(self, at: Coordinates, row: Expr, column: Expr, depth: Expr, total: SSAValue) -> SSAValue:
+        """total + A[rows, depth] * B[depth, columns]."""
+        k = self.k
+        rows, columns = k.e.tile.extents
+        a_batch = self._batch_of(self.a, at)
+        a = k.e.value(self.a, (*a_batch, row + lane(0, rows), depth)).value
+        if self.panel:
+            panel = column.floordiv(self.panel), depth, column.mod(self.panel) + lane(1, columns)
+            b = k.e.load(k.e.buffers[self.b], linearise(panel, k.e.shape(self.b)), self.b).value
+        else:
+            b = k.e.value(self.b, (*self._batch_of(self.b, at), depth, column + lane(1, columns))).value
+        if element(a) == element(b) and not _is_integer(self.register):
+            return k.b.fma(a, b, total)
+        return k.b.add(total, k.b.mul(a, b))
+
+    def _batch_of(self, operand: SSAValue, at: Coordinates) -> Coordinates:
+        extents = self.k.e.shape(operand)[:-2]
+        if self.panel and operand is self.b:
+            return ()
+        trailing = at[len(at) - len(extents) :] if extents else ()
+        return tuple(Expr() if extent == 1 else c for c, extent in zip(trailing, extents, strict=True))
+
+
+def _is_integer(kind: object) -> bool:
+    from xdsl.dialects.builtin import IntegerType
+
+    return isinstance(kind, IntegerType)
