@@ -41,10 +41,21 @@ def rule(name: str) -> Callable[[Rule], Rule]:
 
 @dataclass(frozen=True)
 class TileShape:
-    """The register tile being computed: extents per lane dimension, and how many lanes of a dimension are valid."""
+    """The register tile being computed: extents per lane dimension, how many lanes of a dimension are valid at run
+    time, and the range of lanes of a dimension that is valid as known at compile time."""
 
     extents: tuple[int, ...] = ()
     limits: Mapping[int, Index] = field(default_factory=dict[int, Index])
+    bounds: Mapping[int, tuple[int, int]] = field(default_factory=dict[int, tuple[int, int]])
+
+    def static_bounds(self, lanes: frozenset[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """(lower, upper) over all dimensions for an access that depends on ``lanes``; empty when all are valid."""
+        if not any(dim in lanes for dim in self.bounds):
+            return (), ()
+        both = [
+            self.bounds.get(dim, (0, extent)) if dim in lanes else (0, 1) for dim, extent in enumerate(self.extents)
+        ]
+        return tuple(low for low, _ in both), tuple(high for _, high in both)
 
     @property
     def rank(self) -> int:
@@ -71,6 +82,14 @@ class Evaluator:
         yield
         self.tile = before
 
+    @contextmanager
+    def valid(self, bounds: Mapping[int, tuple[int, int]]) -> Generator[None]:
+        """Within, only lanes [low, high) of the given dimensions are read; the others load as zero."""
+        before = self.tile
+        self.tile = TileShape(before.extents, before.limits, dict(bounds))
+        yield
+        self.tile = before
+
     def shape(self, value: SSAValue) -> tuple[int, ...]:
         """Extents of a tensor of the body (``shapes`` overrides them when a schedule has merged axes)."""
         return self.shapes.get(value) or shape_of(value.type)
@@ -92,7 +111,7 @@ class Evaluator:
 
     def _key(self, value: SSAValue, at: Coordinates) -> tuple[Any, ...]:
         limits = tuple(sorted(self.tile.limits.items(), key=lambda item: item[0]))
-        return ("value", value, at, self.tile.extents, limits)
+        return ("value", value, at, self.tile.extents, limits, tuple(sorted(self.tile.bounds.items())))
 
     def _compute(self, value: SSAValue, at: Coordinates) -> Typed:
         if isinstance(value, BlockArgument):
@@ -125,9 +144,13 @@ class Evaluator:
         limits = [(dim, limit) for dim, limit in self.tile.limits.items() if dim in lanes]
         if len(extents) == 2 and 1 not in extents and strides[1] != 1 and strides[0] == 1:
             swapped = [(1 - dim, limit) for dim, limit in limits]
-            loaded = self.b.load(source, base, extents[::-1], strides[::-1], limits=swapped)
+            lower, upper = self.tile.static_bounds(lanes)
+            loaded = self.b.load(
+                source, base, extents[::-1], strides[::-1], limits=swapped, lower=lower[::-1], upper=upper[::-1]
+            )
             return self.b.transpose(loaded)
-        return self.b.load(source, base, extents, strides, limits=limits)
+        lower, upper = self.tile.static_bounds(lanes)
+        return self.b.load(source, base, extents, strides, limits=limits, lower=lower, upper=upper)
 
     def load_scratch(self, source: SSAValue, position: Expr) -> SSAValue:
         """A tile of a scratch buffer, as stored there."""
@@ -151,6 +174,11 @@ class Evaluator:
 
     def _mask(self, lanes: frozenset[int]) -> SSAValue | None:
         mask: SSAValue | None = None
+        for dim, (low, high) in self.tile.bounds.items():
+            if dim in lanes:
+                lanes_of = self.b.iota(self._extents(frozenset((dim,))), dim)
+                inside = self.b.binary("and_", self.b.compare("ge", lanes_of, low), self.b.compare("lt", lanes_of, high))
+                mask = inside if mask is None else self.b.binary("and_", mask, inside)
         for dim, limit in self.tile.limits.items():
             if dim in lanes:
                 extents = tuple(e if d == dim else 1 for d, e in enumerate(self.tile.extents))

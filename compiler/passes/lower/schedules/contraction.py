@@ -9,6 +9,7 @@ Tile sizes: MR * NV + NV + 1 registers at most (Goto and van de Geijn 2008; meas
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from xdsl.ir import SSAValue
@@ -120,26 +121,11 @@ class Contraction:
         """One register tile: the sum over k, then the epilogue."""
         k = self.k
         with k.e.lanes((rows, columns)):
-            zero = k.b.splat(0, (rows, columns), self.register)
-            chains = self.blocking.chains
-            steps = self.depth // chains
-            sums = [zero] * chains
-            if steps:
-                with k.b.loop(0, steps, 1, sums) as loop:
-                    step = iv(loop.index, 0, steps - 1)
-                    loop.yield_(
-                        *(
-                            self._step(at, row, column, step * chains + chain, loop.carried[chain])
-                            for chain in range(chains)
-                        )
-                    )
-                sums = list(loop.results)
-            for rest in range(steps * chains, self.depth):
-                sums[rest % chains] = self._step(at, row, column, Expr(rest), sums[rest % chains])
-            while len(sums) > 1:
-                sums = [k.b.add(a, b) for a, b in zip(sums[::2], sums[1::2], strict=False)] + sums[len(sums) // 2 * 2 :]
+            sums = [k.b.splat(0, (rows, columns), self.register)] * self.blocking.chains
+            sums = accumulate(k, self.depth, sums, lambda t, total: self._step(at, row, column, t, total))
+            total = combine(k, sums)
             coordinates = (*at, row + lane(0, rows), column + lane(1, columns))
-            k.finish(self.op.out, coordinates, Typed(sums[0], self.element))
+            k.finish(self.op.out, coordinates, Typed(total, self.element))
 
     def _step(self, at: Coordinates, row: Expr, column: Expr, depth: Expr, total: SSAValue) -> SSAValue:
         """total + A[rows, depth] * B[depth, columns]."""
@@ -162,6 +148,31 @@ class Contraction:
             return ()
         trailing = at[len(at) - len(extents) :] if extents else ()
         return tuple(Expr() if extent == 1 else c for c, extent in zip(trailing, extents, strict=True))
+
+
+def accumulate(
+    k: KernelLowering, depth: int, sums: list[SSAValue], step: Callable[[Expr, SSAValue], SSAValue]
+) -> list[SSAValue]:
+    """Run ``step`` for 0 .. depth-1 in order, dealt in turn to the interleaved ``sums``."""
+    chains = len(sums)
+    steps = depth // chains
+    if steps == 1:
+        sums = [step(Expr(chain), total) for chain, total in enumerate(sums)]
+    elif steps:
+        with k.b.loop(0, steps, 1, sums) as loop:
+            index = iv(loop.index, 0, steps - 1)
+            loop.yield_(*(step(index * chains + chain, loop.carried[chain]) for chain in range(chains)))
+        sums = list(loop.results)
+    for rest in range(steps * chains, depth):
+        sums = [step(Expr(rest), s) if rest % chains == chain else s for chain, s in enumerate(sums)]
+    return sums
+
+
+def combine(k: KernelLowering, sums: list[SSAValue]) -> SSAValue:
+    """The sum of interleaved partial sums, pairwise."""
+    while len(sums) > 1:
+        sums = [k.b.add(a, b) for a, b in zip(sums[::2], sums[1::2], strict=False)] + sums[len(sums) // 2 * 2 :]
+    return sums[0]
 
 
 def _is_integer(kind: object) -> bool:

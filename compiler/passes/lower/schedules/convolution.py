@@ -1,0 +1,154 @@
+"""Convolutions on channels-last tensors, directly: implicit matrix products over (taps, channels), no im2col.
+
+In: ``graph.conv`` with weights packed in panels [O/P][taps..][C][P] (or plain [taps..][C][O]). Out: a kernel whose unit
+is a block of output rows of one panel of output channels. The one idea: a register tile holds neighbouring outputs
+along the innermost spatial axis by output channels; each tap is a strided column of inputs times a row of weights,
+and inside the image all taps of a row are one contiguous run.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from xdsl.ir import BlockArgument, SSAValue
+
+from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
+from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
+from penstock.compiler.passes.lower.schedules.contraction import Blocking, accumulate, choose_blocking, combine
+from penstock.compiler.passes.lower.sliding import Position, Segment, Sliding, Sums
+from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
+
+
+@schedule("convolution")
+def lower_convolution(k: KernelLowering) -> None:
+    """Units: batch x panels of output channels x blocks of output rows."""
+    Convolution(k).emit()
+
+
+class Convolution:
+    """One convolution being lowered."""
+
+    def __init__(self, k: KernelLowering) -> None:
+        self.k, self.op = k, k.root("graph.conv")
+        self.x, self.w = self.op.operands
+        weights = k.e.shape(self.w)
+        self.panel: int = self.op.panel
+        *window, self.depth, last = weights[1:] if self.panel else weights
+        self.sliding = Sliding(k, self.op, tuple(window))
+        self.features = self.sliding.features
+        self.panel = self.panel or last
+        self.groups: int = self.op.groups
+        self.element = element_of(self.op.out)
+        self.register = register_type(self.element)
+        self.blocking = self._blocking()
+
+    def _blocking(self) -> Blocking:
+        taps = math.prod(self.sliding.window)
+        per_group = self.features // self.groups
+        panel = math.gcd(per_group, self.panel) if self.groups > 1 else self.panel
+        return choose_blocking(self.sliding.outputs[-1], per_group, taps * self.depth, panel, self.k.machine)
+
+    def emit(self) -> None:
+        k, s, blocking = self.k, self.sliding, self.blocking
+        outer = s.outputs[:-1]
+        rows = math.prod(outer)
+        column_tiles = -(-self.features // blocking.columns)
+        blocks = min(rows, max(1, -(-16 // column_tiles)))
+        sweep = -(-rows // blocks)
+        blocks = -(-rows // sweep)
+        flops = 2 * math.prod(s.window) * self.depth * s.outputs[-1] * blocking.columns * sweep
+        with k.parallel((s.batch, column_tiles, blocks), flops / k.machine.gflops) as (batch, column, block):
+            start = k.e.scalar(block * sweep)
+            with k.b.loop(start, k.b.imin(k.b.iadd(start, sweep), rows)) as loop:
+                outputs = k.split(iv(loop.index, 0, rows - 1), outer)
+                if self.features % blocking.columns == 0:
+                    self._row(batch, outputs, column * blocking.columns, blocking.columns)
+                    return
+                last = k.b.compare("eq", k.b.index(k.e.scalar(column)), column_tiles - 1)
+                if column_tiles > 1:
+                    with k.b.when(k.b.unary("not_", last)):
+                        inner = iv(k.b.index(k.e.scalar(column)), 0, column_tiles - 2)
+                        self._row(batch, outputs, inner * blocking.columns, blocking.columns)
+                with k.b.when(last):
+                    first = (column_tiles - 1) * blocking.columns
+                    self._row(batch, outputs, Expr(first), self.features - first)
+
+    def _row(self, batch: Expr, outputs: tuple[Expr, ...], column: Expr, columns: int) -> None:
+        """One row of outputs for one panel of channels."""
+
+        def tile(output: Expr, segment: Segment) -> None:
+            self._tile(batch, outputs, output, segment, column, columns)
+
+        self.sliding.tiles(self.blocking.rows, tile)
+
+    def _tile(
+        self, batch: Expr, outputs: tuple[Expr, ...], output: Expr, segment: Segment, column: Expr, columns: int
+    ) -> None:
+        k = self.k
+        with k.e.lanes((segment.width, columns)):
+            sums = [k.b.splat(0, (segment.width, columns), self.register)] * self.blocking.chains
+
+            def taps(position: Position, carried: Sums) -> Sums:
+                return self._taps(batch, position, output, segment, column, carried)
+
+            total = combine(k, self.sliding.outer_taps(outputs, sums, taps))
+            at = (batch, *outputs, output + lane(0, segment.width), column + lane(1, columns))
+            k.finish(self.op.out, at, Typed(total, self.element))
+
+    def _taps(
+        self, batch: Expr, position: Position, output: Expr, segment: Segment, column: Expr, sums: Sums
+    ) -> Sums:
+        """The taps of one row of the window."""
+        s, channel = self.sliding, self._group_channel(column)
+        whole = segment.interior and s.dilations[-1] == 1 and self.groups == 1 and isinstance(self.x, BlockArgument)
+        if whole:
+            run = s.window[-1] * self.depth
+            return accumulate(
+                self.k, run, sums, lambda t, total: self._step(batch, position, output, segment, column, 0, t, total)
+            )
+        for tap in range(s.window[-1]):
+            lower, upper = segment.valid[tap]
+            if lower == upper:
+                continue
+
+            def step(t: Expr, total: SSAValue, tap: int = tap) -> SSAValue:
+                return self._step(batch, position, output, segment, column, tap, t, total, channel)
+
+            with self.k.e.valid({} if (lower, upper) == (0, segment.width) else {0: (lower, upper)}):
+                sums = accumulate(self.k, self.depth, sums, step)
+        return sums
+
+    def _group_channel(self, column: Expr) -> Expr:
+        """First input channel of the group that output channel ``column`` belongs to."""
+        if self.groups == 1:
+            return Expr()
+        return self.k.settle(column.floordiv(self.features // self.groups)) * self.depth
+
+    def _step(
+        self,
+        batch: Expr,
+        position: Position,
+        output: Expr,
+        segment: Segment,
+        column: Expr,
+        tap: int,
+        t: Expr,
+        total: SSAValue,
+        channel: Any = None,
+    ) -> SSAValue:
+        """total + inputs[tile, t] * weights[t, columns], ``t`` counting channels (from tap ``tap`` on)."""
+        k, s = self.k, self.sliding
+        columns = k.e.tile.extents[1]
+        spatial = s.column(output + lane(0, segment.width), tap)
+        if channel is None:
+            flat = linearise((batch, *position.rows, spatial, Expr()), k.e.shape(self.x)) + t
+            a = k.e.load(k.e.buffers[self.x], flat, self.x).value
+        else:
+            a = k.e.value(self.x, (batch, *position.rows, spatial, channel + t)).value
+        taps = linearise((*position.taps, Expr(tap)), s.window)
+        panel, offset = column.floordiv(self.panel), column.mod(self.panel)
+        row = (panel * math.prod(s.window) + taps) * self.depth + t
+        b = k.e.load(k.e.buffers[self.w], row * self.panel + offset + lane(1, columns), self.w).value
+        return k.b.fma(a, b, total)

@@ -1,0 +1,228 @@
+"""Depthwise convolution and pooling: every lane is a channel, every row of the tile a neighbouring output.
+
+In: ``graph.conv`` with one group per channel, or ``graph.pool``, channels-last. Out: a kernel with a unit per output
+row and strip of channels. The one idea: these are bound by memory, so the tile is wide in channels, taps are unrolled
+along the row, and at the borders taps outside the image are skipped rather than padded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from xdsl.ir import SSAValue
+
+from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dtypes import I64, INDEX, is_float, is_unsigned
+from penstock.compiler.passes.lower.affine import Expr, lane, linearise
+from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
+from penstock.compiler.passes.lower.schedules.reduction import highest, lowest
+from penstock.compiler.passes.lower.sliding import Position, Segment, Sliding, Sums
+from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
+
+Taps = Callable[[Position, Expr, Segment, Expr, int, Sums], Sums]
+
+
+@schedule("depthwise")
+def lower_depthwise(k: KernelLowering) -> None:
+    """Depthwise convolution: multiply-adds of channel lanes."""
+    op = k.root("graph.conv")
+    x, w = op.operands
+    *window, _, features = k.e.shape(w)
+    walk = Channels(k, op, tuple(window), tile=8)
+    multiplier = features // walk.sliding.channels
+
+    def taps(position: Position, output: Expr, segment: Segment, channel: Expr, batch_tap: int, sums: Sums) -> Sums:
+        s = walk.sliding
+        weights = linearise((*position.taps, Expr(batch_tap), Expr(), channel), k.e.shape(w))
+        b = k.e.load(k.e.buffers[w], weights, w).value
+        source = channel if multiplier == 1 else channel.floordiv(multiplier)
+        column = s.column(output + lane(0, segment.width), batch_tap)
+        a = k.e.value(x, (walk.batch, *position.rows, column, source)).value
+        return [k.b.fma(a, b, sums[0])]
+
+    def start(extents: tuple[int, ...]) -> Sums:
+        return [k.b.splat(0, extents, register_type(element_of(op.out)))]
+
+    walk.emit(start, taps, lambda sums, *_: sums[0], 2 * math.prod(window))
+
+
+@schedule("window")
+def lower_window(k: KernelLowering) -> None:
+    """Pooling."""
+    op = k.root("graph.pool")
+    if op.indices:
+        _max_with_positions(k, op)
+    elif op.kind == "max":
+        _max(k, op)
+    else:
+        _average(k, op)
+
+
+def _max(k: KernelLowering, op: Any) -> None:
+    walk = Channels(k, op, op.window, tile=4)
+    kind = element_of(op.out)
+    least, name = lowest(kind), "maxu" if not is_float(kind) and is_unsigned(kind) else "max"
+
+    def taps(position: Position, output: Expr, segment: Segment, channel: Expr, tap: int, sums: Sums) -> Sums:
+        value = walk.input(op.operands[0], position, output, segment, channel, tap)
+        lower, upper = segment.valid[tap]
+        if (lower, upper) != (0, segment.width):
+            inside = k.b.iota((segment.width, 1), 0)
+            mask = k.b.binary("and_", k.b.compare("ge", inside, lower), k.b.compare("lt", inside, upper))
+            value = k.b.select(mask, value, k.b.constant(least, register_type(kind)))
+        return [k.b.binary(name, value, sums[0])]
+
+    def start(extents: tuple[int, ...]) -> Sums:
+        return [k.b.splat(least, extents, register_type(kind))]
+
+    walk.emit(start, taps, lambda sums, *_: sums[0], math.prod(op.window))
+
+
+def _average(k: KernelLowering, op: Any) -> None:
+    walk = Channels(k, op, op.window, tile=4)
+    register = register_type(element_of(op.out))
+    s = walk.sliding
+
+    def taps(position: Position, output: Expr, segment: Segment, channel: Expr, tap: int, sums: Sums) -> Sums:
+        return [k.b.add(sums[0], walk.input(op.operands[0], position, output, segment, channel, tap))]
+
+    def start(extents: tuple[int, ...]) -> Sums:
+        return [k.b.splat(0, extents, register)]
+
+    def result(sums: Sums, outputs: tuple[Expr, ...], output: Expr, segment: Segment) -> SSAValue:
+        counts: list[SSAValue] = []
+        for axis in range(len(s.window)):
+            where = output + lane(0, segment.width) if axis == len(s.window) - 1 else outputs[axis]
+            counts.append(_taps_counted(k, op, s, axis, where))
+        total = counts[0]
+        for count in counts[1:]:
+            total = k.b.mul(total, count)
+        return k.b.div(sums[0], k.b.cast(total, register))
+
+    walk.emit(start, taps, result, math.prod(op.window))
+
+
+def _taps_counted(k: KernelLowering, op: Any, s: Sliding, axis: int, output: Expr) -> SSAValue:
+    """How many taps of one axis an average divides by: those inside the input (or inside it and its pads)."""
+    padded = op.count_include_pad
+    low, high = (s.pads[axis], op.pads_high[axis]) if padded else (0, 0)
+    first = output * s.strides[axis] - s.pads[axis]
+    dilation, window, extent = s.dilations[axis], s.window[axis], s.inputs[axis]
+    least, most = first.bounds()
+    if least >= -low and most + (window - 1) * dilation < extent + high:
+        return k.b.constant(window, INDEX)
+    def clipped(expression: Expr) -> SSAValue:
+        """min(max(expression, 0) / dilation, window)."""
+        value = k.e.index_tile(expression) if expression.lanes() else k.b.index(k.e.scalar(expression))
+        value = k.b.binary("max", value, 0)
+        return k.b.binary("min", value if dilation == 1 else k.b.binary("divu", value, dilation), window)
+
+    start = clipped((first * -1) - low + (dilation - 1))
+    end = clipped((first * -1) + (extent + high + dilation - 1))
+    return k.b.sub(end, start)
+
+
+def _max_with_positions(k: KernelLowering, op: Any) -> None:
+    """Max pooling that also gives the flat position (in the channels-first input, as ONNX) of each maximum."""
+    walk = Channels(k, op, op.window, tile=1)
+    kind, s = element_of(op.out), walk.sliding
+    least = lowest(kind)
+
+    def taps(position: Position, output: Expr, segment: Segment, channel: Expr, tap: int, sums: Sums) -> Sums:
+        best, where = sums
+        value = walk.input(op.operands[0], position, output, segment, channel, tap)
+        lower, upper = segment.valid[tap]
+        better = k.b.compare("gt" + ("u" if not is_float(kind) and is_unsigned(kind) else ""), value, best)
+        better = k.b.binary("or_", better, k.b.compare("lt", where, 0))
+        if lower == upper:
+            return sums
+        spatial = (*position.rows, s.column(output, tap))
+        if op.column_major:
+            flat = linearise(reversed(spatial), reversed(s.inputs))
+        else:
+            flat = linearise(spatial, s.inputs)
+        here = k.b.index(k.e.scalar(flat))
+        return [
+            k.b.broadcast(k.b.select(better, value, best), k.e.tile.extents),
+            k.b.broadcast(k.b.select(better, here, where), k.e.tile.extents),
+        ]
+
+    def start(extents: tuple[int, ...]) -> Sums:
+        return [k.b.splat(least, extents, register_type(kind)), k.b.splat(-1, extents, INDEX)]
+
+    def finish(sums: Sums, at: tuple[Expr, ...]) -> None:
+        batch, *_, channel = at
+        base = (batch * s.features + channel) * math.prod(s.inputs)
+        offset = k.e.index_tile(base, full=True)
+        flat = k.b.cast(k.b.add(sums[1], offset), I64)
+        k.e.define(op.results[1], at, Typed(flat, I64))
+        k.finish(op.out, at, Typed(sums[0], kind))
+
+    walk.emit(start, taps, None, 2 * math.prod(op.window), finish=finish)
+
+
+class Channels:
+    """The walk over output rows and strips of channels shared by depthwise convolution and pooling."""
+
+    def __init__(self, k: KernelLowering, op: Any, window: tuple[int, ...], *, tile: int) -> None:
+        self.k, self.op = k, op
+        self.sliding = Sliding(k, op, tuple(window))
+        self.batch = Expr()
+        features, lanes = self.sliding.features, k.machine.lanes
+        vectors = 2 if features % (2 * lanes) == 0 or features > 4 * lanes else 1
+        self.width = min(features, vectors * lanes)
+        self.tile = max(1, min(tile, self.sliding.outputs[-1]))
+
+    def input(
+        self, x: SSAValue, position: Position, output: Expr, segment: Segment, channel: Expr, tap: int
+    ) -> SSAValue:
+        """Inputs of a tile at one tap."""
+        column = self.sliding.column(output + lane(0, segment.width), tap)
+        return self.k.e.value(x, (self.batch, *position.rows, column, channel)).value
+
+    def emit(
+        self,
+        start: Callable[[tuple[int, ...]], Sums],
+        taps: Taps,
+        result: Callable[[Sums, tuple[Expr, ...], Expr, Segment], SSAValue] | None,
+        flops: int,
+        finish: Callable[[Sums, tuple[Expr, ...]], None] | None = None,
+    ) -> None:
+        """Units: batch x output rows; strips of channels and tiles along the row inside."""
+        k, s = self.k, self.sliding
+        outer = s.outputs[:-1]
+        cost = flops * s.outputs[-1] * s.features / k.machine.gflops * 3
+        with k.parallel((s.batch, *outer), cost) as (batch, *outputs):
+            self.batch = batch
+
+            def strip(offset: Expr, width: int) -> None:
+                def tile(output: Expr, segment: Segment) -> None:
+                    extents = (segment.width, width)
+                    with k.e.lanes(extents):
+                        channel = offset + lane(1, width)
+
+                        def row(position: Position, sums: Sums) -> Sums:
+                            for tap in range(s.window[-1]):
+                                lower, upper = segment.valid[tap]
+                                if lower == upper:
+                                    continue
+                                bounds = {} if (lower, upper) == (0, segment.width) else {0: (lower, upper)}
+                                with k.e.valid(bounds):
+                                    sums = taps(position, output, segment, channel, tap, sums)
+                            return sums
+
+                        sums = s.outer_taps(outputs, start(extents), row)
+                        at = (batch, *outputs, output + lane(0, segment.width), channel)
+                        if finish is not None:
+                            finish(sums, at)
+                        elif result is not None:
+                            value = result(sums, tuple(outputs), output, segment)
+                            k.finish(self.op.out, at, Typed(value, element_of(self.op.out)))
+
+                s.tiles(self.tile, tile)
+
+            k.strips(s.features, self.width, strip)
+
+
