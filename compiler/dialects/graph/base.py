@@ -113,6 +113,17 @@ class GraphOp(DeclaredOp):
             op = cls.create(operands=values, result_types=types, attributes=attributes, location=location)
         return op
 
+    @classmethod
+    def encode_parameters(cls, parameters: dict[str, Any]) -> dict[str, Attribute]:
+        """As the base does; a parameter at its default is left out, so that equal ops have equal attributes."""
+        encoded = super().encode_parameters(parameters)
+        defaults = {name: cls.parameters[name].default for name in encoded}
+        return {
+            name: attribute
+            for name, attribute in encoded.items()
+            if defaults[name] is None or cls.parameters[name].decode(attribute) != defaults[name]
+        }
+
     # Meaning -------------------------------------------------------------------------------------------------------
 
     def infer(self) -> list[Tensor]:

@@ -88,14 +88,17 @@ class Elementwise(GraphOp):
 
 
 def splat_value(value: SSAValue) -> float | int | None:
-    """The number all elements of an inline constant equal, or None if ``value`` is not such a constant."""
+    """The number all elements of an inline constant equal, or None if ``value`` is not such a constant (true is 1)."""
     if not isinstance(value.owner, Operation):
         return None
     inline = value.owner.attributes.get("value")
     if not isinstance(inline, DenseIntOrFPElementsAttr):
         return None
     values = set(inline.get_values())
-    return values.pop() if len(values) == 1 else None
+    if len(values) != 1:
+        return None
+    number = values.pop()
+    return int(number != 0) if inline.get_element_type() == I1 else number
 
 
 def is_splat(value: SSAValue, number: float) -> bool:

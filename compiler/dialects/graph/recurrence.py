@@ -108,7 +108,7 @@ class Recurrent(GraphOp):
     states: ClassVar[tuple[str, ...]]
     default_activations: ClassVar[str]
     direction = Text("forward", "forward", "reverse", "bidirectional", doc="order in which the sequence is read")
-    clip = Float(0.0, doc="bound of the arguments of activations; 0: none")
+    clip = Float(0.0, doc="bound of the arguments of the gates' activations; 0: none")
     extras = Text(
         "", "", "lengths", "peepholes", "lengths,peepholes", doc="which optional operands are present, in order"
     )
@@ -254,7 +254,8 @@ class Lstm(Recurrent):
             i = self.apply(f1, i + peep_i * cell)
             f = 1 - i if self.input_forget else self.apply(f1, f + peep_f * cell)
             cell = f * cell + i * self.apply(f2, c)
-            return self.apply(f1, o + peep_o * cell) * self.apply(f3, cell), cell
+            # ``clip`` bounds the arguments of gates, not that of the last function (as onnxruntime and OpenVINO do).
+            return self.apply(f1, o + peep_o * cell) * activate(NumpyScalars(), f3, cell), cell
 
         return step
 

@@ -7,6 +7,7 @@ what its body means, and the interpreter can run it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -61,6 +62,16 @@ class Constant(GraphOp):
         if len(values) == 1:
             return np.full(shape, values[0]).astype(dtype)
         return np.array(values).astype(dtype).reshape(shape)
+
+    def print(self, printer: Printer) -> None:
+        """As every op; NaN and infinities as the bytes of the value (xDSL would read its own notation as integers)."""
+        inline = self.attributes.get("value")
+        if not isinstance(inline, DenseIntOrFPElementsAttr) or all(map(math.isfinite, inline.get_values())):
+            return super().print(printer)
+        printer.print_string(f' {{value = dense<"0x{inline.data.data.hex()}"> : ')
+        printer.print_attribute(self.out.type)
+        printer.print_string("} : () -> ")
+        printer.print_attribute(self.out.type)
 
     def infer(self) -> list[Tensor]:
         result = self.chosen_result()
