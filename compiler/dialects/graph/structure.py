@@ -67,7 +67,8 @@ class Constant(GraphOp):
         """As every op; NaN and infinities as the bytes of the value (xDSL would read its own notation as integers)."""
         inline = self.attributes.get("value")
         if not isinstance(inline, DenseIntOrFPElementsAttr) or all(map(math.isfinite, inline.get_values())):
-            return super().print(printer)
+            super().print(printer)
+            return
         printer.print_string(f' {{value = dense<"0x{inline.data.data.hex()}"> : ')
         printer.print_attribute(self.out.type)
         printer.print_string("} : () -> ")

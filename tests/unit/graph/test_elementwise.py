@@ -17,8 +17,10 @@ from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.weights import WeightStore
 
 SPECIAL = np.array(
-    [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, -3.0, 1e-30, -7.25, 12.0, -20.0, 60.0, -100.0]
-    + [math.inf, -math.inf, math.nan]
+    [
+        *(0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, -3.0, 1e-30, -7.25, 12.0, -20.0, 60.0, -100.0),
+        *(math.inf, -math.inf, math.nan),
+    ]
 )
 GRID = np.concatenate([SPECIAL, np.linspace(-9, 9, 61)])
 

@@ -76,7 +76,7 @@ REFUSED: list[tuple[str, tuple[str, ...], str | None, dict[str, Any], str]] = [
     ("normalize", ("2x3xf32",), None, {"axes": ()}, "one axis or more"),
     ("softmax", ("2x3xf32",), None, {"axis": 2}, "axis 2 is outside"),
     ("attention", ("1x2x3x4xf32", "1x2x3x5xf32", "1x2x3x4xf32"), None, {"scale": 1.0}, "do not fit together"),
-    ("attention", ("1x3x3x4xf32", "1x2x3x4xf32", "1x2x3x4xf32"), None, {"scale": 1.0}, "2 heads of keys cannot serve 3"),
+    ("attention", ("1x3x3x4xf32", "1x2x3x4xf32", "1x2x3x4xf32"), None, {"scale": 1.0}, "cannot serve 3 heads"),
     ("attention", ("2x3x4xf32",) * 3, None, {"scale": 1.0}, "rank 4"),
     ("attention", ("1x2x3x4xf32",) * 3 + ("2x3xf32",), None, {"scale": 1.0}, "do(es)? not broadcast"),
     ("attention", ("1x2x3x4xf32",) * 3, None, {}, "needs the parameter scale"),
@@ -103,14 +103,14 @@ def test_refused(name: str, types: Any, result: Any, parameters: Any, message: s
 
 
 def test_unknown_parameter_is_a_programming_error():
-    with pytest.raises(TypeError, match="graph.neg has no parameter"):
+    with pytest.raises(TypeError, match=r"graph\.neg has no parameter"):
         build("neg", "3xf32", alpha=1)
 
 
 def test_verifier_refuses_a_wrong_result_type():
     op = build("neg", "3xf32")
     wrong = operation("neg").create(operands=list(op.operands), result_types=[build("neg", "4xf32").out.type])
-    with pytest.raises(TypeRuleError, match="graph.neg must have result types"):
+    with pytest.raises(TypeRuleError, match=r"graph\.neg must have result types"):
         wrong.verify()
 
 
