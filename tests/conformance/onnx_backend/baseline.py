@@ -64,7 +64,9 @@ class Baseline:
 
 
 def load(path: Path = PATH) -> Baseline:
-    """Read the committed baseline."""
+    """Read the committed baseline; without the file, one of no cases (which fails `test_baseline_has_every_case`)."""
+    if not path.exists():
+        return Baseline("", {})
     document = json.loads(path.read_text())
     cases = {
         name: Entry(
