@@ -367,6 +367,10 @@ class KernelBuilder:
     @contextmanager
     def loop(self, lower: Index, upper: Index, step: int = 1, carried: Sequence[SSAValue] = ()) -> Generator[Loop]:
         """``for index in range(lower, upper, step)`` with carried values; see Loop.yield_ and Loop.results."""
+        first, last = self.known(lower), self.known(upper)
+        if first is not None and last is not None and first < last <= first + step:
+            yield from self._once(first, carried)
+            return
         block = Block(arg_types=[INDEX, *(value.type for value in carried)])
         loop = Loop(block.args[0], tuple(block.args[1:]))
         bounds = [self.index(lower), self.index(upper), self.index(step)]
@@ -376,6 +380,12 @@ class KernelBuilder:
             raise TypeError("the loop carries values but its body does not yield any")
         self._close(block, loop.yielded or ())
         loop.results = tuple(self._insert(scf.ForOp(*bounds, list(carried), Region(block))).results)
+
+    def _once(self, index: int, carried: Sequence[SSAValue]) -> Generator[Loop]:
+        """A loop known to run once is its body."""
+        loop = Loop(self.index(index), tuple(carried))
+        yield loop
+        loop.results = loop.yielded or ()
 
     @contextmanager
     def when(self, condition: SSAValue) -> Generator[None]:

@@ -211,13 +211,17 @@ class Evaluator:
 
     def index_tile(self, expression: Expr, *, full: bool = False) -> SSAValue:
         """An expression as a tile of index values, extent 1 where it does not vary (``full``: of the whole tile)."""
-        total: SSAValue = self.b.index(
-            self.scalar(Expr(expression.constant, tuple(t for t in expression.terms if not Expr(0, (t,)).lanes())))
-        )
+        base = self.scalar(Expr(expression.constant, tuple(t for t in expression.terms if not Expr(0, (t,)).lanes())))
+        total: SSAValue | None = None
         for atom, factor in expression.terms:
             if Expr(0, ((atom, factor),)).lanes():
                 term = self._atom_tile(atom)
-                total = self.b.add(total, term if factor == 1 else self.b.mul(term, factor))
+                term = term if factor == 1 else self.b.mul(term, factor)
+                total = term if total is None else self.b.add(total, term)
+        if total is None:
+            total = self.b.index(base)
+        elif self.b.known(base) != 0:
+            total = self.b.add(total, self.b.index(base))
         return self.b.broadcast(total, self.tile.extents if full else self._extents(expression.lanes()))
 
     def _atom_tile(self, atom: Iv | Lane | FloorDiv | Mod | Data) -> SSAValue:
