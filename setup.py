@@ -11,7 +11,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from setuptools import Command, setup
+from setuptools import Command, Distribution, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build import build
 
@@ -93,18 +93,22 @@ class build_with_native(build):
     sub_commands = [*build.sub_commands, ("build_native", None)]  # noqa: RUF012
 
 
+class NativeDistribution(Distribution):
+    """A distribution that holds machine code, though no extension module of Python's."""
+
+    def has_ext_modules(self) -> bool:
+        return True
+
+
 class bdist_wheel_native(bdist_wheel):
     """A wheel for this platform and any Python 3: the library is loaded with ctypes and knows no Python ABI."""
-
-    def finalize_options(self) -> None:
-        super().finalize_options()
-        self.root_is_pure = False
 
     def get_tag(self) -> tuple[str, str, str]:
         return "py3", "none", super().get_tag()[2]
 
 
 setup(
+    distclass=NativeDistribution,
     packages=find_packages(),
     package_dir=PACKAGE_ROOTS,
     package_data={"": DATA_PATTERNS},
