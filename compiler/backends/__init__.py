@@ -1,0 +1,1 @@
+"""The back ends: one package per device, found by scanning this folder (see ``base``)."""

@@ -1,0 +1,118 @@
+"""Runs one tile kernel in this process: for tests, for tuning, for writing schedules.
+
+In: a kernel and numpy arrays. Out: the arrays, written by machine code. The one idea: the object is the one that
+would be packaged, loaded by LLVM's linker; the arrays are checked against the kernel's buffers before the call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.dialects.builtin import MemRefType
+
+from penstock.compiler.backends.cpu.compile import compile_kernel, target_machine
+from penstock.compiler.backends.cpu.target import host_isa
+from penstock.compiler.dialects.tile.base import element
+from penstock.compiler.dialects.tile.memory import Kernel
+from penstock.compiler.dtypes import numpy_dtype
+
+_SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+
+@dataclass
+class LoadedKernel:
+    """A kernel's machine code in memory; ``__call__`` runs units [begin, end) on checked arrays."""
+
+    kernel: Kernel
+    isa: str
+    scratch_bytes: int
+    _engine: Any
+    _function: Any
+    _keep: list[Any] = field(default_factory=list[Any])
+
+    def prepare(self, arrays: list[NDArray[Any]]) -> tuple[Any, Any]:
+        """The context and the buffers of a call. Raises ValueError for arrays that do not fit the buffers."""
+        buffers = self.kernel.buffers
+        if len(arrays) != len(buffers):
+            raise ValueError(f"kernel {self.kernel.sym_name} takes {len(buffers)} arrays, not {len(arrays)}")
+        for number, (array, value) in enumerate(zip(arrays, buffers, strict=True)):
+            kind = value.type
+            assert isinstance(kind, MemRefType)
+            wanted, count = numpy_dtype(element(value)), kind.get_shape()[0]
+            if array.dtype != wanted or array.size < count or not array.flags.c_contiguous:
+                raise ValueError(
+                    f"array {number} of kernel {self.kernel.sym_name} must be contiguous with at least {count} elements "
+                    f"of {wanted}, not {array.size} of {array.dtype}"
+                )
+            if number >= len(buffers) - self.kernel.outputs and not array.flags.writeable:
+                raise ValueError(f"array {number} of kernel {self.kernel.sym_name} is written and must be writable")
+        scratch = np.zeros(self.scratch_bytes + 128, np.uint8)
+        aligned = -(-scratch.ctypes.data // 64) * 64
+        context = (ctypes.c_uint64 * 8)(aligned)
+        pointers = (ctypes.c_void_p * max(1, len(arrays)))(*(array.ctypes.data for array in arrays))
+        self._keep = [scratch, context, pointers]
+        return context, pointers
+
+    def __call__(self, arrays: list[NDArray[Any]], begin: int = 0, end: int | None = None) -> None:
+        context, pointers = self.prepare(arrays)
+        self._function(context, pointers, begin, self.kernel.units if end is None else end)
+
+    def time(self, arrays: list[NDArray[Any]], repeat: int = 20, inner: int | None = None) -> float:
+        """Seconds of one call over all units: the best of ``repeat`` samples of ``inner`` calls, CPU time."""
+        context, pointers = self.prepare(arrays)
+        function, units = self._function, self.kernel.units
+        function(context, pointers, 0, units)
+        if inner is None:
+            start = time.perf_counter()
+            function(context, pointers, 0, units)
+            inner = max(1, int(2e-3 / max(time.perf_counter() - start, 1e-7)))
+        best = float("inf")
+        for _ in range(repeat):
+            start = time.perf_counter()
+            for _ in range(inner):
+                function(context, pointers, 0, units)
+            best = min(best, (time.perf_counter() - start) / inner)
+        return best
+
+
+def load_kernel(kernel: Kernel, isa: str | None = None) -> LoadedKernel:
+    """Compile and load ``kernel`` for ``isa`` (default: the best level of this machine)."""
+    import llvmlite.binding as llvm
+
+    level = isa or host_isa()
+    compiled = compile_kernel(kernel, level)
+    machine = target_machine(level)
+    empty = llvm.parse_assembly("")
+    empty.triple = machine.triple
+    engine = llvm.create_mcjit_compiler(empty, _jit_machine(level))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(compiled.object))
+    engine.finalize_object()
+    address = engine.get_function_address(compiled.name)
+    return LoadedKernel(kernel, level, compiled.scratch_bytes, engine, _SIGNATURE(address))
+
+
+def _jit_machine(isa: str) -> Any:
+    import llvmlite.binding as llvm
+
+    target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
+    return target.create_target_machine(cpu=isa, opt=2, reloc="pic", codemodel="small", jit=True)
+
+
+def run_kernel(
+    kernel: Kernel, arrays: list[NDArray[Any]], isa: str | None = None, begin: int = 0, end: int | None = None
+) -> None:
+    """Compile ``kernel`` and run its units [begin, end) (default: all) on ``arrays``, one per buffer, outputs last.
+
+    Raises ValueError if an array does not fit its buffer.
+    """
+    load_kernel(kernel, isa)(arrays, begin, end)
+
+
+def time_kernel(kernel: Kernel, arrays: list[NDArray[Any]], isa: str | None = None, repeat: int = 20) -> float:
+    """Seconds that one call of ``kernel`` over all its units takes (best of ``repeat`` samples)."""
+    return load_kernel(kernel, isa).time(arrays, repeat)

@@ -1,0 +1,204 @@
+"""The walk that turns one tile kernel into one LLVM function.
+
+In: a verified ``tile.kernel`` and a ``Machine``. Out: ``KernelText``: the module's LLVM IR text and the scratch bytes
+a thread must provide. The one idea: a handler per op, found by the op's name (``@handles``) in the modules of this
+package, maps tiles to tiles; nothing is decided here but the order.
+
+The function is ``void @name(ptr ctx, ptr buffers, i64 begin, i64 end)``: ``ctx`` begins with a pointer to 64-byte
+aligned scratch memory, ``buffers`` is an array of pointers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from xdsl.dialects.builtin import MemRefType
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from penstock.compiler import errors
+from penstock.compiler.backends.llvm.tiles import Row, Tile
+from penstock.compiler.backends.llvm.types import element_bytes, llvm_element
+from penstock.compiler.backends.llvm.writer import Value, Writer
+from penstock.compiler.dialects.tile.base import element, shape
+from penstock.compiler.dialects.tile.memory import Kernel
+from penstock.compiler.locations import source_names
+
+Handler = Callable[["Emitter", Any], None]
+_HANDLERS: dict[str, Handler] = {}
+
+SCRATCH_ALIGNMENT = 64
+
+
+def handles(*names: str) -> Callable[[Handler], Handler]:
+    """Register the emission of the ops called ``names``."""
+
+    def register(handler: Handler) -> Handler:
+        for name in names:
+            assert name not in _HANDLERS, name
+            _HANDLERS[name] = handler
+        return handler
+
+    return register
+
+
+@cache
+def handlers() -> dict[str, Handler]:
+    """All handlers, by op name."""
+    package = importlib.import_module(__package__ or "")
+    for info in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{info.name}")
+    return _HANDLERS
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the emitter knows of the machine.
+
+    ``lanes`` per machine vector, the same for every element type, so that masks and conversions line up; the ``cpu``
+    that functions are compiled for; whether multiply-add is one instruction (``fused``), whether ``gathers`` are
+    worth using, whether masked loads exist for 8- and 16-bit lanes (``masks_bytes``), and whether x * 2^n is one
+    instruction (``scales``).
+    """
+
+    lanes: int
+    cpu: str
+    fused: bool = True
+    gathers: bool = False
+    masks_bytes: bool = False
+    scales: bool = False
+
+
+@dataclass(frozen=True)
+class KernelText:
+    """LLVM IR of one kernel. ``operations`` names the op behind each debug line (1-based), if asked for."""
+
+    name: str
+    text: str
+    scratch_bytes: int
+    operations: tuple[str, ...] = ()
+
+
+def unsupported(op: Operation, reason: str) -> errors.InternalError:
+    """The error of an op that a schedule should not have built."""
+    where = ", ".join(source_names(op.location))
+    return errors.InternalError(errors.UNEXPECTED, f"{op.name} cannot be emitted: {reason} (from {where or 'nowhere'})")
+
+
+class Emitter:
+    """State of one kernel's emission: the tiles of SSA values, buffers' pointers, scratch in use."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.width = machine.lanes
+        self.writer = Writer()
+        self.tiles: dict[SSAValue, Tile] = {}
+        self.pointers: dict[SSAValue, str] = {}
+        self.scratch_bytes = 0
+        self.addresses: dict[tuple[str, str, str], str] = {}
+        self._handlers = handlers()
+
+    def tile(self, value: SSAValue) -> Tile:
+        return self.tiles[value]
+
+    def scalar(self, value: SSAValue) -> Value:
+        return self.tiles[value].scalar
+
+    def define(self, value: SSAValue, rows: list[Row] | tuple[Row, ...]) -> None:
+        """``value`` is made of ``rows``."""
+        self.tiles[value] = Tile(shape(value), element(value), tuple(rows))
+
+    def start(self, label: str) -> None:
+        """Begin a basic block."""
+        self.writer.start(label)
+        self.addresses.clear()
+
+    def block(self, block: Block) -> Operation:
+        """Emit a block's ops; returns its terminator, which is the caller's to interpret."""
+        for op in block.ops:
+            if op is block.last_op:
+                return op
+            self.operation(op)
+        raise AssertionError("a block has a terminator")
+
+    def operation(self, op: Operation) -> None:
+        handler = self._handlers.get(op.name)
+        if handler is None:
+            raise unsupported(op, "the LLVM emitter has no handler for it")
+        handler(self, op)
+
+    def allocate(self, count: int, kind: Attribute) -> int:
+        """Offset in bytes of a new scratch buffer."""
+        offset = self.scratch_bytes
+        size = count * element_bytes(kind)
+        self.scratch_bytes += -(-size // SCRATCH_ALIGNMENT) * SCRATCH_ALIGNMENT
+        return offset
+
+
+class _TracingEmitter(Emitter):
+    """Attaches to every instruction a debug line that tells its op."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self.operations: list[str] = []
+
+    def operation(self, op: Operation) -> None:
+        self.operations.append(f"{op.name} (from {', '.join(source_names(op.location)) or 'nowhere'})")
+        outer, self.writer.mark = self.writer.mark, f", !dbg !{len(self.operations) + 9}"
+        super().operation(op)
+        self.writer.mark = outer
+
+
+def emit_kernel(kernel: Kernel, machine: Machine, *, trace: bool = False) -> KernelText:
+    """The LLVM module of one kernel. ``trace`` adds debug lines that say which op an instruction comes from.
+
+    Raises InternalError for an op or a form no handler can emit.
+    """
+    emitter = _TracingEmitter(machine) if trace else Emitter(machine)
+    writer = emitter.writer
+    for index, buffer in enumerate(kernel.buffers):
+        assert isinstance(buffer.type, MemRefType)
+        address = writer.emit(f"getelementptr ptr, ptr %buffers, i64 {index}", "ptr")
+        emitter.pointers[buffer] = writer.emit(f"load ptr, ptr {address.text}", "ptr").text
+    begin, end = kernel.body.args[-2:]
+    for value, name in ((begin, "%begin"), (end, "%end")):
+        emitter.define(value, [(Value(name, "i64"),)])
+    emitter.block(kernel.body)
+    writer.do("ret void")
+    operations = tuple(emitter.operations) if isinstance(emitter, _TracingEmitter) else ()
+    text = _module(kernel.sym_name, writer, machine, operations)
+    return KernelText(kernel.sym_name, text, emitter.scratch_bytes, operations)
+
+
+def _module(name: str, writer: Writer, machine: Machine, operations: tuple[str, ...]) -> str:
+    subprogram = " !dbg !3" if operations else ""
+    lines = [
+        *(f"{symbol} = {definition}" for symbol, definition in writer.globals.items()),
+        f'define void @"{name}"(ptr noundef %ctx, ptr noundef %buffers, i64 %begin, i64 %end) #0{subprogram} {{',
+        "entry:",
+        *writer.lines,
+        "}",
+        *sorted(writer.declarations.values()),
+        f'attributes #0 = {{ nounwind "target-cpu"="{machine.cpu}" "no-builtins" }}',
+    ]
+    if operations:
+        lines += _debug_lines(name, len(operations))
+    return "\n".join(lines) + "\n"
+
+
+def _debug_lines(name: str, count: int) -> list[str]:
+    return [
+        "!llvm.dbg.cu = !{!0}",
+        "!llvm.module.flags = !{!2}",
+        "!0 = distinct !DICompileUnit(language: DW_LANG_C99, file: !1, emissionKind: LineTablesOnly)",
+        f'!1 = !DIFile(filename: "{name}", directory: "")',
+        '!2 = !{i32 2, !"Debug Info Version", i32 3}',
+        f'!3 = distinct !DISubprogram(name: "{name}", file: !1, type: !4, unit: !0, spFlags: DISPFlagDefinition)',
+        "!4 = !DISubroutineType(types: !5)",
+        "!5 = !{}",
+        *(f"!{line + 9} = !DILocation(line: {line}, scope: !3)" for line in range(1, count + 1)),
+    ]
