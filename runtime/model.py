@@ -1,0 +1,146 @@
+"""Models: an artifact loaded and checked, ready for sessions.
+
+In: a path or the bytes of an artifact. Out: a ``Model`` that describes itself and makes sessions. The one idea: the
+file is mapped, not read; its weights are shared by every session and process that maps it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import weakref
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from penstock.runtime.errors import CLOSED
+from penstock.runtime.library import Error, LoadOptions, Tensor, check, library
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from penstock.runtime.session import Session
+
+DTYPES = {
+    1: "float16", 3: "float32", 4: "float64", 5: "int8", 6: "int16", 7: "int32", 8: "int64",
+    9: "uint8", 10: "uint16", 11: "uint32", 12: "uint64", 13: "bool",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output: ``name``, numpy ``dtype`` (bfloat16 is given as its bits in uint16), ``shape`` in elements."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes: ``weights`` are shared; each session takes ``arena`` plus ``scratch_per_thread`` for each thread."""
+
+    weights: int
+    arena: int
+    scratch_per_thread: int
+
+
+class Model:
+    """A loaded artifact. Make it with ``load``; close it, or leave it to garbage collection."""
+
+    def __init__(self, handle: int, manifest: dict[str, Any], keep: Any) -> None:
+        native = library()
+        self._handle: int | None = handle
+        self.manifest = manifest
+        """What the compiler wrote for people and tools: options, versions, targets, sources."""
+        self.inputs = tuple(_info(native.pens_input(handle, i)) for i in range(native.pens_input_count(handle)))
+        self.outputs = tuple(_info(native.pens_output(handle, i)) for i in range(native.pens_output_count(handle)))
+        self.isa: str = native.pens_isa(handle).decode()
+        """The instruction set chosen for this CPU."""
+        sizes = [ctypes.c_uint64() for _ in range(3)]
+        native.pens_memory(handle, *sizes)
+        self.memory = Memory(*(size.value for size in sizes))
+        self._finalizer = weakref.finalize(self, _unload, handle, keep)
+
+    @property
+    def handle(self) -> int:
+        """The native model. Raises RuntimeFailure PENS-R014 once closed."""
+        if self._handle is None:
+            raise CLOSED.error(what="model")
+        return self._handle
+
+    def session(
+        self, threads: int | None = None, executor: Callable[[Callable[[int], None], int], None] | None = None
+    ) -> Session:
+        """A session on this model.
+
+        ``threads``: how many run its kernels, the caller among them (None: as many as the process may use; results
+        are the same bits for any number). ``executor(task, count)``: runs ``task(0)`` ... ``task(count - 1)`` on
+        threads of the host's, instead of the session's own, and returns when all have finished.
+        """
+        from penstock.runtime.session import Session
+
+        return Session(self, threads, executor)
+
+    def close(self) -> None:
+        """Unload; sessions must be closed first. Closing twice is harmless."""
+        self._handle = None
+        self._finalizer()
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _unload(handle: int, keep: Any) -> None:
+    library().pens_unload(handle)
+    del keep
+
+
+def _info(tensor: Tensor) -> TensorInfo:
+    shape = tuple(tensor.shape[axis] for axis in range(tensor.rank))
+    return TensorInfo(tensor.name.decode(), np.dtype(DTYPES.get(tensor.dtype, "uint16")), shape)
+
+
+def load(source: str | os.PathLike[str] | bytes, *, verify: bool = False, isa: str | None = None) -> Model:
+    """Load an artifact from a path or from bytes.
+
+    Plan, tables and code are always checked; ``verify`` also checks the weights' checksum. ``isa`` asks for one
+    instruction set instead of the best this CPU runs. Raises RuntimeFailure with a code when the artifact cannot be
+    used: unreadable, not an artifact, of another version, damaged, or for another CPU.
+    """
+    native = library()
+    options = LoadOptions(int(verify), isa.encode() if isa else None)
+    handle, error = ctypes.c_void_p(), Error()
+    keep: Any = None
+    if isinstance(source, bytes | bytearray | memoryview):
+        keep = _aligned(bytes(source))
+        address: int = keep.__array_interface__["data"][0]
+        status = native.pens_load_memory(address, len(source), options, ctypes.byref(handle), error)
+    else:
+        status = native.pens_load_file(os.fsencode(source), options, ctypes.byref(handle), error)
+    check(status, error)
+    assert handle.value is not None
+    return Model(handle.value, _manifest(source), keep)
+
+
+def _aligned(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A copy of ``data`` that starts at a multiple of 64 bytes."""
+    room = np.empty(len(data) + 64, np.uint8)
+    start = -room.__array_interface__["data"][0] % 64
+    view = room[start : start + len(data)]
+    view[:] = np.frombuffer(data, np.uint8)
+    return view
+
+
+def _manifest(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
+    import io
+
+    binary = isinstance(source, bytes | bytearray | memoryview)
+    with zipfile.ZipFile(io.BytesIO(bytes(source)) if binary else source) as archive:  # type: ignore[arg-type]
+        return json.loads(archive.read("manifest.json"))

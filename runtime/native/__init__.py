@@ -1,0 +1,1 @@
+"""The native runtime: C sources, their header, and (once built) libpenstock."""

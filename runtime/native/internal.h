@@ -1,0 +1,74 @@
+/* What the runtime's own files share. */
+#ifndef PENS_INTERNAL_H
+#define PENS_INTERNAL_H
+
+#include "penstock.h"
+#include "plan_format.h"
+
+/* What a kernel is given besides its buffers: scratch memory of the thread it runs on, 64-byte aligned. */
+typedef struct {
+    void *scratch;
+    uint64_t scratch_bytes;
+    uint32_t thread;
+} pens_kernel_context;
+
+typedef void (*pens_kernel)(const pens_kernel_context *context, void *const *buffers, int64_t begin, int64_t end);
+
+/* A byte range of the artifact. */
+typedef struct {
+    const uint8_t *data;
+    uint64_t bytes;
+} pens_span;
+
+/* One member of the artifact's zip. `offset` is that of its data in the file. */
+typedef struct {
+    pens_span span;
+    uint64_t offset;
+    uint32_t crc;
+} pens_member;
+
+struct pens_model {
+    const uint8_t *file;
+    uint64_t file_bytes;
+    int mapped; /* `file` is our mapping */
+    int fd;     /* for mapping code; -1 when loaded from memory */
+    pens_span plan;
+    const plan_header *header;
+    pens_span tables[TABLE_COUNT];
+    uint32_t counts[TABLE_COUNT];
+    const plan_variant *variant;
+    const uint8_t *weights;
+    uint8_t *image; /* executable mapping of the variant's code */
+    uint64_t image_bytes;
+    pens_tensor *tensors; /* inputs, then outputs */
+    int64_t *shapes;
+};
+
+/* Record `index` of a table; the loader has checked all indices. */
+#define PENS_ROW(model, TYPE, table, index) ((const TYPE *)(model)->tables[table].data + (index))
+
+pens_status pens_fail(pens_error *error, pens_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* archive.c */
+uint32_t pens_crc32(const uint8_t *data, uint64_t bytes);
+pens_status pens_find_member(const pens_model *model, const char *name, int check, pens_member *member,
+                             pens_error *error);
+pens_status pens_check_archive(const pens_model *model, pens_error *error);
+
+/* plan.c */
+pens_status pens_read_plan(pens_model *model, pens_error *error);
+pens_status pens_check_variant(const pens_model *model, const plan_variant *variant, pens_error *error);
+
+/* cpu.c */
+int pens_cpu_runs(const char *isa, uint32_t bytes);
+int pens_isa_rank(const char *isa, uint32_t bytes);
+
+/* pool.c */
+typedef struct pens_pool pens_pool;
+pens_pool *pens_pool_create(uint32_t threads);
+void pens_pool_destroy(pens_pool *pool);
+void pens_pool_run(pens_pool *pool, pens_task task, void *context, uint32_t count);
+uint32_t pens_usable_threads(void);
+
+#endif

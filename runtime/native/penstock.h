@@ -1,0 +1,121 @@
+/* penstock's native runtime: load a compiled model (.pens), run it, and nothing else.
+ *
+ * A model is loaded once, read-only, and shared by any number of sessions; a session owns the memory of one run at a
+ * time and its threads. There are no globals. Every function that can fail returns a status and, when `error` is not
+ * null, fills it with a sentence. Strings belong to the object they came from.
+ *
+ *     pens_error error;
+ *     pens_model *model;
+ *     if (pens_load_file("model.pens", NULL, &model, &error)) { puts(error.message); return 1; }
+ *     pens_session *session;
+ *     pens_session_create(model, &(pens_session_options){.threads = 2}, &session, &error);
+ *     const void *inputs[] = {x};
+ *     void *outputs[] = {y};
+ *     pens_run(session, inputs, outputs, &error);
+ */
+#ifndef PENSTOCK_H
+#define PENSTOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PENS_ABI_VERSION 1
+
+/* Numbers of the codes PENS-R001 ... of penstock.runtime.errors; 0 is success. */
+typedef enum {
+    PENS_OK = 0,
+    PENS_CANNOT_READ = 1,
+    PENS_NOT_AN_ARTIFACT = 2,
+    PENS_WRONG_VERSION = 3,
+    PENS_DAMAGED = 4,
+    PENS_DAMAGED_WEIGHTS = 5,
+    PENS_NO_CODE_FOR_CPU = 6,
+    PENS_ISA_UNAVAILABLE = 7,
+    PENS_OUT_OF_MEMORY = 8,
+    PENS_INVALID_ARGUMENT = 9,
+    PENS_SESSION_BUSY = 10,
+    PENS_EXECUTOR_FAILED = 13,
+    PENS_NO_THREADS = 15
+} pens_status;
+
+typedef enum {
+    PENS_F16 = 1, PENS_BF16, PENS_F32, PENS_F64, PENS_I8, PENS_I16, PENS_I32, PENS_I64,
+    PENS_UI8, PENS_UI16, PENS_UI32, PENS_UI64, PENS_I1
+} pens_dtype;
+
+typedef struct {
+    pens_status status;
+    char message[500];
+} pens_error;
+
+typedef struct pens_model pens_model;
+typedef struct pens_session pens_session;
+
+/* An input or output: row-major and dense. */
+typedef struct {
+    const char *name;
+    pens_dtype dtype;
+    uint32_t rank;
+    const int64_t *shape;
+    uint64_t bytes;
+} pens_tensor;
+
+/* How to load. A null pointer means all defaults. */
+typedef struct {
+    int verify_weights; /* also check the weights' checksum (reads all of them) */
+    const char *isa;    /* NULL: the best this CPU runs; else exactly this level, such as "x86-64-v3" */
+} pens_load_options;
+
+/* Runs task(context, 0) ... task(context, count - 1), each once, on any threads, and returns when all have finished. */
+typedef void (*pens_task)(void *context, uint32_t index);
+typedef void (*pens_executor)(void *host, pens_task task, void *context, uint32_t count);
+
+typedef struct {
+    uint32_t threads;       /* 0: as many as the process may use; with an executor: how many tasks to make */
+    pens_executor executor; /* NULL: the session's own threads */
+    void *host;             /* passed to the executor */
+} pens_session_options;
+
+/* What one command did in the last profiled run. Times in nanoseconds from the start of the run. */
+typedef struct {
+    const char *source; /* source nodes */
+    const char *kernel; /* kernel symbol; "" for a copy */
+    uint64_t start_ns, end_ns, flops, bytes;
+    uint32_t threads;
+} pens_record;
+
+pens_status pens_load_file(const char *path, const pens_load_options *options, pens_model **model, pens_error *error);
+/* `data` is read during this call and until pens_unload; it must stay unchanged. */
+pens_status pens_load_memory(const void *data, size_t bytes, const pens_load_options *options, pens_model **model,
+                             pens_error *error);
+/* All sessions of the model must be destroyed first. */
+void pens_unload(pens_model *model);
+
+uint32_t pens_input_count(const pens_model *model);
+uint32_t pens_output_count(const pens_model *model);
+pens_tensor pens_input(const pens_model *model, uint32_t index);
+pens_tensor pens_output(const pens_model *model, uint32_t index);
+const char *pens_isa(const pens_model *model);
+/* Bytes: weights (shared), then what each session allocates: intermediate values, and scratch for each thread. */
+void pens_memory(const pens_model *model, uint64_t *weights, uint64_t *arena, uint64_t *scratch_per_thread);
+
+pens_status pens_session_create(pens_model *model, const pens_session_options *options, pens_session **session,
+                                pens_error *error);
+void pens_session_destroy(pens_session *session);
+uint32_t pens_session_threads(const pens_session *session);
+
+/* One run: a pointer per input and per output, each to the number of bytes that pens_input and pens_output say. */
+pens_status pens_run(pens_session *session, const void *const *inputs, void *const *outputs, pens_error *error);
+/* The same, with a record per command in `records` (room for pens_command_count). */
+pens_status pens_run_profiled(pens_session *session, const void *const *inputs, void *const *outputs,
+                              pens_record *records, pens_error *error);
+uint32_t pens_command_count(const pens_model *model);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

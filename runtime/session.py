@@ -1,0 +1,213 @@
+"""Sessions: run a model on numpy arrays.
+
+In: a dictionary of arrays by input name. Out: a dictionary of arrays by output name. The one idea: the common call
+checks identity of dtype and shape and nothing else; whatever fails that is looked at closely, and either converted
+without surprise (same dtype, not contiguous: copied) or refused with every problem in one sentence.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from penstock.runtime.errors import CLOSED, INVALID_ARGUMENT, WRONG_INPUTS, WRONG_OUTPUTS
+from penstock.runtime.library import Error, Executor, Record, SessionOptions, check, library
+
+if TYPE_CHECKING:
+    from penstock.runtime.model import Model
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class CommandRecord:
+    """One command of a profiled run: source nodes, kernel, start and end in ns from the run's start, flops, bytes."""
+
+    source: str
+    kernel: str
+    start_ns: int
+    end_ns: int
+    flops: int
+    bytes: int
+    threads: int
+
+
+class Session:
+    """Runs one model, one call at a time; owns the memory of a run. Make it with ``Model.session``."""
+
+    def __init__(
+        self, model: Model, threads: int | None, executor: Callable[[Callable[[int], None], int], None] | None
+    ) -> None:
+        if threads is not None and not 1 <= threads <= 1024:
+            raise INVALID_ARGUMENT.error(f"A session has 1 to 1024 threads, not {threads}.")
+        native = library()
+        self.model = model
+        self._callback = Executor() if executor is None else Executor(_adapt(executor))
+        options = SessionOptions(threads or 0, self._callback, None)
+        handle, error = ctypes.c_void_p(), Error()
+        check(native.pens_session_create(model.handle, options, ctypes.byref(handle), error), error)
+        assert handle.value is not None
+        self.threads: int = native.pens_session_threads(handle.value)
+        self._handle: ctypes.c_void_p | None = handle
+        self._finalizer = weakref.finalize(self, _destroy, handle.value, model, self._callback)
+        self._inputs = [(t.name, t.dtype, t.shape) for t in model.inputs]
+        self._outputs = [(t.name, t.dtype, t.shape) for t in model.outputs]
+        self._in = (ctypes.c_void_p * max(len(self._inputs), 1))()
+        self._out = (ctypes.c_void_p * max(len(self._outputs), 1))()
+        self._error = Error()
+        self._arguments = tuple(ctypes.cast(a, ctypes.c_void_p) for a in (self._in, self._out))
+        self._error_argument = ctypes.cast(ctypes.byref(self._error), ctypes.c_void_p)
+        self._run = native.pens_run
+
+    def run(
+        self,
+        inputs: Mapping[str, Any],
+        outputs: Sequence[str] | None = None,
+        *,
+        out: Mapping[str, Array] | None = None,
+    ) -> dict[str, Array]:
+        """Run the model.
+
+        ``inputs``: an array per input, of exactly its dtype and shape (numpy arrays, or anything with the buffer or
+        DLPack protocol; contiguous ones are not copied). ``outputs`` picks which results to return (None: all).
+        ``out`` gives arrays to write results to. Raises RuntimeFailure (PENS-R011, PENS-R012) naming all problems.
+        """
+        held = self._bind_inputs(inputs)
+        results = self._bind_outputs(outputs, out)
+        if self._handle is None:
+            raise CLOSED.error(what="session")
+        status = self._run(self._handle, *self._arguments, self._error_argument)
+        if status:
+            check(status, self._error)
+        del held
+        return results if outputs is None else {name: results[name] for name in outputs}
+
+    def profile(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Array], list[CommandRecord]]:
+        """Run once with timestamps; the outputs and a record per command."""
+        native = library()
+        held, results = self._bind_inputs(inputs), self._bind_outputs(None, None)
+        if self._handle is None:
+            raise CLOSED.error(what="session")
+        records = (Record * native.pens_command_count(self.model.handle))()
+        status = native.pens_run_profiled(self._handle, *self._arguments, records, self._error)
+        check(status, self._error)
+        del held
+        return results, [
+            CommandRecord(r.source.decode(), r.kernel.decode(), r.start_ns, r.end_ns, r.flops, r.bytes, r.threads)
+            for r in records
+        ]
+
+    def close(self) -> None:
+        """Free the session's memory and threads. Closing twice is harmless."""
+        self._handle = None
+        self._finalizer()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _bind_inputs(self, inputs: Mapping[str, Any]) -> list[Array]:
+        """Fill in the input pointers; returns what must stay alive during the run."""
+        pointers, held = self._in, []
+        if len(inputs) == len(self._inputs):
+            try:
+                for index, (name, dtype, shape) in enumerate(self._inputs):
+                    x = inputs[name]
+                    if x.dtype != dtype or x.shape != shape or not x.flags.c_contiguous:
+                        break
+                    held.append(x)
+                    pointers[index] = x.__array_interface__["data"][0]
+                else:
+                    return held
+            except (KeyError, AttributeError):
+                pass
+        return self._bind_slowly(inputs)
+
+    def _bind_slowly(self, inputs: Mapping[str, Any]) -> list[Array]:
+        problems = [f"there is no input called {name}" for name in inputs if name not in {n for n, _, _ in self._inputs}]
+        held: list[Array] = []
+        for index, (name, dtype, shape) in enumerate(self._inputs):
+            if name not in inputs:
+                problems.append(f"input {name} is missing")
+                continue
+            array = _as_array(inputs[name])
+            mismatch = _mismatch(f"input {name}", array, dtype, shape)
+            if mismatch:
+                problems.append(mismatch)
+                continue
+            array = np.ascontiguousarray(array).reshape(shape)
+            held.append(array)
+            self._in[index] = array.__array_interface__["data"][0]
+        if problems:
+            raise WRONG_INPUTS.error(_sentence(problems))
+        return held
+
+    def _bind_outputs(self, names: Sequence[str] | None, out: Mapping[str, Array] | None) -> dict[str, Array]:
+        if names is not None or out is not None:
+            self._check_outputs(names or (), out or {})
+        results: dict[str, Array] = {}
+        pointers = self._out
+        for index, (name, dtype, shape) in enumerate(self._outputs):
+            array = np.empty(shape, dtype) if out is None or name not in out else out[name]
+            results[name] = array
+            pointers[index] = array.__array_interface__["data"][0]
+        return results
+
+    def _check_outputs(self, names: Sequence[str], out: Mapping[str, Array]) -> None:
+        known = {name: (dtype, shape) for name, dtype, shape in self._outputs}
+        problems = [f"there is no output called {name}" for name in (*names, *out) if name not in known]
+        for name, array in out.items():
+            if name in known:
+                mismatch = _mismatch(f"output {name}", array, *known[name])
+                writable = isinstance(array, np.ndarray) and array.flags.c_contiguous and array.flags.writeable
+                problems += [mismatch] if mismatch else []
+                problems += [] if writable else [f"output {name} needs a contiguous, writable numpy array"]
+        if problems:
+            raise WRONG_OUTPUTS.error(_sentence(problems))
+
+
+def _adapt(executor: Callable[[Callable[[int], None], int], None]) -> Callable[..., None]:
+    """The C callback that calls a Python executor; what it raises shows as PENS-R013 (tasks not run)."""
+
+    def call(_host: Any, task: Any, context: Any, count: int) -> None:
+        executor(lambda index: task(context, index), count)
+
+    return call
+
+
+def _destroy(handle: int, model: Model, callback: Any) -> None:
+    library().pens_session_destroy(handle)
+    del model, callback
+
+
+def _as_array(value: Any) -> Array:
+    """A numpy view of anything with the array, DLPack or buffer protocol."""
+    if isinstance(value, np.ndarray):
+        return value
+    if hasattr(value, "__dlpack__"):
+        return np.from_dlpack(value)
+    return np.asarray(value)
+
+
+def _mismatch(what: str, array: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
+    if array.dtype != dtype:
+        return f"{what} has dtype {array.dtype} and needs {dtype}"
+    if array.ndim != len(shape):
+        return f"{what} has rank {array.ndim} (shape {list(array.shape)}) and needs shape {list(shape)}"
+    if array.shape != shape:
+        return f"{what} has shape {list(array.shape)} and needs {list(shape)}"
+    return ""
+
+
+def _sentence(problems: list[str]) -> str:
+    text = "; ".join(problems)
+    return text[0].upper() + text[1:] + "."
+
+
