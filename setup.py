@@ -23,8 +23,7 @@ PACKAGE_ROOTS = {
     "penstock.tools": "tools",
 }
 DATA_PATTERNS = ["*.c", "*.h", "*.css", "*.html", "*.js", "*.json", "*.j2", "*.md", "*.mlir", "*.toml", "py.typed"]
-NATIVE_PACKAGE = "penstock.runtime.native"
-NATIVE_LIBRARY_FOLDER = "lib"
+NATIVE_LIBRARY_FOLDER = Path("runtime", "native", "lib")  # read by penstock.runtime
 
 
 def find_packages() -> list[str]:
@@ -54,22 +53,23 @@ class build_native(Command):
 
     def _output_dir(self) -> Path:
         assert self.build_lib is not None
-        package = NATIVE_PACKAGE.removeprefix("penstock.").split(".")
-        base = ROOT.joinpath(*package) if self.editable_mode else Path(self.build_lib, "penstock", *package)
-        return base / NATIVE_LIBRARY_FOLDER
+        return (
+            ROOT / NATIVE_LIBRARY_FOLDER
+            if self.editable_mode
+            else Path(self.build_lib, "penstock", NATIVE_LIBRARY_FOLDER)
+        )
 
     def run(self) -> None:
-        script = ROOT / "runtime" / "native" / "build.py"
-        if not script.exists():
-            return
-        spec = importlib.util.spec_from_file_location("penstock_native_build", script)
+        spec = importlib.util.spec_from_file_location("native_build", ROOT / "runtime" / "native" / "build.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        output_dir = self._output_dir()
-        output_dir.mkdir(parents=True, exist_ok=True)
-        for path in module.build(output_dir):
+        try:
+            paths = module.build(self._output_dir())
+        except module.BuildError as error:
+            raise SystemExit(f"the native runtime did not compile: {error}") from None
+        for path in paths:
             self.announce(f"built {path}", level=2)
 
     def get_source_files(self) -> list[str]:

@@ -64,6 +64,10 @@ def test_an_old_python_is_refused_if_there_is_no_newer_one(dev: ModuleType, monk
         ("WARNING: Retrying ... NewConnectionError(...)\nERROR: No matching distribution found for x", "network"),
         ("OSError: [Errno 28] No space left on device", "disk is full"),
         ("ERROR: Package 'penstock' requires a different Python: 3.9", "Python 3.11, 3.12"),
+        (
+            "x: the native runtime did not compile: `cc` failed\nERROR: y",
+            "the native runtime did not compile: `cc` failed",
+        ),
         ("noise\nERROR: something else broke\nmore noise", "pip failed: ERROR: something else broke"),
     ],
 )

@@ -12,6 +12,6 @@ COMPILERS = ("cc", "gcc", "clang")
 
 
 def compiler_requirement() -> list[str]:
-    """The `ziglang` wheel if neither $CC nor a usual C compiler name is on PATH, else nothing."""
-    names = [os.environ.get("CC", "").split(" ")[0], *COMPILERS]
-    return [] if any(name and shutil.which(name) for name in names) else [ZIG_REQUIREMENT]
+    """The `ziglang` wheel unless $CC or a usual C compiler, and `ar`, are on PATH (see runtime/native/build.py)."""
+    names = [*os.environ.get("CC", "").split()[:1], *COMPILERS]
+    return [] if shutil.which("ar") and any(map(shutil.which, names)) else [ZIG_REQUIREMENT]
