@@ -81,6 +81,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pens_input": (Tensor, (_VOID, ctypes.c_uint32)),
     "pens_output": (Tensor, (_VOID, ctypes.c_uint32)),
     "pens_isa": (ctypes.c_char_p, (_VOID,)),
+    "pens_manifest": (_VOID, (_VOID, ctypes.POINTER(ctypes.c_size_t))),
     "pens_memory": (None, (_VOID, _U64P, _U64P, _U64P)),
     "pens_command_count": (ctypes.c_uint32, (_VOID,)),
     "pens_session_create": (

@@ -10,7 +10,6 @@ import ctypes
 import json
 import os
 import weakref
-import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +50,12 @@ class Memory:
 class Model:
     """A loaded artifact. Make it with ``load``; close it, or leave it to garbage collection."""
 
-    def __init__(self, handle: int, manifest: dict[str, Any], keep: Any) -> None:
+    def __init__(self, handle: int, keep: Any) -> None:
         native = library()
         self._handle: int | None = handle
-        self.manifest = manifest
+        size = ctypes.c_size_t()
+        text = ctypes.string_at(native.pens_manifest(handle, size), size.value)
+        self.manifest: dict[str, Any] = json.loads(text)
         """What the compiler wrote for people and tools: options, versions, targets, sources."""
         self.inputs = tuple(_info(native.pens_input(handle, i)) for i in range(native.pens_input_count(handle)))
         self.outputs = tuple(_info(native.pens_output(handle, i)) for i in range(native.pens_output_count(handle)))
@@ -126,7 +127,7 @@ def load(source: str | os.PathLike[str] | bytes, *, verify: bool = False, isa: s
         status = native.pens_load_file(os.fsencode(source), options, ctypes.byref(handle), error)
     check(status, error)
     assert handle.value is not None
-    return Model(handle.value, _manifest(source), keep)
+    return Model(handle.value, keep)
 
 
 def _aligned(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -136,11 +137,3 @@ def _aligned(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
     view = room[start : start + len(data)]
     view[:] = np.frombuffer(data, np.uint8)
     return view
-
-
-def _manifest(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
-    import io
-
-    binary = isinstance(source, bytes | bytearray | memoryview)
-    with zipfile.ZipFile(io.BytesIO(bytes(source)) if binary else source) as archive:  # type: ignore[arg-type]
-        return json.loads(archive.read("manifest.json"))

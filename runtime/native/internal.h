@@ -32,7 +32,7 @@ struct pens_model {
     uint64_t file_bytes;
     int mapped; /* `file` is our mapping */
     int fd;     /* for mapping code; -1 when loaded from memory */
-    pens_span plan;
+    pens_span manifest, plan;
     const plan_header *header;
     pens_span tables[TABLE_COUNT];
     uint32_t counts[TABLE_COUNT];

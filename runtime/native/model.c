@@ -80,10 +80,11 @@ static pens_status map_code(pens_model *model, pens_error *error)
 
 static pens_status open_model(pens_model *model, const pens_load_options *options, pens_error *error)
 {
-    pens_member member;
+    pens_member member = {{NULL, 0}, 0, 0};
     pens_status status = pens_check_archive(model, error);
     if (status == PENS_OK)
         status = pens_find_member(model, "manifest.json", 1, &member, error);
+    model->manifest = member.span;
     if (status == PENS_OK)
         status = pens_find_member(model, "plan.bin", 1, &member, error);
     if (status != PENS_OK)
@@ -185,6 +186,12 @@ void pens_unload(pens_model *model)
     free(model->tensors);
     free(model->shapes);
     free(model);
+}
+
+const char *pens_manifest(const pens_model *model, size_t *bytes)
+{
+    *bytes = model->manifest.bytes;
+    return (const char *)model->manifest.data;
 }
 
 uint32_t pens_input_count(const pens_model *model)

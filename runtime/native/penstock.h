@@ -99,6 +99,8 @@ uint32_t pens_input_count(const pens_model *model);
 uint32_t pens_output_count(const pens_model *model);
 pens_tensor pens_input(const pens_model *model, uint32_t index);
 pens_tensor pens_output(const pens_model *model, uint32_t index);
+/* What the compiler wrote for people and tools: JSON, not zero-terminated. */
+const char *pens_manifest(const pens_model *model, size_t *bytes);
 const char *pens_isa(const pens_model *model);
 /* Bytes: weights (shared), then what each session allocates: intermediate values, and scratch for each thread. */
 void pens_memory(const pens_model *model, uint64_t *weights, uint64_t *arena, uint64_t *scratch_per_thread);
