@@ -1,0 +1,1 @@
+"""Phase fuse: every op into a dispatch, one dispatch one kernel."""

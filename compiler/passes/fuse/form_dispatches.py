@@ -1,0 +1,307 @@
+"""Group all ops into dispatches: a root with the views before it and the elementwise ops after it, or a map.
+
+Before: a function of graph ops. After: the function holds only stored constants, ``graph.dispatch`` and its return;
+every other op stands in the body of a dispatch. Views and small constants are copied into every dispatch that uses
+them; other ops are computed once.
+
+Legality and profit: an op follows a root into its dispatch when it is the only user of the value, is elementwise and
+does not broadcast it (or is a reshape, or a transpose that keeps the innermost axis). Contractions, convolutions,
+attention and recurrences read their operands many times, so only views are fused before them, and only those that keep
+the innermost axis; reductions and maps take elementwise producers that nobody else needs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from xdsl.context import Context
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Operation, SSAValue
+from xdsl.passes import ModulePass
+
+from penstock.compiler.dialects.graph.base import GraphOp, elements
+from penstock.compiler.dialects.graph.convolution import Conv
+from penstock.compiler.dialects.graph.elementwise import Elementwise
+from penstock.compiler.dialects.graph.shape import Expand, Iota, Reshape, Slice, Transpose
+from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
+from penstock.compiler.dialects.graph.window import CHANNELS_LAST
+from penstock.compiler.dtypes import shape_of
+from penstock.compiler.locations import fuse_ops, source_names
+
+ROOT_KINDS = {
+    "graph.matmul": "contraction",
+    "graph.conv": "convolution",
+    "graph.pool": "window",
+    "graph.reduce": "reduction",
+    "graph.arg_reduce": "reduction",
+    "graph.normalize": "normalization",
+    "graph.softmax": "normalization",
+    "graph.log_softmax": "normalization",
+    "graph.attention": "attention",
+    "graph.lstm": "recurrence",
+    "graph.gru": "recurrence",
+    "graph.cumulative": "scan",
+    "graph.top_k": "scan",
+}
+STREAMING = ("reduction", "normalization", "map")
+VIEWS = (Reshape, Transpose, Expand, Slice)
+
+
+@dataclass(frozen=True)
+class FormDispatches(ModulePass):
+    """``max_ops`` limits how many ops one dispatch may hold."""
+
+    name: ClassVar[str] = "form-dispatches"
+    max_ops: int = 64
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for function in op.body.block.ops:
+            if isinstance(function, func.FuncOp):
+                Fusion(function, self.max_ops).run()
+
+
+def root_kind(op: Operation) -> str | None:
+    """The schedule family of a root op; None for an op that is not a root."""
+    kind = ROOT_KINDS.get(op.name)
+    if isinstance(op, Conv) and op.layout == CHANNELS_LAST and op.groups > 1:
+        *_, inner, features = shape_of(op.operands[1].type)
+        if inner == 1 and not op.panel and features >= op.groups:
+            return "depthwise"
+    return kind
+
+
+class Fusion:
+    """The grouping of one function."""
+
+    def __init__(self, function: func.FuncOp, max_ops: int) -> None:
+        self.function, self.max_ops = function, max_ops
+        self.order = {op: index for index, op in enumerate(function.body.block.ops)}
+        self.followers: dict[Operation, list[Operation]] = {}
+        self.member: dict[Operation, Operation] = {}
+        self.symbols: dict[str, int] = {}
+        self.done: dict[SSAValue, SSAValue] = {}
+
+    def run(self) -> None:
+        """Group, build the dispatches in place, and erase what they replace."""
+        block = self.function.body.block
+        for op in list(block.ops):
+            if root_kind(op) is not None and op not in self.member:
+                self._follow(op)
+        terminator = block.last_op
+        assert terminator is not None
+        for index, value in enumerate(list(terminator.operands)):
+            terminator.operands[index] = self._materialise(value)
+        self._sort(block)
+        for op in reversed(list(block.ops)):
+            unused = isinstance(op, GraphOp) and all(result.first_use is None for result in op.results)
+            if unused:
+                op.detach()
+                op.erase()
+
+    def _sort(self, block: Block) -> None:
+        """Put every op after what it uses: dispatches were made from the results backwards."""
+        placed: set[Operation] = set()
+        terminator = block.last_op
+        live = [op for op in block.ops if op is not terminator]
+        order: list[Operation] = []
+
+        def place(op: Operation) -> None:
+            stack: list[tuple[Operation, bool]] = [(op, False)]
+            while stack:
+                current, ready = stack.pop()
+                if current in placed:
+                    continue
+                if ready:
+                    placed.add(current)
+                    order.append(current)
+                    continue
+                stack.append((current, True))
+                for operand in reversed(current.operands):
+                    owner = operand.owner
+                    if isinstance(owner, Operation) and owner not in placed and owner.parent is block:
+                        stack.append((owner, False))
+
+        for op in live:
+            if isinstance(op, Dispatch | Constant):
+                place(op)
+        for op in order:
+            op.detach()
+            assert terminator is not None
+            block.insert_op_before(op, terminator)
+
+    # Epilogues -----------------------------------------------------------------------------------------------------------
+
+    def _follow(self, root: Operation) -> None:
+        """Collect the ops that follow ``root`` into its dispatch."""
+        chain: list[Operation] = [root]
+        self.member[root] = root
+        reshaped = False
+        while len(root.results) == 1 and len(chain) < self.max_ops:
+            value = chain[-1].results[0]
+            users = {use.operation for use in value.uses}
+            if len(users) != 1:
+                break
+            (user,) = users
+            if not self._may_follow(user, value, reshaped):
+                break
+            reshaped = reshaped or isinstance(user, Reshape)
+            chain.append(user)
+            self.member[user] = root
+        self.followers[root] = chain
+
+    def _may_follow(self, user: Operation, value: SSAValue, reshaped: bool) -> bool:
+        if user in self.member:
+            return False
+        if isinstance(user, Elementwise):
+            return shape_of(user.out.type) == shape_of(value.type)
+        if isinstance(user, Transpose):
+            return not reshaped and user.permutation[-1] == len(user.permutation) - 1
+        return isinstance(user, Reshape)
+
+    # Dispatches ------------------------------------------------------------------------------------------------------------
+
+    def _materialise(self, value: SSAValue) -> SSAValue:
+        """``value`` as a result of a dispatch, an argument of the function or a stored constant."""
+        stack = [value]
+        while stack:
+            current = stack[-1]
+            if current in self.done or not isinstance(current.owner, Operation):
+                stack.pop()
+                continue
+            owner = current.owner
+            if isinstance(owner, Constant) and "key" in owner.attributes:
+                self.done[current] = current
+                stack.pop()
+                continue
+            body = Body(self, current)
+            waiting = [needed for needed in body.inputs if needed not in self.done and isinstance(needed.owner, Operation)]
+            if waiting:
+                stack.extend(waiting)
+                continue
+            self._build(body)
+            stack.pop()
+        return self.done.get(value, value)
+
+    def _build(self, body: Body) -> None:
+        inputs = [self.done.get(value, value) for value in body.inputs]
+        arguments = Block(arg_types=[value.type for value in inputs])
+        mapping: dict[SSAValue, SSAValue] = dict(zip(body.inputs, arguments.args, strict=True))
+        for op in body.ops:
+            copy = op.clone(value_mapper=mapping)
+            arguments.add_op(copy)
+        location = fuse_ops(op for op in body.ops if not isinstance(op, Constant)) if body.ops else self.function.location
+        outputs = [mapping[value] for value in body.outputs]
+        arguments.add_op(Yield.create(operands=outputs, location=location))
+        symbol = self._symbol(body)
+        dispatch = Dispatch.around(inputs, arguments, kind=body.kind, symbol=symbol, location=location)
+        last = self.function.body.block.last_op
+        assert last is not None
+        self.function.body.block.insert_op_before(dispatch, last)
+        for old, new in zip(body.outputs, dispatch.results, strict=True):
+            new.name_hint = old.name_hint
+            self.done[old] = new
+
+    def _symbol(self, body: Body) -> str:
+        """A kernel name from the root's source node."""
+        op = body.root or next((op for op in reversed(body.ops) if not isinstance(op, Constant)), None)
+        names = source_names(op.location) if op is not None else ()
+        stem = re.sub(r"[^A-Za-z0-9_]+", "_", names[0] if names else body.kind).strip("_")[:60] or body.kind
+        stem = f"k_{stem}" if stem[0].isdigit() else stem
+        count = self.symbols.get(stem, 0)
+        self.symbols[stem] = count + 1
+        return stem if count == 0 else f"{stem}_{count + 1}"
+
+
+class Body:
+    """The ops of one dispatch that computes ``value``: in order, with what comes from outside."""
+
+    def __init__(self, fusion: Fusion, value: SSAValue) -> None:
+        self.fusion = fusion
+        self.inputs: list[SSAValue] = []
+        self.ops: list[Operation] = []
+        self._seen: set[Operation] = set()
+        owner = value.owner
+        assert isinstance(owner, Operation)
+        self.root: Operation | None = fusion.member.get(owner)
+        if self.root is None:
+            self.kind = "map"
+            self.outputs: list[SSAValue] = [value]
+            self._include(owner, {owner})
+            return
+        chain = fusion.followers[self.root]
+        kind = root_kind(self.root)
+        assert kind is not None
+        self.kind = kind
+        last = chain[-1]
+        self.outputs = list(self.root.results) if len(self.root.results) > 1 else [last.results[0]]
+        for op in chain:
+            self._include(op, set(chain))
+
+    def _include(self, op: Operation, members: set[Operation]) -> None:
+        if op in self._seen:
+            return
+        self._seen.add(op)
+        for operand in op.operands:
+            self._take(operand, op, members)
+        self.ops.append(op)
+
+    def _take(self, value: SSAValue, user: Operation, members: set[Operation]) -> None:
+        owner = value.owner
+        if isinstance(owner, Operation) and (owner in members or self._fuses(owner, user)):
+            self._include(owner, members)
+        elif value not in self.inputs:
+            self.inputs.append(value)
+
+    def _fuses(self, producer: Operation, user: Operation) -> bool:
+        """Whether ``producer``, an operand of ``user``, is computed inside this dispatch."""
+        if isinstance(producer, Constant):
+            return "value" in producer.attributes
+        if producer in self.fusion.member or len(self.ops) >= self.fusion.max_ops:
+            return False
+        heavy = self.root is not None and self.kind not in STREAMING and self._feeds_root(user)
+        if isinstance(producer, VIEWS):
+            return not heavy or self._keeps_inner_axis(producer)
+        if isinstance(producer, Iota):
+            return True
+        if heavy or not isinstance(producer, Elementwise):
+            return producer.name == "graph.gather" and self._cheap_gather(producer) and not heavy
+        alone = len({use.operation for use in producer.results[0].uses}) == 1
+        same = elements(producer.results[0].type) >= elements(user.results[0].type) or producer.flops_per_element <= 1
+        return alone and (same or elements(producer.results[0].type) <= 64)
+
+    def _feeds_root(self, user: Operation) -> bool:
+        """True for the root itself and for views between it and ``producer``: not for ops after the root."""
+        assert self.root is not None
+        return user is self.root or user not in self.fusion.followers[self.root]
+
+    def _keeps_inner_axis(self, view: Operation) -> bool:
+        """The view's result runs along the same innermost axis as its operand, one element after the other."""
+        if isinstance(view, Transpose):
+            if view.permutation[-1] == len(view.permutation) - 1:
+                return True
+            return self.kind == "recurrence" and isinstance(view.operands[0].owner, Constant)
+        if isinstance(view, Slice):
+            return view.steps[-1] == 1
+        if isinstance(view, Expand):
+            return True
+        if isinstance(view, Reshape):
+            before, after = shape_of(view.operands[0].type), shape_of(view.out.type)
+            return bool(before) and bool(after) and not isinstance(view.operands[0].owner, Transpose | Expand | Slice) or (
+                before[-1:] == after[-1:]
+            )
+        return False
+
+    def _cheap_gather(self, producer: Any) -> bool:
+        alone = len({use.operation for use in producer.results[0].uses}) == 1
+        return alone and producer.axis < len(shape_of(producer.operands[0].type)) - 1
+
+
+def dispatches(module: Operation) -> Iterable[Dispatch]:
+    """All dispatches of a module, in order."""
+    return (op for op in module.walk() if isinstance(op, Dispatch))
+
+

@@ -1,0 +1,122 @@
+"""Pack constant weights in panels of columns, as the contraction and convolution kernels read them.
+
+Before: matmul with a constant right operand, channels-last conv with constant weights, recurrences with constant
+weights. After: ``b_panel``/``panel`` set and the constant replaced by its packed form (zero padded to whole panels);
+recurrent weights are stored transposed, behind a transpose that costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
+from xdsl.passes import ModulePass
+
+from penstock.compiler.context import CompilerContext
+from penstock.compiler.dialects.graph.contraction import Matmul
+from penstock.compiler.dialects.graph.convolution import Conv
+from penstock.compiler.dialects.graph.recurrence import Recurrent
+from penstock.compiler.dialects.graph.shape import Transpose
+from penstock.compiler.dialects.graph.structure import Constant
+from penstock.compiler.dialects.graph.window import CHANNELS_LAST
+from penstock.compiler.dtypes import shape_of
+from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
+
+WIDTHS = (64, 48, 32, 16)
+
+
+@dataclass(frozen=True)
+class PackWeights(ModulePass):
+    """See the module."""
+
+    name: ClassVar[str] = "pack-weights"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        compiler = cast(CompilerContext, ctx)
+        rewrite(compiler, op, [PackMatmul(compiler), PackConv(compiler), TransposeRecurrent(compiler)])
+
+
+def choose_panel(columns: int, preferred: int = 64) -> int:
+    """The panel width for so many columns: a multiple of 16, no wider than ``preferred``, wasting least."""
+    widths = [w for w in WIDTHS if w <= preferred]
+    return min(widths, key=lambda w: (-(-columns // w) * w, -w))
+
+
+def pack(matrix: NDArray[Any], panel: int) -> NDArray[Any]:
+    """[K.., N] as [ceil(N/panel), K.., panel], zero padded."""
+    *outer, columns = matrix.shape
+    panels = -(-columns // panel)
+    padded = np.zeros((*outer, panels * panel), matrix.dtype)
+    padded[..., :columns] = matrix
+    return np.ascontiguousarray(np.moveaxis(padded.reshape(*outer, panels, panel), -2, 0))
+
+
+class _Packing(Pattern):
+    def __init__(self, ctx: CompilerContext) -> None:
+        self.weights = ctx.weights
+
+    def constant(self, value: SSAValue) -> Constant | None:
+        owner = value.owner
+        return owner if isinstance(owner, Constant) else None
+
+    def store(self, rewriter: Rewriter, old: Constant, array: NDArray[Any]) -> SSAValue:
+        """A constant with the new bytes, named after the old one."""
+        name = old.key if "key" in old.attributes else "constant"
+        return rewriter.insert(Constant.of(array, self.weights, name=name, location=old.location)).out
+
+
+class PackMatmul(_Packing):
+    """matmul(a, constant [K, N]) reads panels."""
+
+    roots = (Matmul,)
+
+    def rewrite(self, op: Matmul, rewriter: Rewriter, /) -> None:
+        constant = self.constant(op.operands[1])
+        if op.b_panel or constant is None or len(shape_of(constant.out.type)) != 2:
+            return
+        matrix = constant.array(self.weights)
+        columns = matrix.shape[1]
+        panel = choose_panel(columns)
+        packed = self.store(rewriter, constant, pack(matrix, panel))
+        rewriter.replace(op, Matmul.build(op.operands[0], packed, b_panel=panel, n=columns))
+
+
+class PackConv(_Packing):
+    """A channels-last convolution with constant weights [taps.., C, O] reads panels; depthwise ones stay as they are."""
+
+    roots = (Conv,)
+
+    def rewrite(self, op: Conv, rewriter: Rewriter, /) -> None:
+        constant = self.constant(op.operands[1])
+        if op.layout != CHANNELS_LAST or op.panel or constant is None or op.groups > 1:
+            return
+        weights = constant.array(self.weights)
+        width = shape_of(op.out.type)[-2]
+        panel = choose_panel(weights.shape[-1], 32 if width % 7 == 0 else 64)
+        packed = self.store(rewriter, constant, pack(weights, panel))
+        parameters = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
+        parameters |= {"panel": panel, "out_channels": weights.shape[-1]}
+        rewriter.replace(op, Conv.build(op.operands[0], packed, **parameters))
+
+
+class TransposeRecurrent(_Packing):
+    """Recurrent weights [dirs, gates, width] are stored as [dirs, width, gates], so that lanes run along gates."""
+
+    roots = (Recurrent,)
+
+    def rewrite(self, op: Recurrent, rewriter: Rewriter, /) -> None:
+        for name in ("w", "r"):
+            index = op.operand_names.index(name)
+            constant = self.constant(op.operands[index])
+            if constant is None:
+                continue
+            stored = np.ascontiguousarray(np.swapaxes(constant.array(self.weights), 1, 2))
+            if stored.size <= 8:
+                continue
+            view = rewriter.insert(Transpose.build(self.store(rewriter, constant, stored), permutation=(0, 2, 1)))
+            rewriter.set_operand(op, index, view.out)

@@ -1,0 +1,210 @@
+"""Move transposes towards the results until they meet their inverses and vanish.
+
+Before: transposes around the ops whose layout changed. After: they stand at inputs, outputs and where axes are really
+needed in another order; elementwise ops, reductions, joins and pads in between work on the transposed tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
+from xdsl.passes import ModulePass
+
+from penstock.compiler.context import CompilerContext
+from penstock.compiler.dialects.graph.base import GraphOp, element_of, elements, tensor_type
+from penstock.compiler.dialects.graph.elementwise import Elementwise
+from penstock.compiler.dialects.graph.normalization import AlongAxis, Normalize
+from penstock.compiler.dialects.graph.reduction import Reduce
+from penstock.compiler.dialects.graph.resize import Resize
+from penstock.compiler.dialects.graph.shape import Concat, Pad, Reshape, Slice, Transpose
+from penstock.compiler.dialects.graph.structure import Constant
+from penstock.compiler.dtypes import shape_of, tensor
+from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
+
+
+@dataclass(frozen=True)
+class SinkTransposes(ModulePass):
+    """See the module."""
+
+    name: ClassVar[str] = "sink-transposes"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        patterns = [MergeTransposes(), SinkElementwise(), SinkConcat(), SinkReduce(), SinkAxes(), SinkReshape()]
+        rewrite(cast(CompilerContext, ctx), op, patterns)
+
+
+def source_of(value: SSAValue) -> Transpose | None:
+    """The transpose that makes ``value``, if it is one that changes the order of axes."""
+    owner = value.owner
+    return owner if isinstance(owner, Transpose) else None
+
+
+def inverse(permutation: Sequence[int]) -> tuple[int, ...]:
+    """The permutation that undoes ``permutation``."""
+    result = [0] * len(permutation)
+    for index, axis in enumerate(permutation):
+        result[axis] = index
+    return tuple(result)
+
+
+class MergeTransposes(Pattern):
+    """A transpose of a transpose is one transpose, or nothing; one that moves only unit axes is a reshape."""
+
+    roots = (Transpose,)
+
+    def rewrite(self, op: Transpose, rewriter: Rewriter, /) -> None:
+        inner = source_of(op.operands[0])
+        if inner is not None:
+            permutation = tuple(inner.permutation[axis] for axis in op.permutation)
+            rewriter.covers(inner, op)
+            rewriter.replace(op, Transpose.build(inner.operands[0], permutation=permutation))
+            return
+        if op.permutation == tuple(range(len(op.permutation))):
+            rewriter.replace(op, op.operands[0])
+            return
+        shape = shape_of(op.operands[0].type)
+        moved = [axis for axis in op.permutation if shape[axis] != 1]
+        if moved == sorted(moved):
+            rewriter.replace(op, Reshape.build(op.operands[0], result=tensor_type(op.out)))
+
+
+def _like(rewriter: Rewriter, value: SSAValue, permutation: tuple[int, ...]) -> SSAValue:
+    """``value``, which broadcasts against a tensor transposed by ``permutation``, in the order before the transpose."""
+    rank = len(permutation)
+    shape = shape_of(value.type)
+    if all(extent == 1 for extent in shape):
+        if len(shape) <= rank:
+            return value
+    padded = (1,) * (rank - len(shape)) + shape
+    if len(shape) < rank:
+        value = rewriter.insert(Reshape.build(value, result=tensor(padded, element_of(value)))).out
+    return rewriter.insert(Transpose.build(value, permutation=inverse(permutation))).out
+
+
+class SinkElementwise(Pattern):
+    """f(transpose(x), transpose(y), small) = transpose(f(x, y, small'))."""
+
+    roots = (Elementwise,)
+
+    def rewrite(self, op: Elementwise, rewriter: Rewriter, /) -> None:
+        shape = shape_of(op.out.type)
+        full = [o for o in op.operands if shape_of(o.type) == shape]
+        moved = [source for o in full if (source := source_of(o)) is not None]
+        if not moved:
+            return
+        permutation = moved[0].permutation
+        others = [o for o in op.operands if (source := source_of(o)) is None or source.permutation != permutation]
+        if any(not _cheap(o, shape) for o in others) and len(moved) <= len([o for o in others if o in full]):
+            return
+        operands = [
+            source.operands[0]
+            if (source := source_of(o)) is not None and source.permutation == permutation
+            else _like(rewriter, o, permutation)
+            for o in op.operands
+        ]
+        result_shape = [shape[axis] for axis in inverse(permutation)]
+        parameters = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
+        new = type(op).build(*operands, result=tensor(result_shape, element_of(op.out)), **parameters)
+        rewriter.insert(new)
+        rewriter.replace(op, Transpose.build(new.out, permutation=permutation))
+
+
+def _cheap(value: SSAValue, shape: tuple[int, ...]) -> bool:
+    """An operand that costs little to transpose: a constant, or much smaller than the result."""
+    return isinstance(value.owner, Constant) or 8 * elements(value.type) <= elements(tensor(shape, element_of(value)))
+
+
+class SinkConcat(Pattern):
+    """concat of tensors transposed alike is the transpose of their concat."""
+
+    roots = (Concat,)
+
+    def rewrite(self, op: Concat, rewriter: Rewriter, /) -> None:
+        sources = [source_of(o) for o in op.operands]
+        permutations = {source.permutation for source in sources if source is not None}
+        if len(permutations) != 1 or any(s is None and not isinstance(o.owner, Constant) for s, o in zip(sources, op.operands, strict=True)):
+            return
+        permutation = permutations.pop()
+        operands = [
+            source.operands[0] if source is not None else _like(rewriter, o, permutation)
+            for source, o in zip(sources, op.operands, strict=True)
+        ]
+        new = rewriter.insert(Concat.build(*operands, axis=permutation[op.axis]))
+        rewriter.replace(op, Transpose.build(new.out, permutation=permutation))
+
+
+class SinkReduce(Pattern):
+    """A reduction of a transposed tensor reduces the axes they were before."""
+
+    roots = (Reduce,)
+
+    def rewrite(self, op: Reduce, rewriter: Rewriter, /) -> None:
+        source = source_of(op.operands[0])
+        if source is None:
+            return
+        axes = tuple(sorted(source.permutation[axis] for axis in op.axes))
+        new = rewriter.insert(Reduce.build(source.operands[0], kind=op.kind, axes=axes, keepdims=op.keepdims))
+        if op.keepdims:
+            rewriter.replace(op, Transpose.build(new.out, permutation=source.permutation))
+            return
+        kept = [axis for axis in source.permutation if axis not in axes]
+        order = [sorted(kept).index(axis) for axis in kept]
+        rewriter.replace(op, Transpose.build(new.out, permutation=order))
+
+
+class SinkAxes(Pattern):
+    """Ops with a value per axis, or one axis, work on the axes as they were before."""
+
+    roots = (Normalize, AlongAxis, Pad, Slice, Resize)
+
+    def rewrite(self, op: GraphOp, rewriter: Rewriter, /) -> None:
+        source = source_of(op.operands[0])
+        if source is None:
+            return
+        permutation = source.permutation
+        back = inverse(permutation)
+        parameters: dict[str, Any] = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
+        if isinstance(op, AlongAxis):
+            if permutation[op.axis] != len(permutation) - 1 and op.axis == len(permutation) - 1:
+                return
+            parameters["axis"] = permutation[op.axis]
+        elif isinstance(op, Normalize):
+            parameters["axes"] = tuple(sorted(permutation[axis] for axis in op.axes))
+        else:
+            for name in ("low", "high", "starts", "steps", "scales"):
+                if name in parameters:
+                    parameters[name] = tuple(parameters[name][axis] for axis in back)
+        shape = shape_of(op.results[0].type)
+        result = tensor([shape[axis] for axis in back], element_of(op.results[0]))
+        new = type(op).build(source.operands[0], *op.operands[1:], result=result, **parameters)
+        rewriter.insert(new)
+        rewriter.replace(op, Transpose.build(new.out, permutation=permutation))
+
+
+class SinkReshape(Pattern):
+    """A reshape that only adds or drops unit axes passes a transpose of channels next to it."""
+
+    roots = (Reshape,)
+
+    def rewrite(self, op: Reshape, rewriter: Rewriter, /) -> None:
+        source = source_of(op.operands[0])
+        if source is None:
+            return
+        before, after = shape_of(op.operands[0].type), shape_of(op.out.type)
+        if [e for e in before if e != 1] != [e for e in after if e != 1] or len(after) >= len(before):
+            return
+        kept = [axis for axis, extent in enumerate(before) if extent != 1]
+        if len(kept) != len(after):
+            return
+        axes = [source.permutation[axis] for axis in kept]
+        inner = shape_of(source.operands[0].type)
+        plain = rewriter.insert(
+            Reshape.build(source.operands[0], result=tensor([inner[a] for a in sorted(axes)], element_of(op.out)))
+        )
+        order = [sorted(axes).index(axis) for axis in axes]
+        rewriter.replace(op, Transpose.build(plain.out, permutation=order))

@@ -1,0 +1,1 @@
+"""Phase package: plans, code, weights and manifest become an artifact."""
