@@ -82,12 +82,13 @@ def tracked_files(root: Path) -> list[str]:
 
 
 def description(folder: Path) -> str | None:
-    """What a folder is for: the first sentence of its package docstring or README.md; None if it has neither."""
-    package, readme = folder / "__init__.py", folder / "README.md"
+    """What a folder is for: the first sentence of its package docstring or README.md or index.md; None if it has none."""
+    package = folder / "__init__.py"
+    page = next((path for name in ("README.md", "index.md") if (path := folder / name).exists()), None)
     if package.exists():
         text = ast.get_docstring(ast.parse(package.read_text())) or ""
-    elif readme.exists():
-        text = re.sub(r"\A#.*\n+", "", readme.read_text())
+    elif page is not None:
+        text = re.sub(r"\A#.*\n+", "", page.read_text())
     else:
         return None
     return _first_sentence(text) or None
