@@ -469,7 +469,7 @@ def _trigonometric(m: Instructions[V], x: V, quarter: int) -> V:
 
 def sin(m: Instructions[V], x: V) -> V:
     """sin x, accurate for every finite x."""
-    return _trigonometric(m, x, 0)
+    return m.select(m.equal(x, m.number(0.0)), x, _trigonometric(m, x, 0))
 
 
 def cos(m: Instructions[V], x: V) -> V:

@@ -1,17 +1,20 @@
-"""From LLVM IR text of kernels to object code.
+"""From tile kernels to object code, by LLVM's code generator alone.
 
-In: tile kernels and an instruction set level. Out: one ELF object per kernel. The one idea: kernels are explicitly
-vectorised, so there is no middle end; the code generator alone takes about 8 ms a kernel. A kernel compiled once is
-kept by its text.
+In: a tile kernel and an instruction set level. Out: an ELF object. The one idea: kernels are explicitly vectorised, so
+there is no middle end, which leaves about 8 ms a kernel; and a text compiled once in this process is not compiled
+again. Equal kernels give equal bytes.
 """
 
 from __future__ import annotations
 
+import re
+import struct
 import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from penstock.compiler import errors
 from penstock.compiler.backends.cpu.target import cpu_target
 from penstock.compiler.backends.llvm.emitter import KernelText, emit_kernel
 from penstock.compiler.dialects.tile.memory import Kernel
@@ -75,4 +78,47 @@ def emit(kernel: Kernel, isa: str) -> KernelText:
 def compile_kernel(kernel: Kernel, isa: str) -> KernelObject:
     """Object code of one kernel. Raises InternalError if it would need a function it does not define."""
     text = emit(kernel, isa)
-    return KernelObject(text.name, compile_text(text.text, isa), text.scratch_bytes)
+    code = compile_text(text.text, isa)
+    missing = undefined_symbols(code)
+    if missing:
+        callers = "; ".join(f"{name} for {_caller(kernel, isa, name)}" for name in missing)
+        raise errors.InternalError(
+            errors.UNEXPECTED, f"kernel {text.name} would call functions that it does not have: {callers}"
+        )
+    return KernelObject(text.name, code, text.scratch_bytes)
+
+
+def undefined_symbols(code: bytes) -> list[str]:
+    """Names of the symbols an ELF64 object refers to but does not define."""
+    (section_table,) = struct.unpack_from("<Q", code, 40)
+    entry, count = struct.unpack_from("<HH", code, 58)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", code, section_table + i * entry) for i in range(count)]
+    missing: list[str] = []
+    for _, kind, _, _, offset, size, link, _, _, _ in sections:
+        if kind != 2:
+            continue
+        strings = sections[link][4]
+        for position in range(offset + 24, offset + size, 24):
+            name, _, _, section = struct.unpack_from("<IBBH", code, position)
+            if section == 0:
+                end = code.index(b"\0", strings + name)
+                missing.append(code[strings + name : end].decode())
+    return missing
+
+
+def _caller(kernel: Kernel, isa: str, symbol: str) -> str:
+    """The tile op whose emission calls ``symbol``, found by compiling again with debug lines."""
+    import llvmlite.binding as llvm
+
+    text = emit_kernel(kernel, cpu_target(isa).machine, trace=True)
+    machine = target_machine(isa)
+    module = llvm.parse_assembly(text.text)
+    module.triple = machine.triple
+    line = 0
+    for row in machine.emit_assembly(module).splitlines():
+        location = re.match(r"\s+\.loc\s+\d+\s+(\d+)", row)
+        if location:
+            line = int(location[1])
+        elif re.search(rf"\b{re.escape(symbol)}\b", row) and 0 < line <= len(text.operations):
+            return text.operations[line - 1]
+    return "an op that could not be told"

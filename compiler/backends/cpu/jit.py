@@ -1,12 +1,13 @@
 """Runs one tile kernel in this process: for tests, for tuning, for writing schedules.
 
-In: a kernel and numpy arrays. Out: the arrays, written by machine code. The one idea: the object is the one that
-would be packaged, loaded by LLVM's linker; the arrays are checked against the kernel's buffers before the call.
+In: a kernel and numpy arrays. Out: the arrays, written by machine code. The one idea: the code is the one that
+would be packaged, linked by the same linker; the arrays are checked against the kernel's buffers before the call.
 """
 
 from __future__ import annotations
 
 import ctypes
+import mmap
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import MemRefType
 
-from penstock.compiler.backends.cpu.compile import compile_kernel, target_machine
+from penstock.compiler.artifact.elf import link
+from penstock.compiler.backends.cpu.compile import compile_kernel
 from penstock.compiler.backends.cpu.target import host_isa
 from penstock.compiler.dialects.tile.base import element
 from penstock.compiler.dialects.tile.memory import Kernel
@@ -31,7 +33,7 @@ class LoadedKernel:
     kernel: Kernel
     isa: str
     scratch_bytes: int
-    _engine: Any
+    _code: mmap.mmap
     _function: Any
     _keep: list[Any] = field(default_factory=list[Any])
 
@@ -82,25 +84,14 @@ class LoadedKernel:
 
 def load_kernel(kernel: Kernel, isa: str | None = None) -> LoadedKernel:
     """Compile and load ``kernel`` for ``isa`` (default: the best level of this machine)."""
-    import llvmlite.binding as llvm
-
     level = isa or host_isa()
     compiled = compile_kernel(kernel, level)
-    machine = target_machine(level)
-    empty = llvm.parse_assembly("")
-    empty.triple = machine.triple
-    engine = llvm.create_mcjit_compiler(empty, _jit_machine(level))
-    engine.add_object_file(llvm.ObjectFileRef.from_data(compiled.object))
-    engine.finalize_object()
-    address = engine.get_function_address(compiled.name)
-    return LoadedKernel(kernel, level, compiled.scratch_bytes, engine, _SIGNATURE(address))
-
-
-def _jit_machine(isa: str) -> Any:
-    import llvmlite.binding as llvm
-
-    target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
-    return target.create_target_machine(cpu=isa, opt=2, reloc="pic", codemodel="small", jit=True)
+    image = link([compiled.object])
+    memory = mmap.mmap(-1, len(image.data), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    memory.write(image.data)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    function = _SIGNATURE(start + image.entries[compiled.name])
+    return LoadedKernel(kernel, level, compiled.scratch_bytes, memory, function)
 
 
 def run_kernel(
