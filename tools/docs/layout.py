@@ -82,7 +82,7 @@ def tracked_files(root: Path) -> list[str]:
 
 
 def description(folder: Path) -> str | None:
-    """What a folder is for: the first sentence of its package docstring or README.md or index.md; None if it has none."""
+    """What a folder is for: the first sentence of its package docstring, README.md or index.md, if it has one."""
     package = folder / "__init__.py"
     page = next((path for name in ("README.md", "index.md") if (path := folder / name).exists()), None)
     if package.exists():
