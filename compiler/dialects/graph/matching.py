@@ -110,15 +110,14 @@ def _known(value: SSAValue, weights: WeightStore, limit: int, memory: dict[SSAVa
 
 
 def rebuilt(op: GraphOp, operands: Sequence[SSAValue | Operation]) -> GraphOp:
-    """A new op of the same kind and parameters on other ``operands``; its location is that of ``op``.
+    """A new op of the same kind and parameters on other ``operands``, without a location.
 
-    For ops built with their result type the element type and extents stay. Raises TypeRuleError if they do not fit.
+    Ops built with their result type keep it. Raises TypeRuleError if the operands do not fit.
     """
     clone = type(op).create(
         operands=[SSAValue.get(operand) for operand in operands],
         result_types=[result.type for result in op.results],
         attributes=dict(op.attributes),
-        location=op.location,
     )
     types = clone.infer()
     if types == [result.type for result in op.results]:
@@ -128,7 +127,6 @@ def rebuilt(op: GraphOp, operands: Sequence[SSAValue | Operation]) -> GraphOp:
         operands=[SSAValue.get(operand) for operand in operands],
         result_types=types,
         attributes=dict(op.attributes),
-        location=op.location,
     )
 
 

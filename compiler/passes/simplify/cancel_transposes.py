@@ -131,7 +131,8 @@ class SinkThroughOne(Pattern):
             if name in parameters:
                 parameters[name] = [parameters[name][axis] for axis in back]
         if "axes" in parameters:
-            parameters["axes"] = sorted(permutation[axis] for axis in parameters["axes"])
+            axes: Permutation = parameters["axes"]
+            parameters["axes"] = sorted(permutation[axis] for axis in axes)
         if "axis" in parameters:
             parameters["axis"] = permutation[parameters["axis"]]
         result = None
