@@ -1,0 +1,238 @@
+"""ONNX's elementwise operators: most are one graph op; sums and extrema of many operands are chains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xdsl.ir import SSAValue
+
+from penstock.compiler.dialects.graph import operations
+from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dtypes import F64, is_float
+from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.frontends.onnx.node_context import NodeContext
+from penstock.compiler.frontends.onnx.records import Tensor
+
+_OPS = {op.name.removeprefix("graph."): op for op in operations()}
+
+UNARY = {
+    "Neg": "neg", "Abs": "abs", "Sqrt": "sqrt", "Reciprocal": "reciprocal", "Exp": "exp", "Log": "log", "Erf": "erf",
+    "Tanh": "tanh", "Sigmoid": "sigmoid", "Sin": "sin", "Cos": "cos", "Floor": "floor", "Ceil": "ceil",
+    "Round": "round", "Sign": "sign", "Relu": "relu", "Not": "not", "IsNaN": "is_nan", "Softplus": "softplus",
+    "HardSwish": "hard_swish",
+}  # fmt: skip
+BINARY = {
+    "Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "And": "and", "Or": "or", "Xor": "xor", "Equal": "eq",
+    "Less": "lt", "LessOrEqual": "le", "Greater": "gt", "GreaterOrEqual": "ge",
+}  # fmt: skip
+CHAINS = {"Max": "max", "Min": "min", "Sum": "add"}
+
+
+def graph_op(name: str) -> Any:
+    """The class of graph op ``name``."""
+    return _OPS[name]
+
+
+@converter(*UNARY)
+def unary(n: NodeContext) -> SSAValue:
+    """All types ONNX allows."""
+    return n.build(graph_op(UNARY[n.node.op]), n.input(0))
+
+
+@converter(*BINARY)
+def binary(n: NodeContext) -> SSAValue:
+    """All types ONNX allows, with broadcasting."""
+    return n.build(graph_op(BINARY[n.node.op]), n.input(0), n.input(1))
+
+
+@converter(*CHAINS, "Mean")
+def chain(n: NodeContext) -> SSAValue:
+    """Any number of operands, with broadcasting."""
+    total = n.input(0)
+    kind = graph_op(CHAINS.get(n.node.op, "add"))
+    for index in range(1, len(n.inputs)):
+        total = n.build(kind, total, n.input(index))
+    if n.node.op == "Mean":
+        total = n.build(graph_op("mul"), total, n.number(1.0 / len(n.inputs), total))
+    return total
+
+
+@converter("Pow")
+def power(n: NodeContext) -> SSAValue:
+    """The exponent may have another type; it is converted to the base's."""
+    base, exponent = n.input(0), n.input(1)
+    kind = element_of(base)
+    if element_of(exponent) == kind and is_float(kind):
+        return n.build(graph_op("pow"), base, exponent)
+    if is_float(kind):
+        return n.build(graph_op("pow"), base, n.cast(exponent, kind))
+
+
+    wide = n.build(graph_op("pow"), n.cast(base, F64), n.cast(exponent, F64))
+    return n.cast(wide, kind)
+
+
+@converter("Mod")
+def modulo(n: NodeContext) -> SSAValue:
+    """Both conventions: the sign of the divisor, or of the dividend with fmod=1."""
+    return n.build(graph_op("mod"), n.input(0), n.input(1), fmod=n.flag("fmod"))
+
+
+@converter("Clip")
+def clip(n: NodeContext) -> SSAValue:
+    """Bounds as attributes (before opset 11) or inputs, constant or not."""
+    x = n.input(0)
+    bounds: list[SSAValue | None] = [n.optional(1), n.optional(2)]
+    if n.opset < 11:
+        bounds = [n.number(n.float(name), x) if name in n.node.attributes else None for name in ("min", "max")]
+    if bounds[0] is not None:
+        x = n.build(graph_op("max"), x, bounds[0])
+    if bounds[1] is not None:
+        x = n.build(graph_op("min"), x, bounds[1])
+    return x
+
+
+@converter("Gelu")
+def gelu(n: NodeContext) -> SSAValue:
+    """Exact and tanh forms."""
+    return n.build(graph_op("gelu"), n.input(0), approximate=n.text("approximate", "none"))
+
+
+@converter("LeakyRelu")
+def leaky_relu(n: NodeContext) -> SSAValue:
+    """Floating-point types."""
+    return n.build(graph_op("leaky_relu"), n.input(0), alpha=n.float("alpha", 0.01))
+
+
+@converter("Elu")
+def elu(n: NodeContext) -> SSAValue:
+    """Floating-point types."""
+    return n.build(graph_op("elu"), n.input(0), alpha=n.float("alpha", 1.0))
+
+
+@converter("HardSigmoid")
+def hard_sigmoid(n: NodeContext) -> SSAValue:
+    """Floating-point types."""
+    return n.build(graph_op("hard_sigmoid"), n.input(0), alpha=n.float("alpha", 0.2), beta=n.float("beta", 0.5))
+
+
+@converter("Selu")
+def selu(n: NodeContext) -> SSAValue:
+    """Floating-point types."""
+    x = n.input(0)
+    inner = n.build(graph_op("elu"), x, alpha=n.float("alpha", 1.67326319217681884765625))
+    return n.build(graph_op("mul"), inner, n.number(n.float("gamma", 1.05070102214813232421875), x))
+
+
+@converter("PRelu")
+def prelu(n: NodeContext) -> SSAValue:
+    """The slope broadcasts to the input."""
+    x, slope = n.input(0), n.input(1)
+    below = n.build(graph_op("lt"), x, n.number(0, x))
+    return n.build(graph_op("select"), below, n.build(graph_op("mul"), x, slope), x)
+
+
+@converter("Softsign")
+def softsign(n: NodeContext) -> SSAValue:
+    """Floating-point types."""
+    x = n.input(0)
+    return n.build(graph_op("div"), x, n.build(graph_op("add"), n.build(graph_op("abs"), x), n.number(1, x)))
+
+
+@converter("ThresholdedRelu")
+def thresholded_relu(n: NodeContext) -> SSAValue:
+    """Floating-point types."""
+    x = n.input(0)
+    above = n.build(graph_op("gt"), x, n.number(n.float("alpha", 1.0), x))
+    return n.build(graph_op("select"), above, x, n.number(0, x))
+
+
+@converter("Mish")
+def mish(n: NodeContext) -> SSAValue:
+    """Floating-point types."""
+    x = n.input(0)
+    return n.build(graph_op("mul"), x, n.build(graph_op("tanh"), n.build(graph_op("softplus"), x)))
+
+
+@converter("Swish")
+def swish(n: NodeContext) -> SSAValue:
+    """Floating-point types."""
+    x = n.input(0)
+    alpha = n.float("alpha", 1.0)
+    scaled = x if alpha == 1.0 else n.build(graph_op("mul"), x, n.number(alpha, x))
+    return n.build(graph_op("mul"), x, n.build(graph_op("sigmoid"), scaled))
+
+
+@converter("Tan")
+def tan(n: NodeContext) -> SSAValue:
+    """Floating-point types."""
+    x = n.input(0)
+    return n.build(graph_op("div"), n.build(graph_op("sin"), x), n.build(graph_op("cos"), x))
+
+
+@converter("IsInf")
+def is_inf(n: NodeContext) -> SSAValue:
+    """Detection of either sign can be switched off."""
+    x = n.input(0)
+    positive, negative = n.flag("detect_positive", True), n.flag("detect_negative", True)
+    found = n.build(graph_op("is_inf"), x)
+    if positive and negative:
+        return found
+    if not positive and not negative:
+        return n.build(graph_op("and"), found, n.build(graph_op("not"), found))
+    side = n.build(graph_op("gt" if positive else "lt"), x, n.number(0, x))
+    return n.build(graph_op("and"), found, side)
+
+
+@converter("Where")
+def where(n: NodeContext) -> SSAValue:
+    """All types, with broadcasting."""
+    return n.build(graph_op("select"), n.input(0), n.input(1), n.input(2))
+
+
+@converter("Cast")
+def cast(n: NodeContext) -> SSAValue:
+    """Between the floating-point, integer and boolean types."""
+    return n.cast(n.input(0), n.element_attribute("to"))
+
+
+@converter("CastLike")
+def cast_like(n: NodeContext) -> SSAValue:
+    """Between the floating-point, integer and boolean types."""
+    return n.cast(n.input(0), element_of(n.input(1)))
+
+
+@converter("Identity")
+def identity(n: NodeContext) -> SSAValue:
+    """Any tensor."""
+    return n.input(0)
+
+
+@converter("Dropout")
+def dropout(n: NodeContext) -> list[SSAValue]:
+    """Inference: the input itself, and a mask of ones. Training mode is refused."""
+    import numpy as np
+
+    x = n.input(0)
+    if n.has(2) and bool(n.static(2, "training_mode").reshape(-1)[0]):
+        ratio = float(n.static(1, "ratio").reshape(-1)[0]) if n.has(1) else 0.5
+        if ratio:
+            raise n.unsupported("training mode draws random numbers", "Export the model for inference.")
+    mask = n.constant(np.asarray(True)) if n.wants(1) else None
+    return [x] if mask is None else [x, n.expand(mask, n.shape(x))]
+
+
+@converter("Constant")
+def constant(n: NodeContext) -> SSAValue:
+    """All forms but sparse and string ones."""
+    import numpy as np
+
+    attributes = n.node.attributes
+    if isinstance(attributes.get("value"), Tensor):
+        return n.constant(n.tensor_attribute("value"))
+    for name, dtype in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64), ("value_ints", np.int64)):
+        if name in attributes:
+            return n.constant(np.asarray(attributes[name], dtype))
+    raise n.unsupported("a constant of strings or a sparse one is not compiled")
+
+

@@ -1,0 +1,266 @@
+"""ONNX's shape operators: static shapes, so their parameters are compile-time values."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.shape import Concat, Iota, Pad, Slice
+from penstock.compiler.dtypes import I64, numpy_dtype, tensor
+from penstock.compiler.errors import INVALID_NODE
+from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
+from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
+
+
+@converter("Reshape")
+def reshape(n: NodeContext) -> SSAValue:
+    """The shape is known at compile time."""
+    x = n.input(0)
+    source, wanted = n.shape(x), n.ints(1, "shape") or []
+    keep_zero = n.flag("allowzero")
+    shape = [source[i] if d == 0 and not keep_zero and i < len(source) else d for i, d in enumerate(wanted)]
+    if shape.count(-1) == 1:
+        known = math.prod(d for d in shape if d != -1)
+        shape[shape.index(-1)] = math.prod(source) // known if known else 0
+    if any(d < 0 for d in shape) or math.prod(shape) != math.prod(source):
+        raise Refusal(INVALID_NODE, f"a tensor of shape {list(source)} cannot be reshaped to {wanted}")
+    return n.reshape(x, shape)
+
+
+@converter("Flatten")
+def flatten(n: NodeContext) -> SSAValue:
+    """Any axis."""
+    x = n.input(0)
+    shape = n.shape(x)
+    axis = n.int("axis", 1)
+    axis = axis + len(shape) if axis < 0 else axis
+    return n.reshape(x, [math.prod(shape[:axis]), math.prod(shape[axis:])])
+
+
+@converter("Squeeze")
+def squeeze(n: NodeContext) -> SSAValue:
+    """Axes from an input or attribute, or all axes of extent 1."""
+    x = n.input(0)
+    shape = n.shape(x)
+    axes = n.ints(1, "axes")
+    chosen = [i for i, e in enumerate(shape) if e == 1] if axes is None else [n.normal_axis(a, len(shape)) for a in axes]
+    if any(shape[a] != 1 for a in chosen):
+        raise Refusal(INVALID_NODE, f"axes {chosen} of shape {list(shape)} do not all have extent 1")
+    return n.reshape(x, [e for i, e in enumerate(shape) if i not in chosen])
+
+
+@converter("Unsqueeze")
+def unsqueeze(n: NodeContext) -> SSAValue:
+    """Axes from an input or attribute."""
+    x = n.input(0)
+    axes = n.ints(1, "axes") or []
+    rank = n.rank(x) + len(axes)
+    chosen = {n.normal_axis(a, rank) for a in axes}
+    if len(chosen) != len(axes):
+        raise Refusal(INVALID_NODE, f"the axes {axes} repeat")
+    rest = iter(n.shape(x))
+    return n.reshape(x, [1 if i in chosen else next(rest) for i in range(rank)])
+
+
+@converter("Transpose")
+def transpose(n: NodeContext) -> SSAValue:
+    """Any permutation."""
+    x = n.input(0)
+    return n.transpose(x, n.attribute_list("perm", list(reversed(range(n.rank(x))))))
+
+
+@converter("Expand")
+def expand(n: NodeContext) -> SSAValue:
+    """The shape is known at compile time."""
+    x = n.input(0)
+    wanted = n.ints(1, "shape") or []
+    return n.expand(x, np.broadcast_shapes(n.shape(x), tuple(wanted)))
+
+
+@converter("Shape")
+def shape(n: NodeContext) -> SSAValue:
+    """Shapes are static: a constant."""
+    extents = n.shape(n.input(0))
+    start, end = n.int("start", 0), n.int("end", len(extents))
+    return n.constant(np.array(extents, np.int64)[_clamped(start, len(extents)) : _clamped(end, len(extents))])
+
+
+def _clamped(index: int, rank: int) -> int:
+    return min(max(index + rank if index < 0 else index, 0), rank)
+
+
+@converter("Size")
+def size(n: NodeContext) -> SSAValue:
+    """Shapes are static: a constant."""
+    return n.constant(np.int64(math.prod(n.shape(n.input(0)))))
+
+
+@converter("ConstantOfShape")
+def constant_of_shape(n: NodeContext) -> SSAValue:
+    """The shape is known at compile time."""
+    extents = n.ints(0, "shape") or []
+    value = n.tensor_attribute("value").reshape(()) if "value" in n.node.attributes else np.float32(0)
+    return n.expand(n.constant(np.asarray(value)), extents)
+
+
+@converter("Concat")
+def concat(n: NodeContext) -> SSAValue:
+    """Any number of operands."""
+    values = [n.input(index) for index in range(len(n.inputs))]
+    axis = n.axis("axis", None if n.opset >= 4 else 1, n.rank(values[0]))
+    return values[0] if len(values) == 1 else n.build(Concat, *values, axis=axis)
+
+
+def slice_of(n: NodeContext, x: SSAValue, starts: dict[int, int], sizes: dict[int, int], steps: dict[int, int]) -> SSAValue:
+    """A slice given by axis; axes not named are taken whole."""
+    extents = n.shape(x)
+    rank = range(len(extents))
+    result = [sizes.get(axis, extents[axis]) for axis in rank]
+    if result == list(extents) and all(steps.get(a, 1) == 1 for a in rank):
+        return x
+    return n.build(
+        Slice,
+        x,
+        starts=[starts.get(axis, 0) for axis in rank],
+        steps=[steps.get(axis, 1) for axis in rank],
+        result=tensor(result, element_of(x)),
+    )
+
+
+@converter("Slice")
+def slice_(n: NodeContext) -> SSAValue:
+    """Starts, ends, axes and steps are known at compile time; steps may be negative."""
+    x = n.input(0)
+    extents = n.shape(x)
+    begin, end = n.ints(1, "starts") or [], n.ints(2, "ends") or []
+    axes = n.ints(3, "axes") or list(range(len(begin)))
+    strides = n.ints(4, "steps") or [1] * len(begin)
+    starts: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    steps: dict[int, int] = {}
+    for first, last, axis, step in zip(begin, end, axes, strides, strict=True):
+        where = n.normal_axis(axis, len(extents))
+        if step == 0:
+            raise Refusal(INVALID_NODE, "a step is 0")
+        taken = range(*slice(first, last, step).indices(extents[where]))
+        starts[where], sizes[where], steps[where] = taken.start if len(taken) else 0, len(taken), step if len(taken) else 1
+    return slice_of(n, x, starts, sizes, steps)
+
+
+@converter("Split")
+def split(n: NodeContext) -> list[SSAValue]:
+    """Sizes known at compile time, or equal parts."""
+    x = n.input(0)
+    axis = n.axis("axis", 0, n.rank(x))
+    extent = n.shape(x)[axis]
+    parts = n.ints(1, "split")
+    if parts is None:
+        count = n.int("num_outputs", len(n.node.outputs)) if n.opset >= 18 else len(n.node.outputs)
+        part = -(-extent // count)
+        parts = [max(0, min(part, extent - i * part)) for i in range(count)]
+    if sum(parts) != extent:
+        raise Refusal(INVALID_NODE, f"the parts {parts} do not add up to {extent}")
+    results: list[SSAValue] = []
+    start = 0
+    for part in parts:
+        results.append(slice_of(n, x, {axis: start}, {axis: part}, {}))
+        start += part
+    return results
+
+
+@converter("Tile")
+def tile(n: NodeContext) -> SSAValue:
+    """Repeats are known at compile time."""
+    x = n.input(0)
+    extents, repeats = n.shape(x), n.ints(1, "repeats") or []
+    split_shape = [e for extent in extents for e in (1, extent)]
+    wide = [e for repeat, extent in zip(repeats, extents, strict=True) for e in (repeat, extent)]
+    return n.reshape(n.expand(n.reshape(x, split_shape), wide), [r * e for r, e in zip(repeats, extents, strict=True)])
+
+
+@converter("Pad")
+def pad(n: NodeContext) -> SSAValue:
+    """Pads are known at compile time; negative pads cut. Modes constant, edge, reflect and wrap."""
+    x = n.input(0)
+    rank = n.rank(x)
+    pads = n.ints(1, "pads") or []
+    axes = [n.normal_axis(a, rank) for a in (n.ints(3, "axes") or range(rank))]
+    low, high = [0] * rank, [0] * rank
+    for index, axis in enumerate(axes):
+        low[axis], high[axis] = pads[index], pads[index + len(axes)]
+    extents = n.shape(x)
+    starts = {a: -low[a] for a in range(rank) if low[a] < 0}
+    sizes = {a: extents[a] + min(low[a], 0) + min(high[a], 0) for a in range(rank)}
+    if any(size < 0 for size in sizes.values()):
+        raise Refusal(INVALID_NODE, f"the pads {pads} cut more than the shape {list(extents)} has")
+    x = slice_of(n, x, starts, sizes, {})
+    low, high = [max(p, 0) for p in low], [max(p, 0) for p in high]
+    if not any(low + high):
+        return x
+    value = n.optional(2)
+    fill = n.number(n.float("value", 0.0) if n.opset < 11 else 0.0, x) if value is None else n.reshape(value, [])
+    return n.build(Pad, x, fill, low=low, high=high, mode=n.text("mode", "constant"))
+
+
+@converter("Range")
+def range_(n: NodeContext) -> SSAValue:
+    """Start, limit and step are known at compile time."""
+    start, limit, delta = (n.static(i, "the range").reshape(-1)[0] for i in range(3))
+    if delta == 0:
+        raise Refusal(INVALID_NODE, "the step of the range is 0")
+    count = max(0, math.ceil((limit - start) / delta))
+    return n.constant((np.arange(count) * delta + start).astype(numpy_dtype(element_of(n.input(0)))))
+
+
+@converter("Trilu")
+def trilu(n: NodeContext) -> SSAValue:
+    """The diagonal is known at compile time."""
+    x = n.input(0)
+    offset = int(n.static(1, "k").reshape(-1)[0]) if n.has(1) else 0
+    rows, columns = n.shape(x)[-2:]
+    row = n.build(Iota, axis=0, result=tensor([rows, columns], I64))
+    column = n.build(Iota, axis=1, result=tensor([rows, columns], I64))
+    edge = n.build(graph_op("add"), row, n.number(offset, row))
+    kept = n.build(graph_op("ge" if n.flag("upper", True) else "le"), column, edge)
+    return n.build(graph_op("select"), kept, x, n.number(0, x))
+
+
+@converter("EyeLike")
+def eye_like(n: NodeContext) -> SSAValue:
+    """A constant."""
+    x = n.input(0)
+    kind = n.element_attribute("dtype") if "dtype" in n.node.attributes else element_of(x)
+    rows, columns = n.shape(x)
+    return n.constant(np.eye(rows, columns, n.int("k", 0)).astype(numpy_dtype(kind)))
+
+
+@converter("DepthToSpace")
+def depth_to_space(n: NodeContext) -> SSAValue:
+    """Both modes."""
+    x = n.input(0)
+    batch, channels, height, width = n.shape(x)
+    block = n.int("blocksize")
+    if n.text("mode", "DCR") == "DCR":
+        inner = n.reshape(x, [batch, block, block, channels // block**2, height, width])
+        inner = n.transpose(inner, (0, 3, 4, 1, 5, 2))
+    else:
+        inner = n.reshape(x, [batch, channels // block**2, block, block, height, width])
+        inner = n.transpose(inner, (0, 1, 4, 2, 5, 3))
+    return n.reshape(inner, [batch, channels // block**2, height * block, width * block])
+
+
+@converter("SpaceToDepth")
+def space_to_depth(n: NodeContext) -> SSAValue:
+    """Any block size that divides the extents."""
+    x = n.input(0)
+    batch, channels, height, width = n.shape(x)
+    block = n.int("blocksize")
+    inner = n.reshape(x, [batch, channels, height // block, block, width // block, block])
+    inner = n.transpose(inner, (0, 3, 5, 1, 2, 4))
+    return n.reshape(inner, [batch, channels * block**2, height // block, width // block])
+
+

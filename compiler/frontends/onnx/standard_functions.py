@@ -1,0 +1,58 @@
+"""The function bodies that ONNX's own specification gives for operators without a converter.
+
+In: a node and its operands' types. Out: the body as records, or None. The one idea: an operator we do not know
+natively is what the standard says it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xdsl.ir import SSAValue
+
+from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dtypes import shape_of, type_name
+from penstock.compiler.frontends.onnx.external import DataFolder
+from penstock.compiler.frontends.onnx.proto import MessageReader
+from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Function, Node
+
+_CODES = {name: code for code, name in TYPE_NAMES.items()}
+
+
+def standard_body(node: Node, inputs: Sequence[SSAValue | None], opset: int) -> Function | None:
+    """The standard's function body for ``node`` (its domain's opset ``opset``), or None."""
+    import onnx
+
+    try:
+        schema: Any = onnx.defs.get_schema(node.op, opset, node.domain)
+    except onnx.defs.SchemaError:
+        return None
+    message: Any = None
+    if schema.has_function:
+        message = schema.function_body
+    elif schema.has_context_dependent_function and node.message is not None:
+        types = [_type_message(value) for value in inputs]
+        call: Any = node.message
+        try:
+            data = schema.get_context_dependent_function(call.SerializeToString(), types)
+        except RuntimeError:
+            return None
+        message = onnx.FunctionProto()
+        message.ParseFromString(data)
+    if message is None or not message.node:
+        return None
+    function = MessageReader(DataFolder(None), {}).function(message)
+    opsets = function.opsets or {node.domain: opset}
+    return Function(
+        function.name, function.domain, function.inputs, function.outputs, function.nodes, opsets, function.defaults
+    )
+
+
+def _type_message(value: SSAValue | None) -> bytes:
+    import onnx
+
+    if value is None:
+        return onnx.TypeProto().SerializeToString()
+    kind = _CODES[type_name(element_of(value))]
+    return onnx.helper.make_tensor_type_proto(kind, list(shape_of(value.type))).SerializeToString()
