@@ -14,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from penstock.compiler.errors import InternalError
+from penstock.compiler.errors import PASS_FAILED, InternalError
 
 EHDR, PHDR, SHDR, SYM = 64, 56, 64, 24
 SHT_PROGBITS, SHT_SYMTAB, SHT_RELA, SHT_NOBITS = 1, 2, 4, 8
@@ -54,7 +54,7 @@ def link(objects: Sequence[bytes]) -> LinkedImage:
     """Link ``objects``. Raises InternalError for an undefined symbol, an unknown relocation or a duplicate function."""
     parsed = [_parse(data) for data in objects]
     if len({item.machine for item in parsed}) > 1:
-        raise InternalError("kernels for different machines cannot be linked together")
+        raise InternalError(PASS_FAILED, "kernels for different machines cannot be linked together")
     layout = [s for item in parsed for s in item.sections if _kept(s)]
     end = EHDR + 2 * PHDR
     for section in sorted(layout, key=lambda s: not s.flags & SHF_EXECINSTR):
@@ -70,7 +70,7 @@ def link(objects: Sequence[bytes]) -> LinkedImage:
         for name, index, value, info in item.symbols:
             if info & 15 == 2 and info >> 4:
                 if name in entries:
-                    raise InternalError(f"two kernels are called {name}")
+                    raise InternalError(PASS_FAILED, f"two kernels are called {name}")
                 entries[name] = item.sections[index].address + value
     for item in parsed:
         _relocate(item, image)
@@ -84,7 +84,7 @@ def _kept(section: _Section) -> bool:
 
 def _parse(data: bytes) -> _Object:
     if data[:7] != b"\x7fELF\x02\x01\x01":
-        raise InternalError("the code generator did not give a 64-bit little-endian ELF object")
+        raise InternalError(PASS_FAILED, "the code generator did not give a 64-bit little-endian ELF object")
     machine = struct.unpack_from("<H", data, 18)[0]
     (table,) = struct.unpack_from("<Q", data, 40)
     size, count, names = struct.unpack_from("<HHH", data, 58)
@@ -101,7 +101,7 @@ def _parse(data: bytes) -> _Object:
                 name, info, _, index, value, _ = struct.unpack_from("<IBBHQQ", section.content, at)
                 label = _text(table_names, name)
                 if index == 0 and label:
-                    raise InternalError(f"a kernel calls {label}, which the runtime does not have")
+                    raise InternalError(PASS_FAILED, f"a kernel calls {label}, which the runtime does not have")
                 result.symbols.append((label, index, value, info))
     return result
 
@@ -126,7 +126,7 @@ def _relocate(item: _Object, image: bytearray) -> None:
             name, index, value, _ = item.symbols[info >> 32]
             source = item.sections[index]
             if source.address < 0:
-                raise InternalError(f"a kernel refers to {name or source.name}, which is not part of the image")
+                raise InternalError(PASS_FAILED, f"a kernel refers to {name or source.name}, which is not part of the image")
             apply = _apply_x86 if item.machine == 62 else _apply_aarch64
             apply(image, info & 0xFFFFFFFF, target.address + offset, source.address + value + addend)
 
@@ -137,7 +137,7 @@ def _apply_x86(image: bytearray, kind: int, place: int, value: int) -> None:
     elif kind == 24:  # R_X86_64_PC64
         struct.pack_into("<q", image, place, value - place)
     else:
-        raise InternalError(f"the linker does not know x86-64 relocation {kind}")
+        raise InternalError(PASS_FAILED, f"the linker does not know x86-64 relocation {kind}")
 
 
 def _apply_aarch64(image: bytearray, kind: int, place: int, value: int) -> None:
@@ -151,7 +151,7 @@ def _apply_aarch64(image: bytearray, kind: int, place: int, value: int) -> None:
     elif kind in (282, 283):  # JUMP26, CALL26
         word |= (value - place) >> 2 & 0x3FFFFFF
     else:
-        raise InternalError(f"the linker does not know aarch64 relocation {kind}")
+        raise InternalError(PASS_FAILED, f"the linker does not know aarch64 relocation {kind}")
     struct.pack_into("<I", image, place, word)
 
 

@@ -20,7 +20,7 @@ from penstock.compiler.dialects.graph.elementwise import Elementwise
 from penstock.compiler.dialects.tile.base import shape
 from penstock.compiler.dialects.tile.builder import Index, KernelBuilder
 from penstock.compiler.dtypes import shape_of
-from penstock.compiler.errors import InternalError
+from penstock.compiler.errors import PASS_FAILED, InternalError
 from penstock.compiler.passes.lower.affine import Data, Expr, FloorDiv, Iv, Lane, Mod, data, linearise
 from penstock.compiler.passes.lower.tile_scalars import TileScalars, Typed, memory_type, register_type
 
@@ -122,7 +122,7 @@ class Evaluator:
             operands = [self.value(o, broadcast_coordinates(at, self.shape(o))) for o in op.operands]
             return op.scalar(self.scalars, *operands)
         if op.name not in RULES:
-            raise InternalError(f"{op.name} cannot be computed inside a kernel whose root is another op")
+            raise InternalError(PASS_FAILED, f"{op.name} cannot be computed inside a kernel whose root is another op")
         return RULES[op.name](self, op, at)
 
     # Memory ----------------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ class Evaluator:
                 shift = max(0, -(atom.numerator.bounds()[0] // atom.divisor))
                 return self.b.irem(self.scalar(atom.numerator + shift * atom.divisor), atom.divisor)
             case Lane():
-                raise InternalError("a lane has no scalar value")
+                raise InternalError(PASS_FAILED, "a lane has no scalar value")
 
     def index_tile(self, expression: Expr, *, full: bool = False) -> SSAValue:
         """An expression as a tile of index values, extent 1 where it does not vary (``full``: of the whole tile)."""

@@ -24,7 +24,7 @@ from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
 from penstock.compiler.dialects.tile.builder import Index, KernelBuilder, buffer
 from penstock.compiler.dialects.tile.memory import Kernel
 from penstock.compiler.dtypes import shape_of
-from penstock.compiler.errors import InternalError
+from penstock.compiler.errors import PASS_FAILED, InternalError
 from penstock.compiler.passes.lower.affine import Expr, delinearise, iv, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates, Evaluator, broadcast_coordinates
 from penstock.compiler.passes.lower.invariants import hoist_invariants
@@ -76,7 +76,7 @@ def lower_dispatch(dispatch: Dispatch, machine: Machine, symbol: str | None = No
     """The kernel that computes ``dispatch`` on ``machine``. Raises InternalError for a kind without a schedule."""
     load_schedules()
     if dispatch.kind not in SCHEDULES:
-        raise InternalError(f"no schedule for dispatches of kind {dispatch.kind}")
+        raise InternalError(PASS_FAILED, f"no schedule for dispatches of kind {dispatch.kind}")
     lowering = KernelLowering(dispatch, machine, symbol or dispatch.symbol)
     SCHEDULES[dispatch.kind](lowering)
     kernel = lowering.b.finish()
@@ -105,7 +105,7 @@ class KernelLowering:
         """The op of the body with one of these names. Raises InternalError unless there is exactly one."""
         found = [op for op in self.body.ops if op.name in names]
         if len(found) != 1:
-            raise InternalError(f"a {self.dispatch.kind} dispatch has one of {names}, not {len(found)}")
+            raise InternalError(PASS_FAILED, f"a {self.dispatch.kind} dispatch has one of {names}, not {len(found)}")
         return found[0]
 
     # Units -------------------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class KernelLowering:
         for value, target in zip(self.outputs, self.targets, strict=True):
             position = where.get(value, at)
             if value not in where and self.e.shape(value) != self.e.shape(root):
-                raise InternalError("a result that is not computed from the root has another shape than the root")
+                raise InternalError(PASS_FAILED, "a result that is not computed from the root has another shape than the root")
             self.e.store(self.e.value(value, position), target, linearise(position, self.e.shape(value)))
 
     def _follow(self, op: Operation, where: dict[SSAValue, Coordinates]) -> Coordinates:
@@ -171,7 +171,7 @@ class KernelLowering:
                 base = next(o for o in op.operands if o in where)
                 padded = (1,) * (len(shape) - len(self.e.shape(base))) + self.e.shape(base)
                 if padded != shape:
-                    raise InternalError("an epilogue op broadcasts the root")
+                    raise InternalError(PASS_FAILED, "an epilogue op broadcasts the root")
                 at = (Expr(),) * (len(shape) - len(self.e.shape(base))) + where[base]
             else:
                 at = where[base]
@@ -186,7 +186,7 @@ class KernelLowering:
         elif op.name == "graph.reshape":
             at = delinearise(linearise(where[source], self.e.shape(source)), self.e.shape(result))
         else:
-            raise InternalError(f"{op.name} cannot follow a kernel's root")
+            raise InternalError(PASS_FAILED, f"{op.name} cannot follow a kernel's root")
         self.e.define(result, at, self.e.value(source, where[source]))
         return at
 

@@ -13,7 +13,7 @@ from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import shape_of
-from penstock.compiler.errors import InternalError
+from penstock.compiler.errors import PASS_FAILED, InternalError
 from penstock.compiler.passes.lower.affine import Expr, delinearise, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates, Evaluator, broadcast_coordinates, rule
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
@@ -58,7 +58,7 @@ def constant(e: Evaluator, op: Any, at: Coordinates) -> Typed:
     assert isinstance(op, Constant)
     inline, kind = op.attributes.get("value"), element_of(op.out)
     if not isinstance(inline, DenseIntOrFPElementsAttr):
-        raise InternalError("a weight must be an operand of the dispatch, not inside it")
+        raise InternalError(PASS_FAILED, "a weight must be an operand of the dispatch, not inside it")
     values: list[Any] = list(inline.get_values())
     if len(set(values)) == 1:
         return Typed(e.b.constant(values[0], register_type(kind)), kind)
@@ -124,7 +124,7 @@ def concat(e: Evaluator, op: Any, at: Coordinates) -> Typed:
             chosen = value if chosen is None else e.scalars.select(_mask(e, local), value, chosen)
         start += extent
     if chosen is None:
-        raise InternalError("a coordinate outside a concatenation")
+        raise InternalError(PASS_FAILED, "a coordinate outside a concatenation")
     return chosen
 
 
