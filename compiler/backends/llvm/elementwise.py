@@ -289,4 +289,6 @@ def number(value: Any, kind: Attribute) -> Value:
     """A known scalar of element type ``kind``."""
     name = llvm_element(kind)
     half = isinstance(kind, Float16Type | BFloat16Type)
+    if isinstance(value, float) and is_unsigned(kind):
+        value = int(min(max(value, 0.0), 2.0 ** element_bits(name) - 1)) if value == value else 0
     return Value(literal(value, name, kind), name, 1, None if half and value != 0 else value)
