@@ -35,6 +35,7 @@ class CompilerContext(Context):
 
     ``weights`` holds the constants' bytes; ``target`` is the target string (``cpu``); ``options`` are named values a
     pass may read (each pass documents its own); ``notes`` collects sentences to show the user (never silent);
+    ``files`` holds what emit and package produced, by member name (``code/x86-64-v3``, ``artifact``);
     ``statistics`` counts what the running pass did, by name, for dumps and reports (the pass runner empties it).
     """
 
@@ -42,6 +43,7 @@ class CompilerContext(Context):
     target: str = "cpu"
     options: dict[str, object] = field(default_factory=dict[str, object])
     notes: list[str] = field(default_factory=list[str])
+    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
     statistics: Counter[str] = field(default_factory=Counter[str])
 
     def __post_init__(self) -> None:

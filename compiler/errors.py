@@ -117,6 +117,11 @@ BAD_VALUE = Code("PENS-O002", "An option has a value it cannot take.", "The mess
 UNKNOWN_PASS = Code(
     "PENS-O003", "A pipeline names a pass or phase that does not exist.", "`penstock opt --list` lists all."
 )
+UNKNOWN_PHASE = Code(
+    "PENS-O010",
+    "There is no phase of that name.",
+    "docs/pipeline.md lists the ten; the message names the nearest one.",
+)
 BAD_PASS_OPTION = Code(
     "PENS-O004", "A pass is given an option it does not have, or a wrong value.", "See docs/pipeline.md."
 )
@@ -146,6 +151,9 @@ MISSING_WEIGHTS = Code(
     "PENS-I003",
     "IR text refers to weights by key, but the folder of weights beside it does not have them.",
     "Keep a dump beside the `weights` folder it was written with, or pass --weights.",
+)
+BAD_DUMP = Code(
+    "PENS-I004", "The header of a dump is damaged.", "Restore the line that starts with '// penstock-dump:'."
 )
 
 # The target: PENS-T ------------------------------------------------------------------------------------------

@@ -1,0 +1,289 @@
+"""Dumps: the module after every step, as files a person can read, edit and continue from.
+
+In: what the runner shows its observers. Out: a folder with one numbered file per phase (``06-fuse.mlir``) and one per
+pass that changed something (``06-fuse.01-form-dispatches.mlir``), the weights once beside them, and what the emit and
+package phases produced. The one idea: a dump is complete. Its header says what happened, in words, and, in one line of
+JSON, what the rest of the pipeline needs to know, so ``penstock opt`` and ``penstock compile --from`` take any of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from penstock.compiler.errors import BAD_DUMP, CANNOT_WRITE_OUTPUT, MISSING_WEIGHTS, IRError, OptionError
+from penstock.compiler.irtext import to_text
+from penstock.compiler.locations import source_names
+from penstock.compiler.pipeline import PHASE_NAMES, PHASES, Phase, pass_doc
+from penstock.compiler.runner import Observer, Record, count_by_name
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+    from xdsl.passes import ModulePass
+
+    from penstock.compiler.context import CompilerContext
+    from penstock.compiler.weights import WeightStore
+
+HEADER_MARK = "// penstock-dump: "
+WEIGHTS_FOLDER = "weights"
+WEIGHTS_INDEX = "index.json"
+
+
+@dataclass
+class DumpState:
+    """What a dump's header tells the rest of the pipeline: the last phase that was run and the compilation's options."""
+
+    phase: str | None = None
+    target: str = "cpu"
+    options: dict[str, object] = field(default_factory=dict[str, object])
+
+
+class DumpWriter(Observer):
+    """Writes a dump after every phase, and after every pass that changed the module, into ``folder``.
+
+    The folder is made if need be; files of an earlier run with the same names are replaced. Raises OptionError when
+    it cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._phase: Phase | None = None
+        self._number = 0
+        self._text = ""
+        self._before: Counter[str] = Counter()
+        self._phase_before: Counter[str] = Counter()
+
+    def begin(self, module: ModuleOp, ctx: CompilerContext) -> None:
+        self._text, self._before = to_text(module), count_by_name(module)
+
+    def imported(self, phase: Phase, seconds: float, module: ModuleOp, ctx: CompilerContext) -> None:
+        """The import phase has no passes; the driver reports it here."""
+        record = Record(phase.name, phase.name, seconds, 0, 0)
+        self._phase_before = Counter()
+        self.after_phase(phase, record, module, ctx)
+
+    def before_phase(self, phase: Phase, module: ModuleOp, ctx: CompilerContext) -> None:
+        self._phase, self._number, self._phase_before = phase, 0, count_by_name(module)
+
+    def after_pass(self, which: ModulePass, record: Record, module: ModuleOp, ctx: CompilerContext) -> None:
+        self._number += 1
+        text, counts = to_text(module), count_by_name(module)
+        if text != self._text:
+            stem = f"{self._number:02d}-{which.name}"
+            if self._phase is not None:
+                stem = f"{self._phase.number:02d}-{self._phase.name}.{stem}"
+            title = f"after the pass {which}"
+            done = [pass_doc(type(which)), "", _change(self._before, counts), *_counted(record)]
+            # A dump in the middle of a phase continues with that phase, hence the state of the phase before it.
+            previous = self._phase.number - 1 if self._phase else 0
+            self._write(stem, title, done, text, module, ctx, previous)
+        self._text, self._before = text, counts
+
+    def after_phase(self, phase: Phase, record: Record, module: ModuleOp, ctx: CompilerContext) -> None:
+        counts = count_by_name(module)
+        text = to_text(module)
+        done = [phase.doc, "", _change(self._phase_before, counts)]
+        for step in record.steps:
+            size = f"{step.ops_before} -> {step.ops_after} ops" if step.ops_before != step.ops_after else "same size"
+            counted = ", ".join(f"{name} {count}" for name, count in step.statistics.most_common())
+            done.append(f"  {step.name}: {size}" + (f"; {counted}" if counted else ""))
+        if phase.name == "import":
+            done[2] = f"{sum(counts.values())} ops: {_most_common(counts)}."
+        title = f"after phase {phase.number}, {phase.name}: {phase.takes} -> {phase.gives}"
+        self._write(f"{phase.number:02d}-{phase.name}", title, done, text, module, ctx, phase.number)
+        self._phase = None
+
+    def _write(
+        self, stem: str, title: str, done: Sequence[str], text: str, module: ModuleOp, ctx: CompilerContext, phase: int
+    ) -> None:
+        state = DumpState(PHASES[phase - 1].name if phase else None, ctx.target, dict(ctx.options))
+        write_dump(self.folder / f"{stem}.mlir", title, done, text, module, ctx, state)
+
+
+def write_dump(
+    path: Path,
+    title: str,
+    done: Sequence[str],
+    text: str,
+    module: ModuleOp,
+    ctx: CompilerContext,
+    state: DumpState,
+) -> None:
+    """Write one dump, with the weights it refers to. Raises OptionError when that is not possible."""
+    sources = {name for op in module.walk() for name in source_names(op.location)}
+    shown = ", ".join(sorted(sources)[:6])
+    lines = [
+        f"penstock {version('penstock')}, {title}",
+        *done,
+        "",
+        f"From {len(sources)} source nodes" + (f": {shown}{', ...' if len(sources) > 6 else ''}." if shown else "."),
+    ]
+    following = _following(state.phase)
+    if following:
+        lines.append(f"Continue with: penstock compile --from={following} {path.name}")
+    facts = {"phase": state.phase, "target": state.target, "options": state.options, "version": version("penstock")}
+    header = "".join(f"// {line}".rstrip() + "\n" for line in lines)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, (header + HEADER_MARK + _json(facts) + "\n\n" + text).encode())
+        save_weights(path.parent / WEIGHTS_FOLDER, ctx.weights, keys_in(module, ctx.weights))
+        for name, data in ctx.files.items():
+            write_whole(path.with_suffix(".files") / name, data)
+    except OSError as error:
+        raise OptionError(CANNOT_WRITE_OUTPUT, f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def read_state(text: str) -> DumpState | None:
+    """What the header of a dump says, or None for text that is not a dump. Raises IRError for a damaged header."""
+    for line in text.splitlines():
+        if not line.startswith("//"):
+            return None
+        if line.startswith(HEADER_MARK):
+            try:
+                facts = cast("dict[str, Any]", json.loads(line.removeprefix(HEADER_MARK)))
+                options = cast("dict[str, object]", facts["options"])
+                restored: dict[str, object] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+                return DumpState(facts["phase"], str(facts["target"]), restored)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise IRError(BAD_DUMP, f"the dump's line '{HEADER_MARK.strip()}' cannot be read: {error}.") from error
+    return None
+
+
+def read_files(path: Path, ctx: CompilerContext) -> None:
+    """Put what emit and package had produced when the dump at ``path`` was written back into ``ctx.files``."""
+    folder = path.with_suffix(".files")
+    for member in sorted(folder.rglob("*")):
+        if member.is_file():
+            ctx.files[member.relative_to(folder).as_posix()] = member.read_bytes()
+
+
+# Weights ---------------------------------------------------------------------------------------------------------
+
+
+def keys_in(module: ModuleOp, weights: WeightStore) -> list[str]:
+    """The keys of the weights that ops of ``module`` refer to, in order of appearance."""
+    from xdsl.dialects.builtin import StringAttr
+
+    found: dict[str, None] = {}
+    for op in module.walk():
+        for attribute in op.attributes.values():
+            if isinstance(attribute, StringAttr) and attribute.data in weights:
+                found[attribute.data] = None
+    return list(found)
+
+
+def save_weights(folder: Path, weights: WeightStore, keys: Sequence[str]) -> None:
+    """Save the arrays of ``keys``, each in a file named by its digest, and an index. Files that exist are kept."""
+    if not keys:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    index = _read_index(folder) if (folder / WEIGHTS_INDEX).exists() else {}
+    for key in keys:
+        array = weights[key]
+        file = key.rsplit("#", 1)[-1].replace("/", "_") + ".bin"
+        index[key] = {"file": file, "dtype": array.dtype.name, "shape": list(array.shape)}
+        if not (folder / file).exists():
+            write_whole(folder / file, array.tobytes())
+    write_whole(folder / WEIGHTS_INDEX, (json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
+
+
+def load_weights(folder: Path, weights: WeightStore) -> None:
+    """Map the arrays saved in ``folder`` into ``weights``. Raises IRError when index and files do not agree."""
+    import numpy as np
+
+    from penstock.compiler.dtypes import element_type, numpy_dtype
+
+    for key, entry in _read_index(folder).items():
+        try:
+            name, shape = str(entry["dtype"]), tuple(int(extent) for extent in cast("list[int]", entry["shape"]))
+            dtype = numpy_dtype(element_type("bf16")) if name == "bfloat16" else np.dtype(name)
+            path = folder / Path(str(entry["file"])).name
+            size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+            if min(shape, default=0) < 0 or path.stat().st_size != size:
+                raise IRError(MISSING_WEIGHTS, f"{path} does not hold {size} bytes, the size of the weight '{key}'.")
+            array = np.memmap(path, dtype, "r", shape=shape) if size and shape else np.fromfile(path, dtype)
+            weights.put(key, np.asarray(array).reshape(shape))
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise IRError(MISSING_WEIGHTS, f"{folder / WEIGHTS_INDEX} is damaged at the weight '{key}'.") from error
+
+
+def check_weights(module: ModuleOp, weights: WeightStore, where: str) -> None:
+    """Raise IRError if a constant of ``module`` has a key that ``weights`` lacks."""
+    from xdsl.dialects.builtin import StringAttr
+
+    missing = [
+        key.data
+        for op in module.walk()
+        if op.name == "graph.constant" and isinstance(key := op.attributes.get("key"), StringAttr)
+        if key.data not in weights
+    ]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise IRError(MISSING_WEIGHTS, f"{where} refers to the weight '{missing[0]}'{more}, which is not there.")
+
+
+def _read_index(folder: Path) -> dict[str, dict[str, object]]:
+    try:
+        index: object = json.loads((folder / WEIGHTS_INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise IRError(MISSING_WEIGHTS, f"{folder / WEIGHTS_INDEX} cannot be read: {error}.") from error
+    if not isinstance(index, dict):
+        raise IRError(MISSING_WEIGHTS, f"{folder / WEIGHTS_INDEX} is not an index of weights.")
+    return cast("dict[str, dict[str, object]]", index)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all: to a temporary file, renamed when complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+# Words -----------------------------------------------------------------------------------------------------------
+
+
+def _change(before: Mapping[str, int], after: Mapping[str, int]) -> str:
+    """How the ops changed, in words."""
+    old, new = sum(before.values()), sum(after.values())
+    differences = {name: after.get(name, 0) - before.get(name, 0) for name in {*before, *after}}
+    changed = sorted(((name, d) for name, d in differences.items() if d), key=lambda item: (-abs(item[1]), item[0]))
+    if not changed:
+        return f"{new} ops, as many of each kind as before."
+    shown = ", ".join(f"{d:+d} {name}" for name, d in changed[:8]) + (", ..." if len(changed) > 8 else "")
+    return f"{old} -> {new} ops: {shown}."
+
+
+def _most_common(counts: Counter[str]) -> str:
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {name}" for name, count in ranked[:8]) + (", ..." if len(ranked) > 8 else "")
+
+
+def _counted(record: Record) -> list[str]:
+    if not record.statistics:
+        return []
+    return ["Counted: " + ", ".join(f"{name} {count}" for name, count in record.statistics.most_common()) + "."]
+
+
+def _following(phase: str | None) -> str | None:
+    position = PHASE_NAMES.index(phase) + 1 if phase else 1
+    return PHASE_NAMES[position] if position < len(PHASE_NAMES) else None
+
+
+def _json(facts: object) -> str:
+    return json.dumps(facts, sort_keys=True, default=str)
