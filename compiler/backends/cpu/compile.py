@@ -88,13 +88,23 @@ def compile_kernel(kernel: Kernel, isa: str) -> KernelObject:
     return KernelObject(text.name, code, text.scratch_bytes)
 
 
-def undefined_symbols(code: bytes) -> list[str]:
-    """Names of the symbols an ELF64 object refers to but does not define."""
-    (section_table,) = struct.unpack_from("<Q", code, 40)
+def _sections(code: bytes) -> list[tuple[int, ...]]:
+    """The section headers of an ELF64 object (System V ABI, chapter 4)."""
+    (table,) = struct.unpack_from("<Q", code, 40)
     entry, count = struct.unpack_from("<HH", code, 58)
-    sections = [struct.unpack_from("<IIQQQQIIQQ", code, section_table + i * entry) for i in range(count)]
+    return [struct.unpack_from("<IIQQQQIIQQ", code, table + i * entry) for i in range(count)]
+
+
+def instruction_bytes(code: bytes) -> int:
+    """Bytes of machine instructions in an object."""
+    return sum(size for _, _, flags, _, _, size, *_ in _sections(code) if flags & 4)
+
+
+def undefined_symbols(code: bytes) -> list[str]:
+    """Names of the symbols an object refers to but does not define."""
+    sections = _sections(code)
     missing: list[str] = []
-    for _, kind, _, _, offset, size, link, _, _, _ in sections:
+    for _, kind, _, _, offset, size, link, *_ in sections:
         if kind != 2:
             continue
         strings = sections[link][4]

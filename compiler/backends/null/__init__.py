@@ -1,0 +1,55 @@
+"""A device whose kernels do nothing: the template of a back end, and a test double.
+
+In: tile kernels. Out: an image with a function per kernel that returns at once. The one idea: everything but the
+kernels is real, so what a model costs on it is what the runtime itself costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penstock.compiler.backends import Code
+    from penstock.compiler.backends.cpu.target import CpuTarget
+    from penstock.compiler.dialects.tile.memory import Kernel
+
+LEVEL = "x86-64-v3"
+
+
+class NullBackend:
+    """See ``backends.Backend``."""
+
+    name = "null"
+    doc = "kernels that do nothing: measures the runtime, tests what lies around the kernels"
+    levels = (LEVEL,)
+    schedules = "penstock.compiler.passes.lower.schedules"
+    text_forms = ("llvm", "asm")
+
+    def describe(self, level: str) -> CpuTarget:
+        from penstock.compiler.backends.cpu import BACKEND
+
+        return BACKEND.describe(level)
+
+    def compile(self, kernels: Sequence[Kernel], level: str) -> Code:
+        from penstock.compiler.backends.cpu import BACKEND
+
+        return BACKEND.compile([emptied(kernel) for kernel in kernels], level)
+
+    def text(self, kernel: Kernel, level: str, form: str) -> str:
+        from penstock.compiler.backends.cpu import BACKEND
+
+        return BACKEND.text(emptied(kernel), level, form)
+
+
+def emptied(kernel: Kernel) -> Kernel:
+    """A kernel of the same name and buffers that does nothing."""
+    from penstock.compiler.dialects.tile.builder import KernelBuilder
+
+    types = [buffer.type for buffer in kernel.buffers]
+    builder = KernelBuilder(kernel.sym_name, types, outputs=kernel.outputs, location=kernel.location)
+    builder.kernel.units = kernel.units
+    return builder.finish()
+
+
+BACKEND = NullBackend()
