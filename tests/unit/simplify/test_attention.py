@@ -196,9 +196,7 @@ def test_half_precision_with_softmax_in_f32():
     assert counts["attention"] == 1
 
 
-@pytest.mark.parametrize(
-    "case", ["other axis", "weights used", "scores used", "no product", "product of v"]
-)
+@pytest.mark.parametrize("case", ["other axis", "weights used", "scores used", "no product", "product of v"])
 def test_what_is_no_attention(case: str):
     net = Net(q="1x2x5x5xf32", k="1x2x5x5xf32", v="1x2x5x5xf32")
     s = net.exp(net.q) if case == "no product" else net.matmul(net.q, net.transpose(net.k, permutation=(0, 1, 3, 2)))
