@@ -90,6 +90,12 @@ PHASES = (
         "attention.",
         _GRAPH,
         _FUSED,
+        (
+            *("fold-constants", "canonicalise", "cse"),
+            *("recognise-softmax", "recognise-normalize", "recognise-gelu", "recognise-attention"),
+            *("fold-batch-norm", "decompose-conv-transpose", "decompose-resize", "cancel-transposes"),
+            *("canonicalise", "fold-constants", "cse", "dce"),
+        ),
     ),
     Phase(
         "quantize",

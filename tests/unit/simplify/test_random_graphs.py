@@ -14,11 +14,9 @@ from unit.simplify.checking import Net, apply, check_module, passes
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dtypes import shape_of
+from penstock.compiler.pipeline import phase
 
-USUAL_ORDER = (
-    *("canonicalise", "cse", "fold-constants", "recognise-softmax", "recognise-normalize", "recognise-gelu"),
-    *("recognise-attention", "fold-batch-norm", "cancel-transposes", "canonicalise", "fold-constants", "cse", "dce"),
-)
+USUAL_ORDER = phase("simplify").passes
 FILECHECK = Path(__file__).parents[2] / "filecheck" / "simplify"
 
 
