@@ -11,7 +11,7 @@ import json
 import os
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -31,7 +31,8 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """An input or output: ``name``, numpy ``dtype`` (bfloat16 is given as its bits in uint16), ``shape`` in elements."""
+    """An input or output: ``name``, numpy ``dtype`` (bfloat16 is given as its bits in uint16), ``shape`` in
+    elements."""
 
     name: str
     dtype: np.dtype[Any]
@@ -91,7 +92,7 @@ class Model:
         self._handle = None
         self._finalizer()
 
-    def __enter__(self) -> Model:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,7 +11,7 @@ import ctypes
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -107,7 +107,7 @@ class Session:
         self._handle = None
         self._finalizer()
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,7 +131,9 @@ class Session:
         return self._bind_slowly(inputs)
 
     def _bind_slowly(self, inputs: Mapping[str, Any]) -> list[Array]:
-        problems = [f"there is no input called {name}" for name in inputs if name not in {n for n, _, _ in self._inputs}]
+        problems = [
+            f"there is no input called {name}" for name in inputs if name not in {n for n, _, _ in self._inputs}
+        ]
         held: list[Array] = []
         for index, (name, dtype, shape) in enumerate(self._inputs):
             if name not in inputs:
@@ -209,5 +211,3 @@ def _mismatch(what: str, array: Array, dtype: np.dtype[Any], shape: tuple[int, .
 def _sentence(problems: list[str]) -> str:
     text = "; ".join(problems)
     return text[0].upper() + text[1:] + "."
-
-

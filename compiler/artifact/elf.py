@@ -126,7 +126,9 @@ def _relocate(item: _Object, image: bytearray) -> None:
             name, index, value, _ = item.symbols[info >> 32]
             source = item.sections[index]
             if source.address < 0:
-                raise InternalError(PASS_FAILED, f"a kernel refers to {name or source.name}, which is not part of the image")
+                raise InternalError(
+                    PASS_FAILED, f"a kernel refers to {name or source.name}, which is not part of the image"
+                )
             apply = _apply_x86 if item.machine == 62 else _apply_aarch64
             apply(image, info & 0xFFFFFFFF, target.address + offset, source.address + value + addend)
 

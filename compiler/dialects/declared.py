@@ -198,7 +198,6 @@ class DeclaredOp(Operation):
         return cls.create(operands=operands, result_types=signature.outputs.data, attributes=attributes)
 
 
-
 def _print_parameter(printer: Printer, name: str, value: Attribute) -> None:
     printer.print_string(f"{name} = ")
     if isinstance(value, ArrayAttr) and all(isinstance(item, IntegerAttr) for item in value):

@@ -37,7 +37,8 @@ _declare("max_fast min_fast", 2, "Lane-wise {}: the second operand if either is 
 
 
 class Compare(TileOp):
-    """Lane-wise comparison. ``predicate``: eq ne lt le gt ge (signed or ordered-float; ne is true on NaN), ltu leu gtu geu."""
+    """Lane-wise comparison. ``predicate``: eq ne lt le gt ge (signed, or ordered for floats; ne is true on NaN), or
+    ltu leu gtu geu."""
 
     name = "tile.compare"
     traits = traits_def(Pure())

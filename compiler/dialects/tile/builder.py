@@ -97,7 +97,9 @@ class KernelBuilder:
         self._scopes[-1].block.add_op(op)
         return op
 
-    def _pure(self, op_type: type[TileOp], /, *operands: SSAValue, result: Attribute | None = None, **parameters: Any) -> Any:
+    def _pure(
+        self, op_type: type[TileOp], /, *operands: SSAValue, result: Attribute | None = None, **parameters: Any
+    ) -> Any:
         """Insert a pure op, or return the equal one already in scope."""
         key = (op_type.name, operands, result, tuple(sorted((k, str(v)) for k, v in parameters.items())))
         for scope in reversed(self._scopes):
@@ -117,7 +119,7 @@ class KernelBuilder:
 
     # Constants -----------------------------------------------------------------------------------------------------
 
-    def constant(self, number: float | int, kind: Attribute) -> SSAValue:
+    def constant(self, number: float, kind: Attribute) -> SSAValue:
         """A number of type ``kind`` (scalar, index or tile); constants stand at the head of the kernel."""
         scalar = element(kind)
         attribute = FloatAttr(float(number), scalar) if is_float(scalar) else IntegerAttr(int(number), scalar)  # pyright: ignore
@@ -277,7 +279,7 @@ class KernelBuilder:
         """Lane indices along ``dim`` as a tile of index values."""
         return self._pure(memory.Iota, result=with_shape(INDEX, extents), dim=dim)
 
-    def splat(self, number: float | int, extents: tuple[int, ...], kind: Attribute) -> SSAValue:
+    def splat(self, number: float, extents: tuple[int, ...], kind: Attribute) -> SSAValue:
         """A tile of equal numbers."""
         return self.constant(number, with_shape(kind, extents))
 
@@ -295,7 +297,8 @@ class KernelBuilder:
         upper: tuple[int, ...] = (),
         fill: float = 0.0,
     ) -> SSAValue:
-        """A tile of ``extents`` from ``source`` at ``offset`` (elements); ``limits``: (dimension, valid lanes) pairs."""
+        """A tile of ``extents`` from ``source`` at ``offset`` (elements); ``limits``: (dimension, valid lanes)
+        pairs."""
         op = memory.Load.build(
             source,
             self.index(offset),
@@ -354,7 +357,7 @@ class KernelBuilder:
         """Hint that ``source[offset]`` will be read soon."""
         self._insert(memory.Prefetch.build(source, self.index(offset), locality=locality))
 
-    # Control -----------------------------------------------------------------------------------------------------------
+    # Control ---------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def units(self, count: int, unit_cost: float = 0.0) -> Generator[SSAValue]:
@@ -373,13 +376,13 @@ class KernelBuilder:
             return
         block = Block(arg_types=[INDEX, *(value.type for value in carried)])
         loop = Loop(block.args[0], tuple(block.args[1:]))
-        bounds = [self.index(lower), self.index(upper), self.index(step)]
+        start, stop, by = self.index(lower), self.index(upper), self.index(step)
         self._scopes.append(_Scope(block))
         yield loop
         if carried and loop.yielded is None:
             raise TypeError("the loop carries values but its body does not yield any")
         self._close(block, loop.yielded or ())
-        loop.results = tuple(self._insert(scf.ForOp(*bounds, list(carried), Region(block))).results)
+        loop.results = tuple(self._insert(scf.ForOp(start, stop, by, list(carried), Region(block))).results)
 
     def _once(self, index: int, carried: Sequence[SSAValue]) -> Generator[Loop]:
         """A loop known to run once is its body."""
@@ -472,5 +475,3 @@ def memory_constant(attribute: Attribute, kind: Attribute, location: LocationAtt
 
 def _op(name: str) -> type[TileOp]:
     return getattr(arithmetic, "".join(part.capitalize() for part in name.split("_")))
-
-

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,14 +84,18 @@ def _power(a: Array, b: Array) -> Array:
 
 def _exact(function: Callable[..., Any]) -> Callable[[Array], Array]:
     """A function of floats evaluated in the wider type and rounded once."""
-    return lambda x: function(_wider(x)).astype(x.dtype)
+
+    def rounded(x: Array) -> Array:
+        return function(_wider(x)).astype(x.dtype)
+
+    return rounded
 
 
 def _fast(function: Callable[[Array, Array], Any]) -> Callable[[Array, Array], Array]:
     return lambda a, b: np.where(function(a, b), a, b)
 
 
-_OPERATIONS: dict[str, Callable[..., Any]] = {
+_UNARY: dict[str, Callable[[Array], Any]] = {
     "neg": np.negative,
     "abs": lambda x: x if x.dtype.kind == "b" else np.abs(x),
     "sqrt": np.sqrt,
@@ -105,6 +109,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "ceil": lambda x: np.ceil(x) if x.dtype.kind == "f" else x,
     "round_even": lambda x: np.rint(x) if x.dtype.kind == "f" else x,
     "not_": lambda x: np.logical_not(x) if x.dtype.kind == "b" else np.invert(x),
+}
+_BINARY: dict[str, Callable[[Array, Array], Any]] = {
     "add": np.add,
     "sub": np.subtract,
     "mul": np.multiply,
@@ -125,8 +131,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "shr": np.right_shift,
     "shru": lambda a, b: np.right_shift(_unsigned(a), _unsigned(b)).view(a.dtype),
     "pow": _power,
-    "fma": _fma,
 }
+_OPERATIONS: dict[str, Callable[..., Any]] = {**_UNARY, **_BINARY, "fma": _fma}
 _COMPARISONS = {
     "eq": np.equal,
     "ne": np.not_equal,
@@ -272,10 +278,12 @@ class TileInterpreter:
     def _constant(self, op: arithmetic.Constant) -> Array:
         attribute = op.value
         assert isinstance(attribute, IntegerAttr | FloatAttr)
-        number = cast("float | int", attribute.value.data)
+        number = attribute.value.data
         kind = dtype_of(element(op.results[0]))
-        value = np.array(number % (1 << 8 * kind.itemsize), f"u{kind.itemsize}").view(kind) if kind.kind in "iu" else (
-            np.array(number).astype(kind)
+        value = (
+            np.array(number % (1 << 8 * kind.itemsize), f"u{kind.itemsize}").view(kind)
+            if kind.kind in "iu"
+            else (np.array(number).astype(kind))
         )
         return np.broadcast_to(value, shape(op.results[0]))
 

@@ -47,7 +47,7 @@ class Access(TileOp):
 
 
 class Load(Access):
-    """``%t = tile.load %buffer, %offset, %limits... {strides = [..]}``: a tile (or a scalar when rank 0) from memory."""
+    """``%t = tile.load %buffer, %offset, %limits... {strides = [..]}``: a tile (a scalar at rank 0) from memory."""
 
     name = "tile.load"
     traits = traits_def(MemoryReadEffect())
@@ -68,7 +68,8 @@ class Store(Access):
 
 
 class Gather(TileOp):
-    """``tile.gather %buffer, %indices[, %mask]``: lane i is buffer[indices[i]] (indices of type index), ``fill`` where masked off."""
+    """``tile.gather %buffer, %indices[, %mask]``: lane i is buffer[indices[i]] (indices of type index), or ``fill``
+    where the mask is off."""
 
     name = "tile.gather"
     traits = traits_def(MemoryReadEffect())
@@ -80,7 +81,7 @@ class Gather(TileOp):
 
 
 class Scatter(TileOp):
-    """``tile.scatter %tile, %buffer, %indices[, %mask]``: buffer[indices[i]] = lane i; equal indices: the last lane wins."""
+    """``tile.scatter %tile, %buffer, %indices[, %mask]``: buffer[indices[i]] = lane i, lanes in order."""
 
     name = "tile.scatter"
     traits = traits_def(MemoryWriteEffect())
@@ -125,7 +126,7 @@ class Extract(TileOp):
 
 
 class Reduce(TileOp):
-    """Lanes combined along ``dims`` by ``kind``, which become 1. The order is a fixed tree: equal inputs, equal bits."""
+    """Lanes combined along ``dims``, which become 1, by ``kind``, in the order of a fixed tree."""
 
     name = "tile.reduce"
     traits = traits_def(Pure())

@@ -15,7 +15,6 @@ from pathlib import Path
 from penstock.compiler.errors import EXTERNAL_DATA_MISSING, EXTERNAL_DATA_OUTSIDE, INVALID_DATA
 
 
-
 class DataError(ValueError):
     """A stored tensor cannot be read. ``code`` is one of the ``model.`` codes."""
 

@@ -93,7 +93,7 @@ class Importer:
         self._static: dict[SSAValue, Array | None] = {}
         self._depth = 0
 
-    # The whole model -----------------------------------------------------------------------------------------------------
+    # The whole model -------------------------------------------------------------------------------------------------
 
     def run(self) -> ModuleOp:
         """Convert the main graph; what is wrong is in ``problems``."""
@@ -161,7 +161,9 @@ class Importer:
             if extent is None or extent < 0:
                 name = dim if isinstance(dim, str) and dim else "?"
                 hint = f"Give it a value: --dim {name}=1." if name != "?" else "Name the dimension in the model."
-                self._problem(SHAPE_UNKNOWN, value.name, "", f"the dimension {name} of {show_dims(value.dims)} has no value", hint)
+                self._problem(
+                    SHAPE_UNKNOWN, value.name, "", f"the dimension {name} of {show_dims(value.dims)} has no value", hint
+                )
                 return None
             extents.append(extent)
         if int(np.prod([float(e) for e in extents])) > MAX_ELEMENTS:
@@ -214,7 +216,7 @@ class Importer:
                         stack.append((source, False))
         return order
 
-    # Nodes -----------------------------------------------------------------------------------------------------------------
+    # Nodes -----------------------------------------------------------------------------------------------------------
 
     def _nodes(
         self, nodes: Sequence[Node], scope: dict[str, SSAValue | None], opsets: Mapping[str, int], graph: Graph | None
@@ -285,7 +287,7 @@ class Importer:
             return Refusal(UNKNOWN_OP, f"ONNX has no operator {domain}{node.op} in opset {opset}")
         return Refusal(UNSUPPORTED_OP, f"the operator {domain}{node.op} is not compiled yet")
 
-    # Functions -------------------------------------------------------------------------------------------------------------
+    # Functions -------------------------------------------------------------------------------------------------------
 
     def _inline(self, node: Node, inputs: list[SSAValue | None], function: Function) -> Sequence[SSAValue | None]:
         """A function's body in place of the node; its ops keep the calling node's location."""
@@ -309,7 +311,7 @@ class Importer:
 
         return standard_body(node, inputs, opset)
 
-    # Ops and static values ---------------------------------------------------------------------------------------------------
+    # Ops and static values -------------------------------------------------------------------------------------------
 
     def insert(self, op: OpT) -> OpT:
         """Add an op at the end of the function."""

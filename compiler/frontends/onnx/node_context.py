@@ -75,7 +75,7 @@ class NodeContext:
         """True if output ``output`` has a name, that is, may be used."""
         return output < len(self.node.outputs) and self.node.outputs[output] != ""
 
-    # Static values -----------------------------------------------------------------------------------------------------
+    # Static values ---------------------------------------------------------------------------------------------------
 
     def static(self, index: int, what: str) -> Array:
         """The compile-time value of input ``index``. Refuses the node if it is only known at run time."""
@@ -101,7 +101,7 @@ class NodeContext:
             return None if default is None else list(default)
         return [int(item) for item in self.attribute_list(attribute)]
 
-    # Attributes ----------------------------------------------------------------------------------------------------------
+    # Attributes ------------------------------------------------------------------------------------------------------
 
     def int(self, name: str, default: int | None = None) -> int:
         """An integer attribute. Refuses the node if it is required and missing."""
@@ -152,7 +152,7 @@ class NodeContext:
         """A refusal for an attribute value or form that is not compiled."""
         return Refusal(UNSUPPORTED_ATTRIBUTE, reason, hint)
 
-    # Building --------------------------------------------------------------------------------------------------------------
+    # Building --------------------------------------------------------------------------------------------------------
 
     def build(self, kind: type[OpT], /, *operands: SSAValue, **parameters: Any) -> SSAValue:
         """Insert an op and return its (first) result."""

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from penstock.compiler.errors import BAD_VERSION, DUPLICATE_NAME, INVALID_DATA, INVALID_NODE, MODEL_TOO_LARGE, Problem, UNSUPPORTED_TYPE
+from penstock.compiler.errors import (
+    BAD_VERSION,
+    DUPLICATE_NAME,
+    INVALID_DATA,
+    INVALID_NODE,
+    MODEL_TOO_LARGE,
+    UNSUPPORTED_TYPE,
+    Problem,
+)
 from penstock.compiler.frontends.onnx.external import DataFolder
 from penstock.compiler.frontends.onnx.records import (
     AttributeValue,
@@ -27,7 +35,7 @@ from penstock.compiler.frontends.onnx.tensors import StoredTensor, describe_tens
 
 MAX_DEPTH = 16  # subgraphs inside subgraphs
 OLDEST_IR, NEWEST_IR = 3, 14
-OLDEST_OPSET, NEWEST_OPSET = 7, 28
+OLDEST_OPSET, NEWEST_OPSET = 6, 28
 TYPED_FIELDS = ("float_data", "double_data", "int32_data", "int64_data", "uint64_data", "string_data")
 KINDS = {
     "tensor_type": "tensor",

@@ -11,7 +11,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from penstock.compiler.errors import MODEL_NOT_FOUND, ModelError, Problem, UNREADABLE_MODEL
+from penstock.compiler.errors import MODEL_NOT_FOUND, UNREADABLE_MODEL, ModelError, Problem
 from penstock.compiler.frontends.onnx.external import DataFolder
 from penstock.compiler.frontends.onnx.proto import MessageReader
 from penstock.compiler.frontends.onnx.records import Model

@@ -105,7 +105,8 @@ class Function:
 
 @dataclass(frozen=True)
 class Model:
-    """A whole model. ``opsets`` maps domain (the default one is ``''``) to version; ``problems`` were found on reading."""
+    """A whole model. ``opsets`` maps domain (the default one is ``''``) to version; ``problems`` were found on
+    reading."""
 
     name: str
     graph: Graph

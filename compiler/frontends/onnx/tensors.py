@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.compiler.errors import INVALID_DATA, MODEL_TOO_LARGE, UNSUPPORTED_TYPE
 import numpy as np
 
 from penstock.compiler.dtypes import element_type, numpy_dtype
+from penstock.compiler.errors import INVALID_DATA, MODEL_TOO_LARGE, UNSUPPORTED_TYPE
 from penstock.compiler.frontends.onnx.external import DataError, DataFolder
 from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Array, Tensor, show_dims, type_title
 
@@ -33,7 +33,8 @@ _TYPED_FIELD = {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """The parts of a ``TensorProto``: exactly one of ``raw``, ``typed`` (field name to elements), ``external`` counts."""
+    """The parts of a ``TensorProto``: exactly one of ``raw``, ``typed`` (field name to elements), ``external``
+    counts."""
 
     name: str
     type_code: int
@@ -99,7 +100,7 @@ def _reader(stored: StoredTensor, folder: DataFolder) -> Callable[[], Array]:
         if len(stored.raw) != size:
             raise DataError(
                 INVALID_DATA,
-                f"its shape {show_dims(stored.dims)} of {name} calls for {size} bytes, but {len(stored.raw)} are stored",
+                f"its shape {show_dims(stored.dims)} of {name} calls for {size} bytes, not the {len(stored.raw)} stored",
             )
         raw = stored.raw
         return lambda: _view(raw, dtype, stored.dims)

@@ -133,7 +133,7 @@ class Fusion:
             assert terminator is not None
             block.insert_op_before(op, terminator)
 
-    # Epilogues -----------------------------------------------------------------------------------------------------------
+    # Epilogues -------------------------------------------------------------------------------------------------------
 
     def _follow(self, root: Operation) -> None:
         """Collect the ops that follow ``root`` into its dispatch."""
@@ -162,7 +162,7 @@ class Fusion:
             return not reshaped and user.permutation[-1] == len(user.permutation) - 1
         return isinstance(user, Reshape)
 
-    # Dispatches ------------------------------------------------------------------------------------------------------------
+    # Dispatches ------------------------------------------------------------------------------------------------------
 
     def _materialise(self, value: SSAValue) -> SSAValue:
         """``value`` as a result of a dispatch, an argument of the function or a stored constant."""
@@ -178,7 +178,9 @@ class Fusion:
                 stack.pop()
                 continue
             body = Body(self, current)
-            waiting = [needed for needed in body.inputs if needed not in self.done and isinstance(needed.owner, Operation)]
+            waiting = [
+                needed for needed in body.inputs if needed not in self.done and isinstance(needed.owner, Operation)
+            ]
             if waiting:
                 stack.extend(waiting)
                 continue
@@ -193,7 +195,9 @@ class Fusion:
         for op in body.ops:
             copy = op.clone(value_mapper=mapping)
             arguments.add_op(copy)
-        location = fuse_ops(op for op in body.ops if not isinstance(op, Constant)) if body.ops else self.function.location
+        location = (
+            fuse_ops(op for op in body.ops if not isinstance(op, Constant)) if body.ops else self.function.location
+        )
         outputs = [mapping[value] for value in body.outputs]
         arguments.add_op(Yield.create(operands=outputs, location=location))
         symbol = self._symbol(body)
@@ -290,9 +294,9 @@ class Body:
             return True
         if isinstance(view, Reshape):
             before, after = shape_of(view.operands[0].type), shape_of(view.out.type)
-            return bool(before) and bool(after) and not isinstance(view.operands[0].owner, Transpose | Expand | Slice) or (
-                before[-1:] == after[-1:]
-            )
+            return (
+                bool(before) and bool(after) and not isinstance(view.operands[0].owner, Transpose | Expand | Slice)
+            ) or (before[-1:] == after[-1:])
         return False
 
     def _cheap_gather(self, producer: Any) -> bool:
@@ -303,5 +307,3 @@ class Body:
 def dispatches(module: Operation) -> Iterable[Dispatch]:
     """All dispatches of a module, in order."""
     return (op for op in module.walk() if isinstance(op, Dispatch))
-
-

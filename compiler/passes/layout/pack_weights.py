@@ -87,7 +87,8 @@ class PackMatmul(_Packing):
 
 
 class PackConv(_Packing):
-    """A channels-last convolution with constant weights [taps.., C, O] reads panels; depthwise ones stay as they are."""
+    """A channels-last convolution with constant weights [taps.., C, O] reads panels; depthwise ones stay as they
+    are."""
 
     roots = (Conv,)
 

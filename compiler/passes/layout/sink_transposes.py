@@ -77,9 +77,8 @@ def _like(rewriter: Rewriter, value: SSAValue, permutation: tuple[int, ...]) -> 
     """``value``, which broadcasts against a tensor transposed by ``permutation``, in the order before the transpose."""
     rank = len(permutation)
     shape = shape_of(value.type)
-    if all(extent == 1 for extent in shape):
-        if len(shape) <= rank:
-            return value
+    if len(shape) <= rank and all(extent == 1 for extent in shape):
+        return value
     padded = (1,) * (rank - len(shape)) + shape
     if len(shape) < rank:
         value = rewriter.insert(Reshape.build(value, result=tensor(padded, element_of(value)))).out
@@ -127,7 +126,9 @@ class SinkConcat(Pattern):
     def rewrite(self, op: Concat, rewriter: Rewriter, /) -> None:
         sources = [source_of(o) for o in op.operands]
         permutations = {source.permutation for source in sources if source is not None}
-        if len(permutations) != 1 or any(s is None and not isinstance(o.owner, Constant) for s, o in zip(sources, op.operands, strict=True)):
+        if len(permutations) != 1 or any(
+            s is None and not isinstance(o.owner, Constant) for s, o in zip(sources, op.operands, strict=True)
+        ):
             return
         permutation = permutations.pop()
         operands = [

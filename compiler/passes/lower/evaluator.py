@@ -177,7 +177,9 @@ class Evaluator:
         for dim, (low, high) in self.tile.bounds.items():
             if dim in lanes:
                 lanes_of = self.b.iota(self._extents(frozenset((dim,))), dim)
-                inside = self.b.binary("and_", self.b.compare("ge", lanes_of, low), self.b.compare("lt", lanes_of, high))
+                inside = self.b.binary(
+                    "and_", self.b.compare("ge", lanes_of, low), self.b.compare("lt", lanes_of, high)
+                )
                 mask = inside if mask is None else self.b.binary("and_", mask, inside)
         for dim, limit in self.tile.limits.items():
             if dim in lanes:
@@ -189,11 +191,13 @@ class Evaluator:
     def _extents(self, lanes: frozenset[int]) -> tuple[int, ...]:
         return tuple(extent if dim in lanes else 1 for dim, extent in enumerate(self.tile.extents))
 
-    # Index expressions -------------------------------------------------------------------------------------------------
+    # Index expressions -----------------------------------------------------------------------------------------------
 
     def scalar(self, expression: Expr) -> Index:
         """A lane-free expression as a number or an index value."""
-        return self.b.isum([self.b.imul(self._atom(atom), factor) for atom, factor in expression.terms] + [expression.constant])
+        return self.b.isum(
+            [self.b.imul(self._atom(atom), factor) for atom, factor in expression.terms] + [expression.constant]
+        )
 
     def _atom(self, atom: Iv | Lane | FloorDiv | Mod | Data) -> Index:
         match atom:
@@ -295,5 +299,3 @@ def broadcast_coordinates(at: Coordinates, operand_shape: tuple[int, ...]) -> Co
     """Coordinates of an operand that broadcasts, numpy-style, to the tensor that ``at`` points into."""
     trailing = at[len(at) - len(operand_shape) :]
     return tuple(Expr() if extent == 1 else c for c, extent in zip(trailing, operand_shape, strict=True))
-
-

@@ -48,5 +48,7 @@ def _small(op: Operation) -> bool:
 
 def _depends(op: Operation, body: Block) -> bool:
     """True if an operand is defined in ``body`` (operands from blocks around it do not change in the loop)."""
-    return any(operand.owner is body or (isinstance(operand.owner, Operation) and operand.owner.parent is body)
-               for operand in op.operands)
+    return any(
+        operand.owner is body or (isinstance(operand.owner, Operation) and operand.owner.parent is body)
+        for operand in op.operands
+    )

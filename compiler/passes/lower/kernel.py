@@ -23,7 +23,6 @@ from penstock.compiler.dialects.graph.elementwise import Elementwise
 from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
 from penstock.compiler.dialects.tile.builder import Index, KernelBuilder, buffer
 from penstock.compiler.dialects.tile.memory import Kernel
-from penstock.compiler.dtypes import shape_of
 from penstock.compiler.errors import PASS_FAILED, InternalError
 from penstock.compiler.passes.lower.affine import Expr, delinearise, iv, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates, Evaluator, broadcast_coordinates
@@ -108,7 +107,7 @@ class KernelLowering:
             raise InternalError(PASS_FAILED, f"a {self.dispatch.kind} dispatch has one of {names}, not {len(found)}")
         return found[0]
 
-    # Units -------------------------------------------------------------------------------------------------------------
+    # Units -----------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def parallel(self, extents: tuple[int, ...], unit_cost: float) -> Generator[tuple[Expr, ...]]:
@@ -144,7 +143,7 @@ class KernelLowering:
         if extent > full:
             body(Expr(full), extent - full)
 
-    # Epilogue ------------------------------------------------------------------------------------------------------------
+    # Epilogue --------------------------------------------------------------------------------------------------------
 
     def finish(self, root: SSAValue, at: Coordinates, tile: Typed) -> None:
         """Run what follows ``root`` on its ``tile`` at coordinates ``at`` and store the dispatch's results there."""
@@ -157,7 +156,9 @@ class KernelLowering:
         for value, target in zip(self.outputs, self.targets, strict=True):
             position = where.get(value, at)
             if value not in where and self.e.shape(value) != self.e.shape(root):
-                raise InternalError(PASS_FAILED, "a result that is not computed from the root has another shape than the root")
+                raise InternalError(
+                    PASS_FAILED, "a result that is not computed from the root has another shape than the root"
+                )
             self.e.store(self.e.value(value, position), target, linearise(position, self.e.shape(value)))
 
     def _follow(self, op: Operation, where: dict[SSAValue, Coordinates]) -> Coordinates:
@@ -190,7 +191,7 @@ class KernelLowering:
         self.e.define(result, at, self.e.value(source, where[source]))
         return at
 
-    # Estimates -------------------------------------------------------------------------------------------------------------
+    # Estimates -------------------------------------------------------------------------------------------------------
 
     def elementwise_cost(self, count: int) -> float:
         """Nanoseconds that ``count`` elements of the body's elementwise ops and their traffic take, roughly."""

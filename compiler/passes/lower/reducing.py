@@ -24,7 +24,13 @@ class Reducer:
     """Reduces a tensor of ``extents`` along ``axes``; ``vectors`` machine vectors per register tile."""
 
     def __init__(
-        self, k: KernelLowering, extents: tuple[int, ...], axes: Sequence[int], *, vectors: int = 4, scalar: bool = False
+        self,
+        k: KernelLowering,
+        extents: tuple[int, ...],
+        axes: Sequence[int],
+        *,
+        vectors: int = 4,
+        scalar: bool = False,
     ) -> None:
         self.k, self.extents, self.axes = k, extents, tuple(sorted(axes))
         wide = [axis for axis, extent in enumerate(extents) if extent > 1]
@@ -38,7 +44,7 @@ class Reducer:
         self.loops = [a for a in self.axes if not (self.across and a == self.lane_axis)]
         self.count = math.prod(extents[axis] for axis in self.axes)
 
-    # Units -------------------------------------------------------------------------------------------------------------
+    # Units -----------------------------------------------------------------------------------------------------------
 
     def rows(self, unit_cost: float, body: Body) -> None:
         """Run ``body`` once per unit, with coordinates of the kept axes (reduced ones are 0) and lanes set up."""
@@ -73,7 +79,7 @@ class Reducer:
         with k.b.when(last):
             run(Expr(full * self.width), extent - full * self.width)
 
-    # Passes over the reduced axes ------------------------------------------------------------------------------------------
+    # Passes over the reduced axes ------------------------------------------------------------------------------------
 
     def each(self, at: Coordinates, body: Body) -> None:
         """Run ``body`` for all reduced positions, a register tile at a time."""
@@ -88,7 +94,7 @@ class Reducer:
         """
         b = self.k.b
         width = self._tile_width()
-        lanes = ((width,) if not self.scalar else ())
+        lanes = (width,) if not self.scalar else ()
         starts = [b.broadcast(identity, lanes) if lanes else identity for _, identity in kinds]
         tail = self.extents[self.lane_axis] % self.width if self.across else 0
         tails = [b.broadcast(identity, (tail,)) for _, identity in kinds] if tail else []
@@ -170,7 +176,7 @@ class Reducer:
             tails = run(Expr(full), extent - full, tails)
         return [*sums, *tails]
 
-    # Scratch -----------------------------------------------------------------------------------------------------------------
+    # Scratch ---------------------------------------------------------------------------------------------------------
 
     def scratch(self, kind: Attribute) -> SSAValue:
         """A scratch buffer with room for every reduced position of one unit."""

@@ -25,12 +25,14 @@ def load() -> None:
 
 @rule("graph.reshape")
 def reshape(e: Evaluator, op: Any, at: Coordinates) -> Typed:
+    """The same row-major position under the operand's extents."""
     source = op.operands[0]
     return e.value(source, delinearise(linearise(at, shape_of(op.out.type)), shape_of(source.type)))
 
 
 @rule("graph.transpose")
 def transpose(e: Evaluator, op: Any, at: Coordinates) -> Typed:
+    """Coordinates in the operand's order of axes."""
     coordinates = [Expr()] * len(at)
     for result_axis, source_axis in enumerate(op.permutation):
         coordinates[source_axis] = at[result_axis]
@@ -39,22 +41,26 @@ def transpose(e: Evaluator, op: Any, at: Coordinates) -> Typed:
 
 @rule("graph.expand")
 def expand(e: Evaluator, op: Any, at: Coordinates) -> Typed:
+    """Axes of extent 1 read their only element."""
     return e.value(op.operands[0], broadcast_coordinates(at, shape_of(op.operands[0].type)))
 
 
 @rule("graph.slice")
 def slice_(e: Evaluator, op: Any, at: Coordinates) -> Typed:
+    """Coordinates scaled by the steps and moved by the starts."""
     moved = tuple(c * step + start for c, step, start in zip(at, op.steps, op.starts, strict=True))
     return e.value(op.operands[0], moved)
 
 
 @rule("graph.iota")
 def iota(e: Evaluator, op: Any, at: Coordinates) -> Typed:
+    """The coordinate itself."""
     return e.from_index(at[op.axis], op.out)
 
 
 @rule("graph.constant")
 def constant(e: Evaluator, op: Any, at: Coordinates) -> Typed:
+    """A small inline constant: a number, or a choice among its elements by position."""
     assert isinstance(op, Constant)
     inline, kind = op.attributes.get("value"), element_of(op.out)
     if not isinstance(inline, DenseIntOrFPElementsAttr):
@@ -74,6 +80,7 @@ def constant(e: Evaluator, op: Any, at: Coordinates) -> Typed:
 
 @rule("graph.pad")
 def pad(e: Evaluator, op: Any, at: Coordinates) -> Typed:
+    """The operand where the coordinate is inside it, else the fill; or the mirrored, nearest or wrapped element."""
     source = op.operands[0]
     extents = shape_of(source.type)
     inner = tuple(c - low for c, low in zip(at, op.low, strict=True))
@@ -136,6 +143,7 @@ def _mask(e: Evaluator, local: Expr) -> Typed:
 
 @rule("graph.gather")
 def gather(e: Evaluator, op: Any, at: Coordinates) -> Typed:
+    """The coordinate along the axis is read from the indices."""
     x, indices = op.operands
     rank = len(shape_of(indices.type))
     picked = at[op.axis : op.axis + rank]
@@ -145,6 +153,7 @@ def gather(e: Evaluator, op: Any, at: Coordinates) -> Typed:
 
 @rule("graph.gather_elements")
 def gather_elements(e: Evaluator, op: Any, at: Coordinates) -> Typed:
+    """The coordinate along the axis is read from the indices at the same place."""
     x, indices = op.operands
     index = e.as_index(e.value(indices, at), shape_of(x.type)[op.axis])
     return e.value(x, tuple(index if d == op.axis else c for d, c in enumerate(at)))
@@ -152,10 +161,9 @@ def gather_elements(e: Evaluator, op: Any, at: Coordinates) -> Typed:
 
 @rule("graph.gather_nd")
 def gather_nd(e: Evaluator, op: Any, at: Coordinates) -> Typed:
+    """The leading coordinates are read from the last axis of the indices."""
     x, indices = op.operands
     *outer, depth = shape_of(indices.type)
     batch, extents = op.batch_dims, shape_of(x.type)
-    picked = [
-        e.as_index(e.value(indices, (*at[: len(outer)], Expr(i))), extents[batch + i]) for i in range(depth)
-    ]
+    picked = [e.as_index(e.value(indices, (*at[: len(outer)], Expr(i))), extents[batch + i]) for i in range(depth)]
     return e.value(x, (*at[:batch], *picked, *at[len(outer) :]))

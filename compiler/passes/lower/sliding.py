@@ -22,7 +22,8 @@ Sums = list[SSAValue]
 
 @dataclass(frozen=True)
 class Segment:
-    """``count`` tiles of ``width`` outputs from ``start``; ``valid[tap]`` is the range of outputs a tap is inside for."""
+    """``count`` tiles of ``width`` outputs from ``start``; ``valid[tap]`` is the range of outputs a tap is inside
+    for."""
 
     start: int
     width: int
@@ -87,9 +88,7 @@ class Sliding:
         """Input coordinate, on the innermost axis, of output ``output`` at ``tap``."""
         return output * self.strides[-1] + (tap * self.dilations[-1] - self.pads[-1])
 
-    def outer_taps(
-        self, outputs: Sequence[Expr], sums: Sums, body: Callable[[Position, Sums], Sums]
-    ) -> Sums:
+    def outer_taps(self, outputs: Sequence[Expr], sums: Sums, body: Callable[[Position, Sums], Sums]) -> Sums:
         """Run ``body`` for every combination of outer taps inside the input, carrying ``sums``."""
         return self._axis(0, list(outputs), [], [], sums, body)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Attribute, SSAValue
 
 from penstock.compiler.dialects.tile.base import element
 from penstock.compiler.dialects.tile.builder import KernelBuilder
 from penstock.compiler.dtypes import BF16, F16, F32, I1, INDEX, is_float, is_unsigned
-from xdsl.dialects.builtin import IntegerType
 
 
 @dataclass(frozen=True)
@@ -161,5 +161,3 @@ class TileScalars:
     def index(self, x: Typed) -> SSAValue:
         """An integer tile as index values."""
         return self.b.cast(x.value, INDEX, "unsigned" if is_unsigned(x.element) else "signed")
-
-

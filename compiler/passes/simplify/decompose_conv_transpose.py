@@ -99,9 +99,7 @@ class PhasesOfConvTranspose(Pattern):
         full = [batch, features, *(q * s for q, s in zip(positions, op.strides, strict=True))]
         value = self._reshape(rewriter, woven, full)
         result = tensor([batch, features, *outputs], kind)
-        rewriter.replace(
-            op, Slice.build(value, starts=[0] * (rank + 2), steps=[1] * (rank + 2), result=result)
-        )
+        rewriter.replace(op, Slice.build(value, starts=[0] * (rank + 2), steps=[1] * (rank + 2), result=result))
 
     @staticmethod
     def _reshape(rewriter: Rewriter, value: SSAValue, shape: list[int]) -> SSAValue:
@@ -114,9 +112,7 @@ class PhasesOfConvTranspose(Pattern):
         rank, groups = len(axes), op.groups
         kind = element_of(w)
         zero = rewriter.insert(Constant.of(np.zeros((), numpy_dtype(kind)), self.weights))
-        value: SSAValue = rewriter.insert(
-            Pad.build(w, zero, low=[0] * (rank + 2), high=[0, 0] + [1] * rank)
-        ).out
+        value: SSAValue = rewriter.insert(Pad.build(w, zero, low=[0] * (rank + 2), high=[0, 0] + [1] * rank)).out
         for i, axis in enumerate(axes):
             table = rewriter.insert(Constant.of(axis.taps.reshape(-1), self.weights, name="taps"))
             value = rewriter.insert(Gather.build(value, table, axis=2 + i)).out

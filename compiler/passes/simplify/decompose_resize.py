@@ -20,10 +20,10 @@ from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.elementwise import Add, Cast, Mul
 from penstock.compiler.dialects.graph.index import Gather
 from penstock.compiler.dialects.graph.resize import Resize
+from penstock.compiler.dialects.graph.scalar import compute_dtype
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import numpy_dtype, shape_of, tensor
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
-from penstock.compiler.dialects.graph.scalar import compute_dtype
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,11 @@ def unary(n: NodeContext) -> SSAValue:
 @converter(*BINARY)
 def binary(n: NodeContext) -> SSAValue:
     """All types ONNX allows, with broadcasting."""
-    return n.build(graph_op(BINARY[n.node.op]), n.input(0), n.input(1))
+    a, b = n.input(0), n.input(1)
+    if n.opset < 7 and n.flag("broadcast") and "axis" in n.node.attributes:
+        axis = n.axis("axis", None, n.rank(a))
+        b = n.reshape(b, [*n.shape(b), *[1] * (n.rank(a) - axis - n.rank(b))])
+    return n.build(graph_op(BINARY[n.node.op]), a, b)
 
 
 @converter(*CHAINS, "Mean")
@@ -66,7 +70,6 @@ def power(n: NodeContext) -> SSAValue:
         return n.build(graph_op("pow"), base, exponent)
     if is_float(kind):
         return n.build(graph_op("pow"), base, n.cast(exponent, kind))
-
 
     wide = n.build(graph_op("pow"), n.cast(base, F64), n.cast(exponent, F64))
     return n.cast(wide, kind)
@@ -230,9 +233,12 @@ def constant(n: NodeContext) -> SSAValue:
     attributes = n.node.attributes
     if isinstance(attributes.get("value"), Tensor):
         return n.constant(n.tensor_attribute("value"))
-    for name, dtype in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64), ("value_ints", np.int64)):
+    for name, dtype in (
+        ("value_float", np.float32),
+        ("value_floats", np.float32),
+        ("value_int", np.int64),
+        ("value_ints", np.int64),
+    ):
         if name in attributes:
             return n.constant(np.asarray(attributes[name], dtype))
     raise n.unsupported("a constant of strings or a sparse one is not compiled")
-
-

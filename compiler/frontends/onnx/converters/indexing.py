@@ -74,7 +74,9 @@ def resize(n: NodeContext) -> SSAValue:
         for axis, size in zip(axes, wanted, strict=True):
             sizes[axis], scales[axis] = size, size / extents[axis]
     else:
-        given = n.static(scales_at, "scales") if n.has(scales_at) else np.asarray(n.attribute_list("scales"), np.float32)
+        given = (
+            n.static(scales_at, "scales") if n.has(scales_at) else np.asarray(n.attribute_list("scales"), np.float32)
+        )
         for axis, scale in zip(axes, given.reshape(-1), strict=True):
             sizes[axis], scales[axis] = int(np.floor(extents[axis] * float(scale))), float(scale)
     mode = n.text("mode", "nearest")

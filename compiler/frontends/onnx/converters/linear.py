@@ -130,7 +130,9 @@ def conv_transpose(n: NodeContext) -> SSAValue:
         if auto == "NOTSET":
             low, high = rest, half
     else:
-        low, high = spatial_pads(n, extents, window, strides, dilations) if auto == "NOTSET" else ([0] * rank, [0] * rank)
+        low, high = (
+            spatial_pads(n, extents, window, strides, dilations) if auto == "NOTSET" else ([0] * rank, [0] * rank)
+        )
     extra = [o + max(0, -h) for o, h in zip(extra, high, strict=True)]
     high = [max(0, h) for h in high]
     if any(p < 0 for p in low):
@@ -153,9 +155,7 @@ def pool(n: NodeContext) -> list[SSAValue]:
     low, high = spatial_pads(n, extents, window, strides, dilations)
     parameters: dict[str, object] = {}
     if n.flag("ceil_mode"):
-        grown = [
-            _ceil_pad(*item) for item in zip(extents, window, strides, dilations, low, high, strict=True)
-        ]
+        grown = [_ceil_pad(*item) for item in zip(extents, window, strides, dilations, low, high, strict=True)]
         if n.node.op == "AveragePool" and n.flag("count_include_pad") and grown != high:
             raise n.unsupported("ceil_mode with count_include_pad is not compiled", "Set one of them to 0.")
         high = grown
@@ -238,7 +238,8 @@ def _spell_out(n: NodeContext, terms: list[str], operands: list[SSAValue]) -> tu
 def _contract(
     n: NodeContext, a: SSAValue, left: str, b: SSAValue, right: str, needed: set[str]
 ) -> tuple[SSAValue, str]:
-    """Two operands as one batched matrix product: labels in both and needed are batch, in both and not needed summed."""
+    """Two operands as one batched matrix product: labels in both and needed are batch, in both and not needed
+    summed."""
     sizes = dict(zip(left, n.shape(a), strict=True)) | {
         label: extent for label, extent in zip(right, n.shape(b), strict=True) if extent != 1 or label not in left
     }
@@ -260,5 +261,3 @@ def _contract(
     product = n.build(Matmul, x, y)
     labels = batch + rows + columns
     return n.reshape(product, [sizes[label] for label in labels]), "".join(labels)
-
-

@@ -149,7 +149,6 @@ def scaled(n: NodeContext, x: SSAValue, scale: SSAValue | None, bias: SSAValue |
 def layer_normalization(n: NodeContext) -> list[SSAValue]:
     """All three outputs; statistics in f32 as stash_type says by default."""
     x = n.input(0)
-    kind = element_of(x)
     axis = n.axis("axis", -1, n.rank(x))
     axes = list(range(axis, n.rank(x)))
     epsilon = n.float("epsilon", 1e-5)
@@ -193,9 +192,7 @@ def group_normalization(n: NodeContext) -> SSAValue:
     shape = n.shape(x)
     groups, channels = n.int("num_groups"), shape[1]
     grouped = n.reshape(x, [shape[0], groups, channels // groups, *shape[2:]])
-    normal = n.build(
-        Normalize, grouped, axes=list(range(2, len(shape) + 1)), epsilon=n.float("epsilon", 1e-5)
-    )
+    normal = n.build(Normalize, grouped, axes=list(range(2, len(shape) + 1)), epsilon=n.float("epsilon", 1e-5))
     ones = [1] * (len(shape) - 2)
     scale, bias = n.input(1), n.input(2)
     if n.opset < 21:
@@ -225,5 +222,3 @@ def batch_normalization(n: NodeContext) -> SSAValue:
     deviation = n.build(graph_op("sqrt"), n.build(graph_op("add"), variance, n.number(epsilon, variance)))
     normal = n.build(graph_op("div"), n.build(graph_op("sub"), x, mean), deviation)
     return scaled(n, normal, scale, bias)
-
-

@@ -14,6 +14,7 @@ from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.index import Gather
 from penstock.compiler.dialects.graph.normalization import Softmax
 from penstock.compiler.dialects.graph.recurrence import Gru, Lstm
+from penstock.compiler.dialects.graph.reduction import Reduce
 from penstock.compiler.dialects.graph.shape import Concat, Iota
 from penstock.compiler.dtypes import I1, I64, tensor
 from penstock.compiler.frontends.onnx.converters import converter
@@ -56,9 +57,9 @@ def recurrent(n: NodeContext) -> list[SSAValue]:
     activations = _activations(n)
     if activations:
         parameters["activations"] = activations
-    parameters |= {"input_forget": n.flag("input_forget")} if lstm else {
-        "linear_before_reset": n.flag("linear_before_reset")
-    }
+    parameters |= (
+        {"input_forget": n.flag("input_forget")} if lstm else {"linear_before_reset": n.flag("linear_before_reset")}
+    )
     op = n.op(Lstm if lstm else Gru, *operands, **parameters)
     every, *last = op.results
     if batchwise:
@@ -90,7 +91,9 @@ def attention(n: NodeContext) -> list[SSAValue]:
     q, k, v = n.input(0), n.input(1), n.input(2)
     flat = n.rank(q) == 3
     if flat:
-        q, k, v = (_heads(n, x, n.int(name)) for x, name in ((q, "q_num_heads"), (k, "kv_num_heads"), (v, "kv_num_heads")))
+        q, k, v = (
+            _heads(n, x, n.int(name)) for x, name in ((q, "q_num_heads"), (k, "kv_num_heads"), (v, "kv_num_heads"))
+        )
     if n.has(6):
         raise n.unsupported("nonpad_kv_seqlen is not compiled", "Give a mask instead.")
     if any(name in n.node.attributes for name in ("left_window_size", "right_window_size", "window_size")):
@@ -161,13 +164,14 @@ def _scores(
         bounded = n.build(graph_op("tanh"), n.build(graph_op("div"), x, n.number(softcap, x)))
         return n.build(graph_op("mul"), bounded, n.number(softcap, x))
 
-    if mode == 0:
-        return scores
-    if n.opset >= 24 and mode == 1:
-        return capped(scores)
-    if mode in (1, 2):
-        return masked(capped(scores)) if n.opset >= 24 or mode == 2 else masked(scores)
-    return n.build(Softmax, masked(capped(scores)), axis=3)
+    if mode in (0, 1):
+        return scores if mode == 0 else capped(scores)
+    biased = masked(capped(scores))
+    if mode == 2:
+        return biased
+    peak = n.build(Reduce, biased, kind="max", axes=(3,), keepdims=True)
+    blind = n.build(graph_op("eq"), peak, n.number(-math.inf, peak))
+    return n.build(graph_op("select"), blind, n.number(0, biased), n.build(Softmax, biased, axis=3))
 
 
 @converter("RotaryEmbedding")
@@ -205,5 +209,3 @@ def rotary_embedding(n: NodeContext) -> SSAValue:
     if rotated < width:
         out = n.build(Concat, out, rest, axis=3)
     return n.reshape(out, shape) if len(shape) == 3 else n.transpose(out, (0, 2, 1, 3))
-
-

@@ -47,7 +47,9 @@ def squeeze(n: NodeContext) -> SSAValue:
     x = n.input(0)
     shape = n.shape(x)
     axes = n.ints(1, "axes")
-    chosen = [i for i, e in enumerate(shape) if e == 1] if axes is None else [n.normal_axis(a, len(shape)) for a in axes]
+    chosen = (
+        [i for i, e in enumerate(shape) if e == 1] if axes is None else [n.normal_axis(a, len(shape)) for a in axes]
+    )
     if any(shape[a] != 1 for a in chosen):
         raise Refusal(INVALID_NODE, f"axes {chosen} of shape {list(shape)} do not all have extent 1")
     return n.reshape(x, [e for i, e in enumerate(shape) if i not in chosen])
@@ -115,7 +117,9 @@ def concat(n: NodeContext) -> SSAValue:
     return values[0] if len(values) == 1 else n.build(Concat, *values, axis=axis)
 
 
-def slice_of(n: NodeContext, x: SSAValue, starts: dict[int, int], sizes: dict[int, int], steps: dict[int, int]) -> SSAValue:
+def slice_of(
+    n: NodeContext, x: SSAValue, starts: dict[int, int], sizes: dict[int, int], steps: dict[int, int]
+) -> SSAValue:
     """A slice given by axis; axes not named are taken whole."""
     extents = n.shape(x)
     rank = range(len(extents))
@@ -147,7 +151,11 @@ def slice_(n: NodeContext) -> SSAValue:
         if step == 0:
             raise Refusal(INVALID_NODE, "a step is 0")
         taken = range(*slice(first, last, step).indices(extents[where]))
-        starts[where], sizes[where], steps[where] = taken.start if len(taken) else 0, len(taken), step if len(taken) else 1
+        starts[where], sizes[where], steps[where] = (
+            taken.start if len(taken) else 0,
+            len(taken),
+            step if len(taken) else 1,
+        )
     return slice_of(n, x, starts, sizes, steps)
 
 
@@ -203,7 +211,8 @@ def pad(n: NodeContext) -> SSAValue:
         return x
     value = n.optional(2)
     fill = n.number(n.float("value", 0.0) if n.opset < 11 else 0.0, x) if value is None else n.reshape(value, [])
-    return n.build(Pad, x, fill, low=low, high=high, mode=n.text("mode", "constant"))
+    mode = n.text("mode", "constant")
+    return n.build(Pad, x, *([fill] if mode == "constant" else []), low=low, high=high, mode=mode)
 
 
 @converter("Range")
@@ -218,13 +227,13 @@ def range_(n: NodeContext) -> SSAValue:
 
 @converter("Trilu")
 def trilu(n: NodeContext) -> SSAValue:
-    """The diagonal is known at compile time."""
+    """Any diagonal, known at compile time or not."""
     x = n.input(0)
-    offset = int(n.static(1, "k").reshape(-1)[0]) if n.has(1) else 0
+    offset = n.cast(n.reshape(n.input(1), []), I64) if n.has(1) else n.constant(0, I64)
     rows, columns = n.shape(x)[-2:]
     row = n.build(Iota, axis=0, result=tensor([rows, columns], I64))
     column = n.build(Iota, axis=1, result=tensor([rows, columns], I64))
-    edge = n.build(graph_op("add"), row, n.number(offset, row))
+    edge = n.build(graph_op("add"), row, offset)
     kept = n.build(graph_op("ge" if n.flag("upper", True) else "le"), column, edge)
     return n.build(graph_op("select"), kept, x, n.number(0, x))
 
@@ -262,5 +271,3 @@ def space_to_depth(n: NodeContext) -> SSAValue:
     inner = n.reshape(x, [batch, channels, height // block, block, width // block, block])
     inner = n.transpose(inner, (0, 3, 5, 1, 2, 4))
     return n.reshape(inner, [batch, channels * block**2, height // block, width // block])
-
-

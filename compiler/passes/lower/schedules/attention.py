@@ -130,6 +130,7 @@ class Attention:
         """cap(scale q k^T) + mask for ``rows`` queries and one strip of keys; stored in scratch and returned."""
         k, b = self.k, self.k.b
         with k.e.lanes((rows, self.width)):
+
             def step(t: Expr, total: SSAValue) -> SSAValue:
                 query = k.e.value(self.q, (*self.at, first + lane(0, rows), t)).value
                 column = k.e.load_scratch(self.transposed, t * self.padded + key + lane(1, self.width))

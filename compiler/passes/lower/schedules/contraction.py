@@ -26,7 +26,8 @@ MAX_UNROLLED_CHAINS = 4
 
 @dataclass(frozen=True)
 class Blocking:
-    """Register tile of ``rows`` x ``columns``; a unit sweeps ``sweep`` row tiles; K goes in ``chains`` interleaved sums."""
+    """Register tile of ``rows`` x ``columns``; a unit sweeps ``sweep`` row tiles; K goes in ``chains`` interleaved
+    sums."""
 
     rows: int
     columns: int

@@ -97,9 +97,7 @@ class Convolution:
             at = (batch, *outputs, output + lane(0, segment.width), column + lane(1, columns))
             k.finish(self.op.out, at, Typed(total, self.element))
 
-    def _taps(
-        self, batch: Expr, position: Position, output: Expr, segment: Segment, column: Expr, sums: Sums
-    ) -> Sums:
+    def _taps(self, batch: Expr, position: Position, output: Expr, segment: Segment, column: Expr, sums: Sums) -> Sums:
         """The taps of one row of the window."""
         s, channel = self.sliding, self._group_channel(column)
         whole = segment.interior and s.dilations[-1] == 1 and self.groups == 1 and isinstance(self.x, BlockArgument)

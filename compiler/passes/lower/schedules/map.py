@@ -47,7 +47,9 @@ def lower_map(k: KernelLowering) -> None:
 class Nest:
     """The loop nest that stores ``value`` (of merged ``extents``) into output ``index`` at coordinates + ``shift``."""
 
-    def __init__(self, k: KernelLowering, value: SSAValue, index: int, shift: tuple[int, ...], target: SSAValue) -> None:
+    def __init__(
+        self, k: KernelLowering, value: SSAValue, index: int, shift: tuple[int, ...], target: SSAValue
+    ) -> None:
         self.k, self.value, self.index, self.shift = k, value, index, shift
         self.target_shape = k.e.shape(target)
         self.extents = k.e.shape(value)
@@ -91,7 +93,9 @@ class Nest:
             with self.k.b.when(self.k.b.compare("lt", block, full)):
                 clipped = self.k.settle(row_block)
                 (term,) = clipped.terms or ((None, 0),)
-                inside = iv(term[0].value, 0, full - 1) if term[0] is not None and hasattr(term[0], "value") else clipped  # pyright: ignore
+                inside = (
+                    iv(term[0].value, 0, full - 1) if term[0] is not None and hasattr(term[0], "value") else clipped
+                )  # pyright: ignore
                 self._row_tile(at, inside * self.rows, self.rows)
         with self.k.b.when(self.k.b.compare("ge", block, full)):
             self._row_tile(at, Expr(full * self.rows), extent - full * self.rows)

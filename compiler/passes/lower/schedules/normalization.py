@@ -48,7 +48,7 @@ class Row:
     def number(self, value: float) -> SSAValue:
         return self.k.b.constant(value, self.register)
 
-    # Reading the row, once or from scratch ---------------------------------------------------------------------------------
+    # Reading the row, once or from scratch ---------------------------------------------------------------------------
 
     def _first(self, at: Coordinates) -> SSAValue:
         """The row's tile on the first pass; staged when it is computed rather than loaded."""
@@ -80,7 +80,7 @@ class Row:
 
         self.reducer.each(at, tile)
 
-    # The three roots -----------------------------------------------------------------------------------------------------------
+    # The three roots -------------------------------------------------------------------------------------------------
 
     def normalize(self, at: Coordinates) -> None:
         """Mean, mean of squared differences, then (x - mean) / sqrt(variance + epsilon)."""

@@ -72,7 +72,7 @@ class Recurrence:
             self.step(step)
         self.last()
 
-    # Pieces --------------------------------------------------------------------------------------------------------------
+    # Pieces ----------------------------------------------------------------------------------------------------------
 
     def over_state(self, body: Callable[[Expr, Expr, int], None]) -> None:
         """Call ``body(batch row, first hidden unit, width)`` over [B, H] in strips, with lanes set."""
@@ -91,7 +91,13 @@ class Recurrence:
         return k.b.add(first, k.e.value(b, (self.way, column + self.total)).value)
 
     def product(
-        self, rows: int, depth: int, columns: tuple[int, int], left: Operand, right: Operand, finish: Callable[..., None]
+        self,
+        rows: int,
+        depth: int,
+        columns: tuple[int, int],
+        left: Operand,
+        right: Operand,
+        finish: Callable[..., None],
     ) -> None:
         """left[rows, depth] @ right[depth, columns) in register tiles; ``finish(row, column, sum)`` takes each tile."""
         k = self.k
@@ -133,7 +139,9 @@ class Recurrence:
             finish,
         )
 
-    def recurrent(self, source: SSAValue, columns: tuple[int, int], finish: Callable[[Expr, Expr, SSAValue], None]) -> None:
+    def recurrent(
+        self, source: SSAValue, columns: tuple[int, int], finish: Callable[[Expr, Expr, SSAValue], None]
+    ) -> None:
         """state[B, H] @ r^T for gate columns [first, last)."""
         k, r = self.k, self.op.operand("r")
         self.product(
@@ -180,7 +188,6 @@ class Recurrence:
             return None
         k = self.k
 
-
         with k.e.lanes(()):
             count = k.e.scalars.index(k.e.value(lengths, (row,)))
         return Typed(k.b.compare("lt", k.b.index(k.e.scalar(step)), count), I1)
@@ -202,7 +209,7 @@ class Recurrence:
             if output is value:
                 self.k.e.store(tile, target, linearise(at, self.k.e.shape(value)))
 
-    # Differences -----------------------------------------------------------------------------------------------------------
+    # Differences -----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Load the initial states into scratch."""
@@ -333,5 +340,3 @@ class Gru(Recurrence):
             self.keep(self.emit_hidden(new, old, step, row, unit), self.h, row, unit)
 
         self.over_state(units)
-
-

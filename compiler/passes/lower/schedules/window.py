@@ -17,7 +17,7 @@ from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dtypes import I64, INDEX, is_float, is_unsigned
 from penstock.compiler.passes.lower.affine import Expr, lane, linearise
 from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
-from penstock.compiler.passes.lower.schedules.reduction import highest, lowest
+from penstock.compiler.passes.lower.schedules.reduction import lowest
 from penstock.compiler.passes.lower.sliding import Position, Segment, Sliding, Sums
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
@@ -113,6 +113,7 @@ def _taps_counted(k: KernelLowering, op: Any, s: Sliding, axis: int, output: Exp
     least, most = first.bounds()
     if least >= -low and most + (window - 1) * dilation < extent + high:
         return k.b.constant(window, INDEX)
+
     def clipped(expression: Expr) -> SSAValue:
         """min(max(expression, 0) / dilation, window)."""
         value = k.e.index_tile(expression) if expression.lanes() else k.b.index(k.e.scalar(expression))
@@ -224,5 +225,3 @@ class Channels:
                 s.tiles(self.tile, tile)
 
             k.strips(s.features, self.width, strip)
-
-
