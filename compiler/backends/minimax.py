@@ -18,12 +18,19 @@ from penstock.compiler.backends.math import ERF_JOIN
 Function = Callable[[Any], Any]
 
 
+def _mp() -> Any:
+    """mpmath's arithmetic, which has no types."""
+    from importlib import import_module
+
+    return import_module("mpmath").mp
+
+
 def remez(function: Function, low: Any, high: Any, degree: int, weight: Function, rounds: int = 12) -> list[Any]:
     """Coefficients (lowest first) of the polynomial p that minimises max |weight(t) (function(t) - p(t))|.
 
     E. Ya. Remez, "Sur la détermination des polynômes d'approximation de degré donnée", 1934.
     """
-    from mpmath import mp
+    mp = _mp()
 
     count = degree + 2
     nodes = [(low + high) / 2 - (high - low) / 2 * mp.cos(mp.pi * (i + mp.mpf(1) / 2) / count) for i in range(count)]
@@ -59,7 +66,7 @@ def _extrema(grid: list[Any], errors: list[Any], count: int) -> list[Any]:
 
 def rounded(function: Function, low: Any, high: Any, degree: int, weight: Function, single: bool) -> list[float]:
     """As ``remez``, each coefficient representable in f32 (``single``) or f64."""
-    from mpmath import mp
+    mp = _mp()
 
     result: list[float] = []
     for power in range(degree + 1):
@@ -77,8 +84,9 @@ def rounded(function: Function, low: Any, high: Any, degree: int, weight: Functi
 
 
 def fits() -> dict[str, tuple[Function, float, float, int, int, Function]]:
-    """Name (with the type it is for, if only one) -> (function, interval, degree for f32, degree for f64, weight of the error)."""
-    from mpmath import mp
+    """Name (with the type it is for, if only one) -> (function, interval, degree for f32, degree for f64, weight of
+    the error)."""
+    mp = _mp()
 
     root = mp.sqrt
     half_log2 = float(mp.log(2) / 2) * 1.001
@@ -96,7 +104,14 @@ def fits() -> dict[str, tuple[Function, float, float, int, int, Function]]:
         "LOG_F32": (lambda t: (mp.log1p(t) - t + t * t / 2) / t**3, low, high, 8, 8, lambda t: t**2),
         # atanh(s) = s + s^3 a(s^2) (f64; the short one serves pow of f32)
         "ATANH_F64": (lambda u: (mp.atanh(root(u)) - root(u)) / root(u) ** 3, 1e-12, atanh_end, 7, 7, lambda u: u),
-        "SHORT_ATANH_F64": (lambda u: (mp.atanh(root(u)) - root(u)) / root(u) ** 3, 1e-12, atanh_end, 4, 4, lambda u: u),
+        "SHORT_ATANH_F64": (
+            lambda u: (mp.atanh(root(u)) - root(u)) / root(u) ** 3,
+            1e-12,
+            atanh_end,
+            4,
+            4,
+            lambda u: u,
+        ),
         # erf(x) = x + x e(x^2)
         "ERF": (lambda u: mp.erf(root(u)) / root(u) - 1, 1e-12, ERF_JOIN**2, 5, 11, one),
         # erf(x) = 1 - exp(x t(x)) from there on (f32), 1 - exp(t(x - 3.5)) (f64)
@@ -107,11 +122,11 @@ def fits() -> dict[str, tuple[Function, float, float, int, int, Function]]:
 
 def main() -> None:
     """Print the module ``coefficients``."""
-    from mpmath import mp
+    mp = _mp()
 
     mp.dps = 50
     print('"""Minimax polynomials of ``math.py``, lowest power first. Written by ``minimax.py``: do not edit.\n')
-    print("The comment gives the polynomial's own worst error, relative to the function.\n\"\"\"\n")
+    print('The comment gives the polynomial\'s own worst error, relative to the function.\n"""\n')
     for name, (function, low, high, single, double, weight) in fits().items():
         for label, degree in (("F32", single), ("F64", double)):
             if name.endswith(("F32", "F64")) and not name.endswith(label):

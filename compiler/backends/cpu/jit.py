@@ -48,8 +48,8 @@ class LoadedKernel:
             wanted, count = numpy_dtype(element(value)), kind.get_shape()[0]
             if array.dtype != wanted or array.size < count or not array.flags.c_contiguous:
                 raise ValueError(
-                    f"array {number} of kernel {self.kernel.sym_name} must be contiguous with at least {count} elements "
-                    f"of {wanted}, not {array.size} of {array.dtype}"
+                    f"array {number} of kernel {self.kernel.sym_name} must be contiguous with at least {count} "
+                    f"elements of {wanted}, not {array.size} of {array.dtype}"
                 )
             if number >= len(buffers) - self.kernel.outputs and not array.flags.writeable:
                 raise ValueError(f"array {number} of kernel {self.kernel.sym_name} is written and must be writable")

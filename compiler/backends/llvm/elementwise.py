@@ -81,73 +81,87 @@ def _fast_extreme(predicate: str) -> Callable[[Writer, Value, Value], Value]:
     return lambda w, a, b: w.select(w.compare(f"fcmp {predicate}", a, b), a, b)
 
 
+Unary = Callable[[Writer, Value], Value]
+Binary = Callable[[Writer, Value, Value], Value]
+
+
+def _opcode(name: str) -> Binary:
+    return lambda w, a, b: w.binary(name, a, b)
+
+
+def _intrinsic(name: str) -> Unary:
+    return lambda w, a: w.intrinsic(name, a)
+
+
+def _intrinsic2(name: str) -> Binary:
+    return lambda w, a, b: w.intrinsic(name, a, b)
+
+
+def _same(w: Writer, a: Value) -> Value:
+    return a
+
+
 def _float_instructions() -> dict[str, Callable[..., Value]]:
     """Ops on f32 and f64 that are instructions."""
-
-    def opcode(name: str) -> Callable[..., Value]:
-        return lambda w, a, b: w.binary(name, a, b)
-
-    def intrinsic(name: str) -> Callable[..., Value]:
-        return lambda w, a: w.intrinsic(name, a)
-
-    return {
-        "add": opcode("fadd"),
-        "sub": opcode("fsub"),
-        "mul": opcode("fmul"),
-        "div": opcode("fdiv"),
+    unary: dict[str, Unary] = {
         "neg": lambda w, a: w.emit(f"fneg {a}", a.element, a.lanes),
+        "abs": _intrinsic("fabs"),
+        "sqrt": _intrinsic("sqrt"),
+        "floor": _intrinsic("floor"),
+        "ceil": _intrinsic("ceil"),
+        "round_even": _intrinsic("roundeven"),
+    }
+    binary: dict[str, Binary] = {
+        "add": _opcode("fadd"),
+        "sub": _opcode("fsub"),
+        "mul": _opcode("fmul"),
+        "div": _opcode("fdiv"),
         "max": lambda w, a, b: _extreme(w, a, b, "ogt"),
         "min": lambda w, a, b: _extreme(w, a, b, "olt"),
         "max_fast": _fast_extreme("ogt"),
         "min_fast": _fast_extreme("olt"),
-        "abs": intrinsic("fabs"),
-        "sqrt": intrinsic("sqrt"),
-        "floor": intrinsic("floor"),
-        "ceil": intrinsic("ceil"),
-        "round_even": intrinsic("roundeven"),
     }
+    return {**unary, **binary}
 
 
 def _integer_instructions(unsigned: bool) -> dict[str, Callable[..., Value]]:
     """Ops on integers; for an unsigned element type the signed forms mean the unsigned ones."""
-
-    def opcode(name: str) -> Callable[..., Value]:
-        return lambda w, a, b: w.binary(name, a, b)
-
-    def intrinsic(name: str) -> Callable[..., Value]:
-        return lambda w, a, b: w.intrinsic(name, a, b)
-
     sign = "u" if unsigned else "s"
-    table: dict[str, Callable[..., Value]] = {
-        "add": opcode("add"),
-        "sub": opcode("sub"),
-        "mul": opcode("mul"),
-        "and_": opcode("and"),
-        "or_": opcode("or"),
-        "xor": opcode("xor"),
-        "shl": opcode("shl"),
-        "shr": opcode("lshr" if unsigned else "ashr"),
-        "shru": opcode("lshr"),
+    unary: dict[str, Unary] = {
+        "neg": lambda w, a: w.binary("sub", w.constant(0, a.element, a.lanes), a),
+        "not_": lambda w, a: w.binary("xor", a, w.constant(-1, a.element, a.lanes)),
+        "abs": _same if unsigned else _integer_abs,
+        "floor": _same,
+        "ceil": _same,
+        "round_even": _same,
+    }
+    binary: dict[str, Binary] = {
+        "add": _opcode("add"),
+        "sub": _opcode("sub"),
+        "mul": _opcode("mul"),
+        "and_": _opcode("and"),
+        "or_": _opcode("or"),
+        "xor": _opcode("xor"),
+        "shl": _opcode("shl"),
+        "shr": _opcode("lshr" if unsigned else "ashr"),
+        "shru": _opcode("lshr"),
         "div": lambda w, a, b: _divide(w, a, b, not unsigned, False),
         "divu": lambda w, a, b: _divide(w, a, b, False, False),
         "rem": lambda w, a, b: _divide(w, a, b, not unsigned, True),
         "remu": lambda w, a, b: _divide(w, a, b, False, True),
-        "max": intrinsic(f"{sign}max"),
-        "min": intrinsic(f"{sign}min"),
-        "maxu": intrinsic("umax"),
-        "minu": intrinsic("umin"),
-        "max_fast": intrinsic(f"{sign}max"),
-        "min_fast": intrinsic(f"{sign}min"),
-        "neg": lambda w, a: w.binary("sub", w.constant(0, a.element, a.lanes), a),
-        "not_": lambda w, a: w.binary("xor", a, w.constant(-1, a.element, a.lanes)),
-        "fma": lambda w, a, b, c: w.binary("add", w.binary("mul", a, b), c),
-        "abs": (lambda w, a: a) if unsigned else _integer_abs,
-        "floor": lambda w, a: a,
-        "ceil": lambda w, a: a,
-        "round_even": lambda w, a: a,
+        "max": _intrinsic2(f"{sign}max"),
+        "min": _intrinsic2(f"{sign}min"),
+        "maxu": _intrinsic2("umax"),
+        "minu": _intrinsic2("umin"),
+        "max_fast": _intrinsic2(f"{sign}max"),
+        "min_fast": _intrinsic2(f"{sign}min"),
         "pow": lambda w, a, b: _integer_power(w, a, b, not unsigned),
     }
-    return table
+    return {**unary, **binary, "fma": _integer_multiply_add}
+
+
+def _integer_multiply_add(w: Writer, a: Value, b: Value, c: Value) -> Value:
+    return w.binary("add", w.binary("mul", a, b), c)
 
 
 def _integer_abs(w: Writer, a: Value) -> Value:
@@ -260,12 +274,14 @@ def emit_compare(emitter: Emitter, op: arithmetic.Compare) -> None:
 
 @handles("tile.select")
 def emit_select(emitter: Emitter, op: arithmetic.Select) -> None:
+    """A blend."""
     tiles = [emitter.tile(operand) for operand in op.operands]
     emitter.define(op.results[0], map_tiles(emitter, shape(op.results[0]), tiles, emitter.writer.select))
 
 
 @handles("tile.cast")
 def emit_cast(emitter: Emitter, op: arithmetic.Cast) -> None:
+    """Lanes that lie outside an access stay so."""
     source, target, mode = element(op.operands[0]), element(op.results[0]), op.mode
 
     def function(value: Value) -> Value:

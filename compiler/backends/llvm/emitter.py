@@ -22,7 +22,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from penstock.compiler import errors
 from penstock.compiler.backends.llvm.tiles import Row, Tile
-from penstock.compiler.backends.llvm.types import element_bytes, llvm_element
+from penstock.compiler.backends.llvm.types import element_bytes
 from penstock.compiler.backends.llvm.writer import Value, Writer
 from penstock.compiler.dialects.tile.base import element, shape
 from penstock.compiler.dialects.tile.memory import Kernel

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import prod
 
-from xdsl.ir import Operation
-
 from penstock.compiler.backends.llvm.elementwise import lanewise
 from penstock.compiler.backends.llvm.emitter import Emitter, handles
 from penstock.compiler.backends.llvm.tiles import (
@@ -23,18 +21,20 @@ from penstock.compiler.backends.llvm.tiles import (
     row_count,
     row_number,
 )
-from penstock.compiler.backends.llvm.types import element_bits, llvm_element
+from penstock.compiler.backends.llvm.types import element_bits
 from penstock.compiler.backends.llvm.writer import Value, Writer
 from penstock.compiler.dialects.tile import memory
-from penstock.compiler.dialects.tile.base import element, shape
+from penstock.compiler.dialects.tile.base import shape
 
 
 @handles("tile.broadcast")
 def emit_broadcast(emitter: Emitter, op: memory.Broadcast) -> None:
     """Rows are shared, scalars stay scalars."""
     tile, extents = emitter.tile(op.operands[0]), shape(op.results[0])
-    rows = [tile.rows[row_number(indices, tile.extents)] if tile.extents else tile.rows[0]
-            for indices in outer_indices(extents)]
+    rows = [
+        tile.rows[row_number(indices, tile.extents)] if tile.extents else tile.rows[0]
+        for indices in outer_indices(extents)
+    ]
     emitter.define(op.results[0], rows)
 
 
@@ -68,6 +68,7 @@ def emit_reshape(emitter: Emitter, op: memory.Reshape) -> None:
 
 @handles("tile.extract")
 def emit_extract(emitter: Emitter, op: memory.Extract) -> None:
+    """One lane."""
     tile, position = emitter.tile(op.operands[0]), op.position
     row = tile.rows[row_number(position[:-1], tile.extents)]
     emitter.define(op.results[0], [(lane(emitter.writer, row, position[-1], tile.last, emitter.width),)])
@@ -261,5 +262,3 @@ def _transpose_parts(w: Writer, group: list[Value]) -> list[Value]:
         for x, y in ((first, third), (second, fourth))
         for picks in ([0, 2, 4, 6], [1, 3, 5, 7])
     ]
-
-

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Attribute, SSAValue
 
 from penstock.compiler.backends.llvm.elementwise import map_tiles, number
 from penstock.compiler.backends.llvm.emitter import Emitter, handles, unsupported
@@ -158,7 +158,9 @@ class LoadEmitter(AccessEmitter):
     def row(self, place: Place | None) -> Row:
         if place is None:
             return (self.outside(1),)
-        if self.last == 1 or (self.stride == 0 and self.last_limit is None and self.span(0, self.last) == (0, self.last)):
+        if self.last == 1 or (
+            self.stride == 0 and self.last_limit is None and self.span(0, self.last) == (0, self.last)
+        ):
             return (self.scalar(place),)
         result: list[Value] = []
         first = 0
@@ -196,8 +198,10 @@ class LoadEmitter(AccessEmitter):
         elements = place.elements + first * self.stride
         fill = w.splat(self.fill, lanes)
         if self.stride == 0:
-            some = None if self.last_limit is None else w.compare(
-                "icmp sgt", self.last_limit, w.constant(first + start, "i32")
+            some = (
+                None
+                if self.last_limit is None
+                else w.compare("icmp sgt", self.last_limit, w.constant(first + start, "i32"))
             )
             value = w.splat(self.scalar(place, 0, some), lanes)
             return value if mask is None else w.select(mask, value, fill)
@@ -235,10 +239,15 @@ class LoadEmitter(AccessEmitter):
             return w.emit(text, self.stored, lanes)
         if abs(self.stride) <= MAX_INTERLEAVE:
             return self._interleaved(elements, lanes)
-        return w.collect([
-            w.emit(f"load {self.stored}, ptr {self.address(elements + i * self.stride)}, align {self.bytes}", self.stored)
-            for i in range(lanes)
-        ])
+        return w.collect(
+            [
+                w.emit(
+                    f"load {self.stored}, ptr {self.address(elements + i * self.stride)}, align {self.bytes}",
+                    self.stored,
+                )
+                for i in range(lanes)
+            ]
+        )
 
     def _interleaved(self, elements: int, lanes: int) -> Value:
         """Lanes of a small stride: all elements from first to last as vectors, then shuffles."""
@@ -276,6 +285,7 @@ def _typed(name: str, lanes: int) -> str:
 
 @handles("tile.load")
 def emit_load(emitter: Emitter, op: memory.Load) -> None:
+    """Rows at the same place are loaded once."""
     load = LoadEmitter(emitter, op)
     made: dict[tuple[int, str] | None, Row] = {}
     rows: list[Row] = []
@@ -396,6 +406,7 @@ def emit_alloc(emitter: Emitter, op: memory.Alloc) -> None:
 
 @handles("tile.prefetch")
 def emit_prefetch(emitter: Emitter, op: memory.Prefetch) -> None:
+    """A hint to the cache; it never faults."""
     w = emitter.writer
     kind, offset = storage_element(element(op.operands[0])), emitter.scalar(op.operands[1])
     address = w.emit(f"getelementptr {kind}, ptr {emitter.pointers[op.operands[0]]}, i64 {offset.text}", "ptr")

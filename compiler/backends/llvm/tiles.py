@@ -62,6 +62,7 @@ def row_number(indices: tuple[int, ...], extents: tuple[int, ...]) -> int:
 
 
 def row_count(extents: tuple[int, ...]) -> int:
+    """Rows of a tile: the product of its outer extents."""
     return prod(extents[:-1]) if extents else 1
 
 

@@ -74,7 +74,7 @@ def float_bits(number: float, kind: Attribute) -> int:
     return (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
 
 
-def literal(number: float | int, element: str, kind: Attribute | None = None) -> str:
+def literal(number: float, element: str, kind: Attribute | None = None) -> str:
     """``number`` as an LLVM constant of scalar type ``element``; ``kind`` tells f16 and bf16 from integers."""
     if isinstance(kind, Float16Type | BFloat16Type):
         number = float_bits(float(number), kind)

@@ -103,7 +103,7 @@ class Writer:
 
     # Constants and lanes -----------------------------------------------------------------------------------------
 
-    def constant(self, number: float | int, element: str, lanes: int = 1) -> Value:
+    def constant(self, number: float, element: str, lanes: int = 1) -> Value:
         """A number in every lane. f16 and bf16 are given as bits."""
         return Value(constant_text(literal(number, element), element, lanes), element, lanes, number)
 

@@ -87,7 +87,9 @@ Body = Callable[..., Any]
 def map_kernel() -> Callable[..., Kernel]:
     """A kernel that applies a function of (builder, *tiles) to whole buffers as tiles of one shape."""
 
-    def make(body: Body, extents: tuple[int, ...], kinds: Sequence[Any], result: Any, count: int | None = None) -> Kernel:
+    def make(
+        body: Body, extents: tuple[int, ...], kinds: Sequence[Any], result: Any, count: int | None = None
+    ) -> Kernel:
         size = int(np.prod(extents)) if extents else 1
         strides = tuple(int(np.prod(extents[d + 1 :])) for d in range(len(extents)))
         b = KernelBuilder("map", [*(buffer(size, kind) for kind in kinds), buffer(count or size, result)])

@@ -70,7 +70,9 @@ def test_integers(check: Any, map_kernel: Any, name: str, kind: Any) -> None:
     for extents in SHAPES if name in ("add", "div") else [(3, 17)]:
         count = int(np.prod(extents))
         kernel = map_kernel(lambda b, *t: apply(b, name, *t), extents, [kind] * arity(name), kind)
-        check(kernel, [*(samples(kind, count, f"{name}{i}") for i in range(arity(name))), np.zeros(count, dtype_of(kind))])
+        check(
+            kernel, [*(samples(kind, count, f"{name}{i}") for i in range(arity(name))), np.zeros(count, dtype_of(kind))]
+        )
 
 
 @pytest.mark.parametrize("name", ["shl", "shr", "shru"])

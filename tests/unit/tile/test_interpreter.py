@@ -35,7 +35,7 @@ def shifted(offset: int, size: int, units: int = 1, step: int = 16) -> Any:
 
 @pytest.mark.parametrize(("offset", "size"), [(-1, 64), (0, 15), (50, 64)])
 def test_reads_outside_a_buffer(offset: int, size: int) -> None:
-    with pytest.raises(AccessError, match="tile.load"):
+    with pytest.raises(AccessError, match=r"tile\.load"):
         interpret(shifted(offset, size), [np.zeros(size, np.float32), np.zeros(64, np.float32)])
 
 
@@ -87,6 +87,12 @@ def test_arrays_that_do_not_fit_are_refused(isa: str) -> None:
     good = np.zeros(64, np.float32)
     frozen = np.zeros(64, np.float32)
     frozen.flags.writeable = False
-    for arrays in ([good], [good[:32], good], [good.astype(np.float64), good], [np.zeros(128, np.float32)[::2], good], [good, frozen]):
+    for arrays in (
+        [good],
+        [good[:32], good],
+        [good.astype(np.float64), good],
+        [np.zeros(128, np.float32)[::2], good],
+        [good, frozen],
+    ):
         with pytest.raises(ValueError, match="array"):
             run_kernel(kernel, arrays, isa)

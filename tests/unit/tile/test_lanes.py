@@ -20,7 +20,9 @@ def data(kind: Any, count: int) -> Any:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-@pytest.mark.parametrize("extents", [(16, 16), (8, 8), (4, 4), (5, 7), (19, 3), (1, 33), (33, 1), (3, 16, 20), (2, 2), (32, 40)])
+@pytest.mark.parametrize(
+    "extents", [(16, 16), (8, 8), (4, 4), (5, 7), (19, 3), (1, 33), (33, 1), (3, 16, 20), (2, 2), (32, 40)]
+)
 def test_transpose(check: Any, map_kernel: Any, kind: Any, extents: tuple[int, ...]) -> None:
     if kind not in (F32, F64, I8, I1) and extents != (5, 7):
         return
@@ -43,7 +45,9 @@ def test_reshape(check: Any, map_kernel: Any, kind: Any, source: Any, target: An
     check(kernel, [data(kind, count), np.zeros(count, dtype_of(kind))])
 
 
-@pytest.mark.parametrize(("source", "target"), [((1,), (37,)), ((1, 5), (3, 5)), ((3, 1), (3, 18)), ((1, 4, 1), (2, 4, 9)), ((), (2, 20))])
+@pytest.mark.parametrize(
+    ("source", "target"), [((1,), (37,)), ((1, 5), (3, 5)), ((3, 1), (3, 18)), ((1, 4, 1), (2, 4, 9)), ((), (2, 20))]
+)
 def test_broadcast(check: Any, map_kernel: Any, source: Any, target: Any) -> None:
     count = int(np.prod(target))
     for kind in (F32, I8, I1):
@@ -62,7 +66,14 @@ def test_extract(check: Any, map_kernel: Any) -> None:
 def test_reduce(check: Any, map_kernel: Any, kind: Any, name: str) -> None:
     if name in ("maxu", "minu") and kind in (F32, F64, F16):
         return
-    for extents, dims in (((17,), (0,)), ((64,), (0,)), ((5, 19), (1,)), ((5, 19), (0,)), ((3, 2, 7), (0, 2)), ((1, 1), (1,))):
+    for extents, dims in (
+        ((17,), (0,)),
+        ((64,), (0,)),
+        ((5, 19), (1,)),
+        ((5, 19), (0,)),
+        ((3, 2, 7), (0, 2)),
+        ((1, 1), (1,)),
+    ):
         count = int(np.prod(extents))
         out = int(np.prod([1 if d in dims else e for d, e in enumerate(extents)]))
         kernel = map_kernel(lambda b, x, d=dims: b.reduce(name, x, d), extents, [kind], kind, out)
