@@ -533,3 +533,15 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "rem": remainder,
 }
 """The functions by the name of the tile op they implement."""
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    "exp": (1.0, 1.0),
+    "log": (1.2, 1.0),
+    "tanh": (2.6, 2.6),
+    "erf": (1.2, 6.0),
+    "sin": (1.6, 1.6),
+    "cos": (1.6, 1.6),
+    "pow": (0.6, 1.5),
+    "rem": (0.0, 0.0),
+}
+"""Largest error in units in the last place, for f32 and f64, as tests/unit/tile/test_math.py measures it."""
