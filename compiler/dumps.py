@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from penstock.compiler.errors import BAD_DUMP, CANNOT_WRITE_OUTPUT, MISSING_WEIGHTS, IRError, OptionError
-from penstock.compiler.irtext import to_text
+from penstock.compiler.irtext import parse_module, to_text
 from penstock.compiler.locations import source_names
 from penstock.compiler.pipeline import PHASE_NAMES, PHASES, Phase, pass_doc
 from penstock.compiler.runner import Observer, Record, count_by_name
@@ -38,7 +38,8 @@ WEIGHTS_INDEX = "index.json"
 
 @dataclass
 class DumpState:
-    """What a dump's header tells the rest of the pipeline: the last phase that was run and the compilation's options."""
+    """What a dump's header tells the rest of the pipeline: the last phase that was run and the compilation's
+    options."""
 
     phase: str | None = None
     target: str = "cpu"
@@ -63,9 +64,7 @@ class DumpWriter(Observer):
     def begin(self, module: ModuleOp, ctx: CompilerContext) -> None:
         self._text, self._before = to_text(module), count_by_name(module)
 
-    def imported(self, phase: Phase, seconds: float, module: ModuleOp, ctx: CompilerContext) -> None:
-        """The import phase has no passes; the driver reports it here."""
-        record = Record(phase.name, phase.name, seconds, 0, 0)
+    def imported(self, phase: Phase, record: Record, module: ModuleOp, ctx: CompilerContext) -> None:
         self._phase_before = Counter()
         self.after_phase(phase, record, module, ctx)
 
@@ -162,6 +161,20 @@ def read_files(path: Path, ctx: CompilerContext) -> None:
     for member in sorted(folder.rglob("*")):
         if member.is_file():
             ctx.files[member.relative_to(folder).as_posix()] = member.read_bytes()
+
+
+def read_ir(text: str, path: Path, ctx: CompilerContext, weights: Path | None = None) -> ModuleOp:
+    """The module in ``text``, the text of the file at ``path``, with what lies beside it: weights and emitted files.
+
+    ``weights`` is the folder of weights (None: ``weights`` beside the file, if there). Raises IRError.
+    """
+    module = parse_module(text, ctx, path.name)
+    folder = weights or path.parent / WEIGHTS_FOLDER
+    if weights is not None or (folder / WEIGHTS_INDEX).exists():
+        load_weights(folder, ctx.weights)
+    read_files(path, ctx)
+    check_weights(module, ctx.weights, path.name)
+    return module
 
 
 # Weights ---------------------------------------------------------------------------------------------------------

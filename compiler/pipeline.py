@@ -42,7 +42,8 @@ class Phase:
     """A named stretch of the way from a model file to an artifact.
 
     ``takes`` and ``gives`` say what goes in and comes out, ``doc`` what happens in one sentence, ``passes`` is the
-    pipeline run by default. After the phase, only ops of ``dialects`` may occur, without those in ``forbidden``.
+    pipeline run by default. After the phase, only ops of ``dialects`` may occur, without those in ``forbidden``, and
+    ``main`` (unless empty) lists all that may stand directly in a function.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Phase:
     doc: str
     dialects: frozenset[str]
     forbidden: frozenset[str] = frozenset()
+    main: frozenset[str] = frozenset()
     passes: tuple[str, ...] = ()
 
     @property
@@ -60,17 +62,23 @@ class Phase:
 
     def allows(self, op: Operation) -> str | None:
         """Why ``op`` may not stand in IR after this phase, or None if it may."""
+        from xdsl.dialects.func import FuncOp
+
         dialect = op.name.split(".", 1)[0]
         if dialect not in self.dialects:
             return f"after the phase {self.name}, the dialect '{dialect}' may not occur"
         if op.name in self.forbidden:
             return f"after the phase {self.name}, {op.name} may not occur"
+        if self.main and op.name not in self.main and isinstance(op.parent_op(), FuncOp):
+            return f"after the phase {self.name}, {op.name} may only occur inside a dispatch"
         return None
 
 
 _GRAPH = frozenset({"builtin", "func", "graph"})
 _FUSED = frozenset({"graph.dispatch", "graph.yield"})
-_TILE = frozenset({"tile", "arith", "math", "scf", "memref", "vector"})
+_TILE = _GRAPH | {"tile", "arith", "math", "scf", "memref", "vector"}
+_DISPATCHES = frozenset({"graph.dispatch", "graph.constant", "func.return"})
+_CLEAN = ("canonicalise", "fold-constants", "cse", "dce")
 
 PHASES = (
     Phase(
@@ -90,11 +98,17 @@ PHASES = (
         "attention.",
         _GRAPH,
         _FUSED,
-        (
-            *("fold-constants", "canonicalise", "cse"),
+        passes=(
+            *("canonicalise", "cse", "fold-constants"),
             *("recognise-softmax", "recognise-normalize", "recognise-gelu", "recognise-attention"),
-            *("fold-batch-norm", "decompose-conv-transpose", "decompose-resize", "cancel-transposes"),
-            *("canonicalise", "fold-constants", "cse", "dce"),
+            *(
+                "cancel-reshapes",
+                "fold-batch-norm",
+                "decompose-resize",
+                "decompose-conv-transpose",
+                "cancel-transposes",
+            ),
+            *_CLEAN,
         ),
     ),
     Phase(
@@ -109,7 +123,7 @@ PHASES = (
         "place",
         "graph",
         "graph",
-        "Assigns ops to devices and cuts the graph at their borders (no passes yet: everything runs on the one target).",
+        "Assigns ops to devices and cuts the graph at their borders (no passes yet: all runs on the one target).",
         _GRAPH,
         _FUSED,
     ),
@@ -120,6 +134,7 @@ PHASES = (
         "Chooses the layouts of activations, cancels transposes, and packs constants for the kernels that read them.",
         _GRAPH,
         _FUSED,
+        passes=("channels-last", "sink-transposes", *_CLEAN, "pack-weights", "dce"),
     ),
     Phase(
         "fuse",
@@ -127,34 +142,43 @@ PHASES = (
         "graph dispatches",
         "Groups ops into dispatches, one per kernel: a root with what is fused before and after it.",
         _GRAPH,
+        main=_DISPATCHES,
+        passes=("form-dispatches", "share-kernels"),
     ),
     Phase(
         "lower",
         "graph dispatches",
         "tile kernels",
-        "Turns every dispatch into a loop nest over register tiles, by the schedule of its root.",
-        _GRAPH | _TILE,
+        "Turns every dispatch into a loop nest over register tiles, by the schedule of its root, for every instruction "
+        "set level.",
+        _TILE,
+        main=_DISPATCHES,
+        passes=("lower-dispatches",),
     ),
     Phase(
         "plan",
         "tile kernels",
         "plan",
-        "Orders the kernels' launches, and gives every buffer its lifetime and its offset in one arena.",
-        frozenset({"builtin", "func", "plan"}) | _TILE,
+        "Orders the launches of kernels, and gives every value its lifetime and its place in memory.",
+        _TILE,
+        main=_DISPATCHES,
     ),
     Phase(
         "emit",
         "plan",
         "plan and machine code",
         "Emits LLVM IR for every kernel and has it compiled to machine code, once per instruction set level.",
-        frozenset({"builtin", "func", "plan"}) | _TILE,
+        _TILE,
+        main=_DISPATCHES,
+        passes=("compile-kernels",),
     ),
     Phase(
         "package",
         "plan and machine code",
         "artifact",
         "Writes plan, weights and code into the one file that the runtime maps.",
-        frozenset({"builtin", "func", "plan"}) | _TILE,
+        _TILE,
+        main=_DISPATCHES,
     ),
 )
 

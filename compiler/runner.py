@@ -58,6 +58,9 @@ class Observer:
     def begin(self, module: ModuleOp, ctx: CompilerContext) -> None:
         """Before the first step of a run."""
 
+    def imported(self, phase: Phase, record: Record, module: ModuleOp, ctx: CompilerContext) -> None:
+        """After the phase import, which has no passes."""
+
     def before_phase(self, phase: Phase, module: ModuleOp, ctx: CompilerContext) -> None:
         """Before the first pass of ``phase``."""
 
@@ -67,13 +70,10 @@ class Observer:
     def before_pass(
         self, which: ModulePass, remaining: Sequence[Group], module: ModuleOp, ctx: CompilerContext
     ) -> None:
-        """Before a pass; ``remaining`` is what is left to run, this pass included."""
+        """Before a pass."""
 
     def after_pass(self, which: ModulePass, record: Record, module: ModuleOp, ctx: CompilerContext) -> None:
         """After a pass."""
-
-    def failed(self, error: InternalError, which: ModulePass, ctx: CompilerContext) -> None:
-        """A pass failed: called before ``error`` is raised, so that a reproducer can be attached to it."""
 
 
 class Runner:
@@ -95,6 +95,8 @@ class Runner:
         self.observers = list(observers)
         self.verify_each = verify_each
         self.locations = locations
+        self.completed = 0
+        """How many passes have run to their end: after a failure, the number of the pass that failed, from 0."""
 
     def run(self, module: ModuleOp, groups: Sequence[Group]) -> list[Record]:
         """Run ``groups`` in order. Raises InternalError for a pass that fails or leaves invalid IR; errors of the
@@ -102,22 +104,25 @@ class Runner:
         for observer in self.observers:
             observer.begin(module, self.ctx)
         records: list[Record] = []
-        for index, group in enumerate(groups):
+        self.completed = 0
+        for group in groups:
             if group.phase is None:
-                records += [self._pass(p, _remaining(groups, index, i), module) for i, p in enumerate(group.passes)]
+                records += [self._pass(which, module) for which in group.passes]
             else:
-                records.append(self._phase(group, group.phase, groups, index, module))
+                records.append(self._phase(group, group.phase, module))
         return records
 
-    def _phase(self, group: Group, phase: Phase, groups: Sequence[Group], index: int, module: ModuleOp) -> Record:
+    def _phase(self, group: Group, phase: Phase, module: ModuleOp) -> Record:
         for observer in self.observers:
             observer.before_phase(phase, module, self.ctx)
         record = Record(phase.name, phase.name, ops_before=count_ops(module))
-        for i, which in enumerate(group.passes):
-            record.steps.append(self._pass(which, _remaining(groups, index, i), module, phase))
+        for which in group.passes:
+            record.steps.append(self._pass(which, module, phase))
         started = time.perf_counter()
         if group.passes:
+            self.completed -= 1  # the last pass is done only when what the phase leaves is valid
             self._verify(module, group.passes[-1], phase)
+            self.completed += 1
         record.seconds = sum(step.seconds for step in record.steps) + time.perf_counter() - started
         record.ops_after = count_ops(module)
         for step in record.steps:
@@ -126,32 +131,24 @@ class Runner:
             observer.after_phase(phase, record, module, self.ctx)
         return record
 
-    def _pass(
-        self, which: ModulePass, remaining: Sequence[Group], module: ModuleOp, phase: Phase | None = None
-    ) -> Record:
+    def _pass(self, which: ModulePass, module: ModuleOp, phase: Phase | None = None) -> Record:
         for observer in self.observers:
-            observer.before_pass(which, remaining, module, self.ctx)
+            observer.before_pass(which, module, self.ctx)
         self.ctx.statistics.clear()
         record = Record(which.name, phase.name if phase else None, ops_before=count_ops(module))
         started = time.perf_counter()
         try:
             which.apply(self.ctx, module)
-        except InternalError as error:
-            self._report(error, which)
-            raise
         except PenstockError:
             raise
         except Exception as error:
             text = str(error).split("\n")[0] or "no message"
-            failure = InternalError(
-                PASS_FAILED, f"the pass {which.name} failed with {type(error).__name__}: {text.rstrip('.')}."
-            )
-            failure.__cause__ = error
-            self._report(failure, which)
-            raise failure from error
+            sentence = f"the pass {which.name} failed with {type(error).__name__}: {text.rstrip('.')}."
+            raise InternalError(PASS_FAILED, sentence) from error
         record.seconds = time.perf_counter() - started
         if self.verify_each:
             self._verify(module, which, None)
+        self.completed += 1
         record.ops_after = count_ops(module)
         record.statistics = Counter(self.ctx.statistics)
         for observer in self.observers:
@@ -163,14 +160,7 @@ class Runner:
             verify(module, phase.allows if phase else None, locations=self.locations)
         except Violation as violation:
             after = f"the phase {phase.name}" if phase else f"the pass {which.name}"
-            error = InternalError(PASS_LEFT_INVALID_IR, f"{after} left invalid IR: {violation}.")
-            error.__cause__ = violation
-            self._report(error, which)
-            raise error from violation
-
-    def _report(self, error: InternalError, which: ModulePass) -> None:
-        for observer in self.observers:
-            observer.failed(error, which, self.ctx)
+            raise InternalError(PASS_LEFT_INVALID_IR, f"{after} left invalid IR: {violation}.") from violation
 
 
 def count_ops(module: ModuleOp) -> int:
@@ -183,8 +173,3 @@ def count_by_name(module: ModuleOp) -> Counter[str]:
     counts = Counter(op.name for op in module.walk())
     counts["builtin.module"] -= 1
     return +counts
-
-
-def _remaining(groups: Sequence[Group], index: int, inner: int) -> list[Group]:
-    current = groups[index]
-    return [Group(current.passes[inner:], current.phase), *groups[index + 1 :]]

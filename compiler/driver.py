@@ -1,0 +1,395 @@
+"""From a model to an artifact: ``penstock.compile`` and what the command line is built on.
+
+In: a model (path, bytes or ModelProto), or a dump of IR, and options. Out: an ``Artifact`` with a report of how it was
+made. The one idea: a compilation is a function of (model, options): the front end makes a module, the phases change
+it, and the last one gathers plan, weights and code; nothing depends on the machine, the time or the environment.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from importlib.metadata import version
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from penstock.compiler.errors import (
+    BAD_VALUE,
+    PHASE_ORDER,
+    UNEXPECTED,
+    UNKNOWN_ISA,
+    UNKNOWN_OPTION,
+    InternalError,
+    OptionError,
+    TargetError,
+    nearest,
+)
+from penstock.compiler.pipeline import Group, Phase, default_groups, parse_pipeline, phases_between
+from penstock.compiler.runner import Observer, Record, Runner, count_ops
+from penstock.runtime.errors import PenstockError
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+
+    from penstock.compiler.artifact.writer import Contents
+    from penstock.compiler.context import CompilerContext
+    from penstock.compiler.frontends.onnx.reader import ModelSource
+    from penstock.runtime import Model
+
+IR_SUFFIX = ".mlir"
+LARGEST_EXTENT = 1 << 31
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Everything that decides what a compilation makes of a model.
+
+    ``target``: a back end's name, with the instruction set levels to compile for after a colon
+    (``cpu:x86-64-v4,x86-64-v3``; none: all). ``dims``: values of the model's symbolic dimensions. ``passes``: passes
+    or phases with options that replace their defaults (``fuse{max-ops=8}``). ``verify_each``: verify the IR after every
+    pass instead of at phase borders. ``keep_debug``: put the IR after each phase into the artifact.
+    ``strict``: what would only be noted is an error.
+    """
+
+    target: str = "cpu"
+    dims: Mapping[str, int] = field(default_factory=dict[str, int])
+    passes: str = ""
+    verify_each: bool = False
+    keep_debug: bool = False
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        for name, extent in self.dims.items():
+            if isinstance(extent, bool) or not 0 < extent < LARGEST_EXTENT:
+                raise OptionError(BAD_VALUE, f"the dimension {name} cannot be {extent}.", "Give a positive number.")
+
+    @classmethod
+    def of(cls, **options: Any) -> CompileOptions:
+        """From keyword arguments. Raises OptionError for a name that is no option."""
+        known = [item.name for item in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise OptionError(
+                    UNKNOWN_OPTION,
+                    f"there is no option '{name}'{nearest(name, known)}",
+                    f"Options: {', '.join(known)}.",
+                )
+        return cls(**options)
+
+    @cached_property
+    def backend(self) -> str:
+        """The name of the back end."""
+        return self.target.partition(":")[0]
+
+    @cached_property
+    def levels(self) -> tuple[str, ...]:
+        """The instruction set levels to compile for, the most capable first. Raises TargetError."""
+        from penstock.compiler.backends import backend
+
+        known = backend(self.backend).levels
+        asked = [level.strip() for level in self.target.partition(":")[2].split(",") if level.strip()]
+        for level in asked:
+            if level not in known:
+                raise TargetError(
+                    UNKNOWN_ISA,
+                    f"the target {self.backend} has no level '{level}'{nearest(level, known)}",
+                    f"Its levels are {', '.join(known)}.",
+                )
+        return tuple(level for level in known if not asked or level in asked)
+
+
+@dataclass
+class Report:
+    """How an artifact was made and what is in it.
+
+    ``phases`` in order, each with its passes; ``kernels`` and ``code_bytes`` by instruction set level; ``memory`` in
+    bytes (``weights``, ``arena``, ``scratch_per_thread``); ``notes`` are sentences worth the user's attention.
+    """
+
+    model: str
+    target: str
+    phases: list[Record] = field(default_factory=list[Record])
+    kernels: dict[str, int] = field(default_factory=dict[str, int])
+    code_bytes: dict[str, int] = field(default_factory=dict[str, int])
+    launches: int = 0
+    artifact_bytes: int = 0
+    memory: dict[str, int] = field(default_factory=dict[str, int])
+    notes: list[str] = field(default_factory=list[str])
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all phases."""
+        return sum(record.seconds for record in self.phases)
+
+    def as_dict(self) -> dict[str, object]:
+        """For ``--json``."""
+        return {
+            "model": self.model,
+            "target": self.target,
+            "seconds": round(self.seconds, 6),
+            "phases": [record.as_dict() for record in self.phases],
+            "kernels": self.kernels,
+            "code_bytes": self.code_bytes,
+            "launches": self.launches,
+            "artifact_bytes": self.artifact_bytes,
+            "memory": self.memory,
+            "notes": self.notes,
+        }
+
+
+class Artifact:
+    """A compiled model, in memory until it is saved. ``report`` says how it was made."""
+
+    def __init__(self, contents: Contents, report: Report) -> None:
+        self._contents, self.report = contents, report
+
+    @cached_property
+    def bytes(self) -> bytes:
+        """The artifact file's bytes; the same for the same model and options."""
+        from penstock.compiler.artifact.writer import to_bytes
+
+        return to_bytes(self._contents)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the artifact to ``path``: whole, or not at all. Raises ArtifactError."""
+        from penstock.compiler.artifact.writer import write
+
+        self.report.artifact_bytes = write(self._contents, path)
+
+    def load(self) -> Model:
+        """The model, ready to run in this process (needs no file)."""
+        from penstock.runtime import load
+
+        return load(self.bytes)
+
+
+def compile(model: ModelSource, target: str = "cpu", **options: Any) -> Artifact:
+    """Compile ``model`` (an ONNX file's path, its bytes, or a ModelProto) for ``target``.
+
+    ``options`` are those of ``CompileOptions``. Raises ModelError with everything that cannot be compiled, OptionError
+    or TargetError; InternalError, with the folder of a reproducer, for a defect of penstock.
+    """
+    result = run_phases(model, CompileOptions.of(target=target, **options))
+    assert result.artifact is not None
+    return result.artifact
+
+
+# Phases ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Result:
+    """The state after the last phase that was asked for; ``artifact`` is there after the phase package."""
+
+    module: ModuleOp
+    ctx: CompilerContext
+    report: Report
+    artifact: Artifact | None = None
+
+
+def run_phases(
+    model: ModelSource,
+    options: CompileOptions,
+    *,
+    first: str | None = None,
+    last: str | None = None,
+    observers: Sequence[Observer] = (),
+    reproducers: Path | None = None,
+) -> Result:
+    """Take ``model``, or the dump of an earlier run, through the phases ``first`` to ``last``.
+
+    ``first`` defaults to import for a model and to the phase after the dump's for a dump. ``reproducers`` is where the
+    folder for an internal error goes (None: the system's temporary folder).
+    """
+    source = Source.of(model, options)
+    if first is None and source.next_phase is not None:
+        first = source.next_phase
+    phases = phases_between(first, last)
+    source.check_first(phases[0])
+    groups = _adjusted(default_groups(phases), options.passes)
+    report = Report(source.name, options.target)
+    with _without_gc():
+        started = time.perf_counter()
+        module, ctx = _guarded(source.make)
+        if phases[0].name == "import":
+            record = Record("import", "import", time.perf_counter() - started, 0, count_ops(module))
+            report.phases.append(record)
+            for observer in observers:
+                observer.imported(phases[0], record, module, ctx)
+        runner = Runner(ctx, observers, verify_each=options.verify_each)
+        running = [group for group in groups if group.phase is None or group.phase.name not in ("import", "package")]
+        try:
+            report.phases += runner.run(module, running)
+        except InternalError as error:
+            from penstock.compiler.reproducer import write_reproducer
+
+            write_reproducer(reproducers or Path(tempfile.gettempdir()), error, source.make, running, runner.completed)
+            raise
+        report.notes = list(ctx.notes)
+        if options.strict and report.notes:
+            raise OptionError(BAD_VALUE, f"with --strict, this is an error: {report.notes[0]}")
+        result = Result(module, ctx, report)
+        if phases[-1].name == "package":
+            result.artifact = _guarded(lambda: _package(result, source, options, phases[-1], observers))
+    return result
+
+
+class Source:
+    """Where a compilation starts: a model, or IR text."""
+
+    def __init__(self, model: ModelSource, options: CompileOptions) -> None:
+        self._model, self._options = model, options
+        self.name = Path(fspath(model)).name if isinstance(model, str | PathLike) else "model"
+
+    @staticmethod
+    def of(model: ModelSource, options: CompileOptions) -> Source:
+        """The source that ``model`` is, by its suffix."""
+        is_ir = isinstance(model, str | PathLike) and Path(fspath(model)).suffix == IR_SUFFIX
+        return IRSource(model, options) if is_ir else Source(model, options)
+
+    @property
+    def next_phase(self) -> str | None:
+        """The phase that comes next for this source; None if anything may."""
+        return "import"
+
+    def check_first(self, first: Phase) -> None:
+        """Raise OptionError if a run cannot start with ``first``."""
+        if first.name != "import":
+            raise OptionError(
+                PHASE_ORDER,
+                f"{self.name} is a model, so the first phase is import, not {first.name}.",
+                "Give --from a dump (--dump-dir writes them).",
+            )
+
+    def make(self) -> tuple[ModuleOp, CompilerContext]:
+        """Module and context at the beginning; each call makes them anew."""
+        from penstock.compiler.frontends.onnx import import_model
+
+        ctx = new_context(self._options)
+        return import_model(self._model, ctx, dims=self._options.dims), ctx
+
+
+class IRSource(Source):
+    """IR text, usually a dump: brings its weights, target and options along."""
+
+    def __init__(self, model: ModelSource, options: CompileOptions) -> None:
+        from penstock.compiler.dumps import read_state
+        from penstock.compiler.irtext import read_text
+
+        super().__init__(model, options)
+        self._path = Path(fspath(cast("str", model)))
+        self._text = read_text(self._path)
+        self._state = read_state(self._text)
+
+    @property
+    def next_phase(self) -> str | None:
+        from penstock.compiler.pipeline import PHASE_NAMES
+
+        if self._state is None or self._state.phase is None:
+            return "simplify"
+        position = PHASE_NAMES.index(self._state.phase) + 1
+        return PHASE_NAMES[min(position, len(PHASE_NAMES) - 1)]
+
+    def check_first(self, first: Phase) -> None:
+        from penstock.compiler.pipeline import phase
+
+        if first.name == "import":
+            raise OptionError(PHASE_ORDER, f"{self.name} is IR, which is not imported again.", "Use a later --from.")
+        done = self._state.phase if self._state else None
+        if done is not None and first.number > phase(done).number + 1:
+            raise OptionError(
+                PHASE_ORDER,
+                f"{self.name} is IR after {done}, so the phases up to {first.name} are missing.",
+                f"Start with --from={self.next_phase}.",
+            )
+
+    def make(self) -> tuple[ModuleOp, CompilerContext]:
+        from penstock.compiler.dumps import read_ir
+
+        ctx = new_context(self._options)
+        if self._state is not None and self._options.target == "cpu":
+            ctx.target = self._state.target
+            ctx.options = {**self._state.options}
+        return read_ir(self._text, self._path, ctx), ctx
+
+
+def new_context(options: CompileOptions) -> CompilerContext:
+    """The context of a compilation with ``options``. Raises TargetError."""
+    from penstock.compiler.context import CompilerContext
+
+    return CompilerContext(target=options.backend, options={"isa": options.levels})
+
+
+def _adjusted(groups: list[Group], passes: str) -> list[Group]:
+    """``groups`` with the options that ``passes`` gives to passes and phases among them. Raises OptionError."""
+    for asked in parse_pipeline(passes) if passes else []:
+        for index, group in enumerate(groups):
+            if asked.phase is not None:
+                if asked.phase == group.phase:
+                    groups[index] = asked
+            else:
+                (wanted,) = asked.passes
+                replaced = tuple(wanted if which.name == wanted.name else which for which in group.passes)
+                groups[index] = Group(replaced, group.phase)
+    return groups
+
+
+def _package(
+    result: Result, source: Source, options: CompileOptions, phase: Phase, observers: Sequence[Observer]
+) -> Artifact:
+    """The phase package: plan, weights and code become an artifact, and the report is completed."""
+    from penstock.compiler.passes.package.contents import build_contents
+
+    for observer in observers:
+        observer.before_phase(phase, result.module, result.ctx)
+    started = time.perf_counter()
+    manifest: dict[str, Any] = {
+        "penstock": version("penstock"),
+        "model": source.name,
+        "target": result.ctx.target,
+        "dims": dict(sorted(options.dims.items())),
+        "passes": options.passes,
+    }
+    contents = build_contents(result.module, result.ctx, manifest)
+    report = result.report
+    ops = count_ops(result.module)
+    record = Record("package", "package", time.perf_counter() - started, ops, ops)
+    report.phases.append(record)
+    plan = next(iter(contents.plans.values()))
+    report.kernels = {isa: len(p.kernels) for isa, p in contents.plans.items()}
+    report.code_bytes = {isa: len(image.data) for isa, image in contents.images.items()}
+    report.launches = len(plan.commands)
+    scratch = max(p.scratch_bytes_per_thread for p in contents.plans.values())
+    report.memory = {"weights": plan.weights_bytes, "arena": plan.arena_bytes, "scratch_per_thread": scratch}
+    for observer in observers:
+        observer.after_phase(phase, record, result.module, result.ctx)
+    return Artifact(contents, report)
+
+
+def _guarded(step: Callable[[], Any]) -> Any:
+    """Run a step that is not a pass; what it raises by mistake becomes an InternalError."""
+    try:
+        return step()
+    except (PenstockError, MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        text = str(error).split("\n")[0].rstrip(".") or "no message"
+        raise InternalError(UNEXPECTED, f"{type(error).__name__} while compiling: {text}.") from error
+
+
+@contextmanager
+def _without_gc() -> Iterator[None]:
+    """No garbage collection while IR is built: it is one large live structure, and collecting costs a third more."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
