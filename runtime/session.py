@@ -168,7 +168,7 @@ class Session:
         for name, array in out.items():
             if name in known:
                 mismatch = _mismatch(f"output {name}", array, *known[name])
-                writable = isinstance(array, np.ndarray) and array.flags.c_contiguous and array.flags.writeable
+                writable = array.flags.c_contiguous and array.flags.writeable
                 problems += [mismatch] if mismatch else []
                 problems += [] if writable else [f"output {name} needs a contiguous, writable numpy array"]
         if problems:

@@ -83,7 +83,12 @@ class Reducer:
 
     def each(self, at: Coordinates, body: Body) -> None:
         """Run ``body`` for all reduced positions, a register tile at a time."""
-        self._nest(list(at), self.loops, [], lambda coordinates, _: (body(coordinates), [])[1], [])
+
+        def step(here: Coordinates, _sums: Sequence[SSAValue]) -> list[SSAValue]:
+            body(here)
+            return []
+
+        self._nest(list(at), self.loops, [], step, [])
 
     def reduce(
         self, at: Coordinates, kinds: Sequence[Accumulator], values: Callable[[Coordinates], Sequence[SSAValue]]

@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr
-from xdsl.ir import BlockArgument, Operation, SSAValue
+from xdsl.ir import BlockArgument, SSAValue
 
 from penstock.compiler.artifact.plan import (
     BufferRange,
@@ -85,7 +85,7 @@ class _Planner:
         self.arrays: list[NDArray[Any]] = []
         sizes: list[tuple[str, int]] = []
         slot_of: dict[str, int] = {}
-        index_of: dict[Operation, int] = {}
+        index_of: dict[SSAValue, int] = {}
         for op in self.constants:
             array = op.array(ctx.weights)
             key = op.key if "key" in op.attributes else f"inline#{digest(array)}"
@@ -93,9 +93,9 @@ class _Planner:
                 slot_of[key] = len(sizes)
                 sizes.append((key, array.nbytes))
                 self.arrays.append(array)
-            index_of[op] = slot_of[key]
+            index_of[op.out] = slot_of[key]
         self.slots = place_weights(sizes)
-        self.weight_of = {op.out: self.slots[index] for op, index in index_of.items()}
+        self.weight_of = {value: self.slots[index] for value, index in index_of.items()}
 
     def _place_values(self) -> None:
         last_use: dict[SSAValue, int] = {}
@@ -114,7 +114,7 @@ class _Planner:
         ]
         lifetimes = [Lifetime(tensor_bytes(v.type), index, last_use.get(v, index)) for v, index in values]
         offsets, self.arena = place(lifetimes)
-        self.offset = {value: offset for (value, _), offset in zip(values, offsets, strict=True)}
+        self.offset: dict[SSAValue, int] = {value: offset for (value, _), offset in zip(values, offsets, strict=True)}
 
     def range_of(self, value: SSAValue) -> BufferRange:
         """Where a value lies."""

@@ -12,7 +12,7 @@ from xdsl.ir import SSAValue
 
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.activation import Relu
-from penstock.compiler.dialects.graph.base import GraphOp, element_of, tensor_type
+from penstock.compiler.dialects.graph.base import GraphOp, element_of, elements, tensor_type
 from penstock.compiler.dialects.graph.elementwise import (
     Abs,
     Add,
@@ -84,7 +84,8 @@ class BroadcastOperand(WithWeights):
     def rewrite(self, op: Elementwise, rewriter: Rewriter, /) -> None:
         for index, value in enumerate(op.operands):
             narrow = self._narrow(value)
-            if narrow is not None and broadcasts_without(op, index, narrow):
+            repeated = elements(value.type) < elements(op.out.type) or isinstance(value.owner, Expand)
+            if narrow is not None and repeated and broadcasts_without(op, index, narrow):
                 rewriter.set_operand(op, index, narrow)
                 return
             if self._is_broadcast_number(op, index, value):

@@ -91,11 +91,7 @@ class Nest:
         block = self.k.b.index(self.k.e.scalar(row_block))
         if full:
             with self.k.b.when(self.k.b.compare("lt", block, full)):
-                clipped = self.k.settle(row_block)
-                (term,) = clipped.terms or ((None, 0),)
-                inside = (
-                    iv(term[0].value, 0, full - 1) if term[0] is not None and hasattr(term[0], "value") else clipped
-                )  # pyright: ignore
+                inside = iv(block, 0, full - 1)
                 self._row_tile(at, inside * self.rows, self.rows)
         with self.k.b.when(self.k.b.compare("ge", block, full)):
             self._row_tile(at, Expr(full * self.rows), extent - full * self.rows)

@@ -45,7 +45,7 @@ def lower_depthwise(k: KernelLowering) -> None:
     def start(extents: tuple[int, ...]) -> Sums:
         return [k.b.splat(0, extents, register_type(element_of(op.out)))]
 
-    walk.emit(start, taps, lambda sums, *_: sums[0], 2 * math.prod(window))
+    walk.emit(start, taps, _first, 2 * math.prod(window))
 
 
 @schedule("window")
@@ -58,6 +58,11 @@ def lower_window(k: KernelLowering) -> None:
         _max(k, op)
     else:
         _average(k, op)
+
+
+def _first(sums: Sums, outputs: tuple[Expr, ...], output: Expr, segment: Segment) -> SSAValue:
+    """The only running value is the result."""
+    return sums[0]
 
 
 def _max(k: KernelLowering, op: Any) -> None:
@@ -77,7 +82,7 @@ def _max(k: KernelLowering, op: Any) -> None:
     def start(extents: tuple[int, ...]) -> Sums:
         return [k.b.splat(least, extents, register_type(kind))]
 
-    walk.emit(start, taps, lambda sums, *_: sums[0], math.prod(op.window))
+    walk.emit(start, taps, _first, math.prod(op.window))
 
 
 def _average(k: KernelLowering, op: Any) -> None:
