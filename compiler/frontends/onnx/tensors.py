@@ -100,7 +100,7 @@ def _reader(stored: StoredTensor, folder: DataFolder) -> Callable[[], Array]:
         if len(stored.raw) != size:
             raise DataError(
                 INVALID_DATA,
-                f"its shape {show_dims(stored.dims)} of {name} calls for {size} bytes, not the {len(stored.raw)} stored",
+                f"its shape {show_dims(stored.dims)} of {name} takes {size} bytes, not the {len(stored.raw)} stored",
             )
         raw = stored.raw
         return lambda: _view(raw, dtype, stored.dims)

@@ -224,7 +224,7 @@ def _lanes(atom: Atom) -> frozenset[int]:
 
 
 def _common_factor(rest: Expr, divisor: int) -> int:
-    """The largest factor g of ``divisor`` for which floor(rest / g) drops terms: all factors are multiples of g except a part that stays within [0, g)."""
+    """The largest factor g of ``divisor`` for which floor(rest / g) drops terms: their sum stays within [0, g)."""
     for candidate in sorted({abs(f) for _, f in rest.terms if divisor % abs(f) == 0 and abs(f) > 1}, reverse=True):
         small = Expr(rest.constant % candidate, tuple((a, f) for a, f in rest.terms if f % candidate))
         low, high = small.bounds()

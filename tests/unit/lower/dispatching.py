@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def native(dispatch: Dispatch, arrays: Sequence[NDArray[Any]], isa: str, pieces:
     flat = [np.ascontiguousarray(a).reshape(-1) for a in arrays] + [r.reshape(-1) for r in results]
     flat = [a.view(np.int8).view(a.dtype) if a.dtype.kind != "u" else a.view(f"i{a.itemsize}") for a in flat]
     edges = np.linspace(0, kernel.units, pieces + 1).astype(int)
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in pairwise(edges):
         run_kernel(kernel, flat, isa=isa, begin=int(begin), end=int(end))
     return results
 

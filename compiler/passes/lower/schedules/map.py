@@ -62,7 +62,7 @@ class Nest:
             self.row_axis, self.rows, self.width = self.transposed, lanes, lanes
         else:
             self.row_axis = rank - 2
-            self.width = min(self.inner, 4 * lanes)
+            self.width = max(1, min(self.inner, 4 * lanes))
             if rank >= 2 and self.inner <= lanes:
                 self.rows = max(1, min(self.extents[-2], 4 * lanes // max(self.inner, 1), 8))
         self.block = BLOCK // self.width * self.width if self.rows == 1 and rank == 1 else self.inner
