@@ -47,7 +47,7 @@ def test_nearest(coordinates: str, rounding: str, extents: Any, sizes: Any):
 
 def test_scales_that_are_no_ratio_of_extents():
     x = random(1, 1, 4, 5)
-    scales = np.float32([1, 1, 1.3, 0.7])
+    scales: Any = np.float32([1, 1, 1.3, 0.7])
     expected = reference_node("Resize", x, None, scales, mode="linear", opset=19)
     own = tuple(float(scale) for scale in scales)
     actual = apply("resize", x, result="1x1x5x3xf32", mode="linear", scales=own)
