@@ -115,12 +115,13 @@ class Session:
 
     def _bind_inputs(self, inputs: Mapping[str, Any]) -> list[Array]:
         """Fill in the input pointers; returns what must stay alive during the run."""
-        pointers, held = self._in, []
+        pointers, held, ndarray = self._in, [], np.ndarray
         if len(inputs) == len(self._inputs):
             try:
                 for index, (name, dtype, shape) in enumerate(self._inputs):
                     x = inputs[name]
-                    if x.dtype != dtype or x.shape != shape or not x.flags.c_contiguous:
+                    # A numpy scalar has no memory of its own that outlives this line: arrays only.
+                    if not isinstance(x, ndarray) or x.dtype != dtype or x.shape != shape or not x.flags.c_contiguous:
                         break
                     held.append(x)
                     pointers[index] = x.__array_interface__["data"][0]

@@ -195,9 +195,8 @@ class Fusion:
         for op in body.ops:
             copy = op.clone(value_mapper=mapping)
             arguments.add_op(copy)
-        location = (
-            fuse_ops(op for op in body.ops if not isinstance(op, Constant)) if body.ops else self.function.location
-        )
+        located = [op for op in body.ops if not isinstance(op, Constant)] or body.ops
+        location = fuse_ops(located)
         outputs = [mapping[value] for value in body.outputs]
         arguments.add_op(Yield.create(operands=outputs, location=location))
         symbol = self._symbol(body)
@@ -255,7 +254,8 @@ class Body:
 
     def _take(self, value: SSAValue, user: Operation, members: set[Operation]) -> None:
         owner = value.owner
-        if isinstance(owner, Operation) and (owner in members or self._fuses(owner, user)):
+        weights = isinstance(user, Conv) and value is user.operands[1]
+        if isinstance(owner, Operation) and not weights and (owner in members or self._fuses(owner, user)):
             self._include(owner, members)
         elif value not in self.inputs:
             self.inputs.append(value)

@@ -118,6 +118,8 @@ class KernelLowering:
 
     def split(self, position: Expr, extents: tuple[int, ...]) -> tuple[Expr, ...]:
         """Row-major coordinates of ``position``, each computed once as an index value."""
+        if 0 in extents:
+            return (Expr(),) * len(extents)
         return tuple(self.settle(part) for part in delinearise(position, extents))
 
     def settle(self, expression: Expr) -> Expr:

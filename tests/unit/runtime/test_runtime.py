@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,20 @@ def test_sessions_share_a_model_on_threads(artifact: bytes) -> None:
         for worker in workers:
             worker.join()
         assert not failures
+
+
+def test_numpy_scalars_are_kept_alive(image: LinkedImage) -> None:
+    """A scalar is an input of rank 0; its value is copied before it can vanish."""
+    made = contents(image)
+    plan = made.plans["x86-64-v3"]
+    command = plan.commands[0]
+    scalar = BufferRange(Space.INPUT, 0, 4, 1)
+    commands = [replace(command, reads=(command.reads[0], scalar)), plan.commands[1]]
+    inputs = [*plan.inputs, TensorInfo("w", "f32", ())]
+    data = writer.to_bytes(replace(made, plans={"x86-64-v3": replace(plan, inputs=inputs, commands=commands)}))
+    with runtime.load(data) as model, model.session(threads=1) as session:
+        for value in (1.0, 5.0, -3.0):
+            np.testing.assert_allclose(session.run({"x": X, "w": np.float32(value)})["y"], X + value + 1.25, rtol=1e-6)
 
 
 def test_closed_things_say_so(artifact: bytes) -> None:

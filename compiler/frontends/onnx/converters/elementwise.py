@@ -72,7 +72,7 @@ def power(n: NodeContext) -> SSAValue:
         return n.build(graph_op("pow"), base, n.cast(exponent, kind))
 
     wide = n.build(graph_op("pow"), n.cast(base, F64), n.cast(exponent, F64))
-    return n.cast(wide, kind)
+    return n.cast(n.build(graph_op("round"), wide), kind)
 
 
 @converter("Mod")

@@ -34,9 +34,11 @@ def lower_map(k: KernelLowering) -> None:
         for nest in nests:
             local = k.b.isub(unit, start)
             position = iv(k.b.index(local), 0, max(nest.units - 1, 0))
+            if not nest.units:
+                continue
             if len(nests) == 1:
                 nest.emit(position)
-            elif nest.units:
+            else:
                 after = k.b.compare("ge", unit, start)
                 before = k.b.compare("lt", unit, start + nest.units)
                 with k.b.when(k.b.binary("and_", after, before)):
