@@ -163,17 +163,21 @@ def read_files(path: Path, ctx: CompilerContext) -> None:
             ctx.files[member.relative_to(folder).as_posix()] = member.read_bytes()
 
 
-def read_ir(text: str, path: Path, ctx: CompilerContext, weights: Path | None = None) -> ModuleOp:
+def read_ir(
+    text: str, path: Path, ctx: CompilerContext, weights: Path | None = None, *, complete: bool = True
+) -> ModuleOp:
     """The module in ``text``, the text of the file at ``path``, with what lies beside it: weights and emitted files.
 
-    ``weights`` is the folder of weights (None: ``weights`` beside the file, if there). Raises IRError.
+    ``weights`` is the folder of weights (None: ``weights`` beside the file, if there). Raises IRError, also for a
+    weight that is not there if ``complete``.
     """
     module = parse_module(text, ctx, path.name)
     folder = weights or path.parent / WEIGHTS_FOLDER
     if weights is not None or (folder / WEIGHTS_INDEX).exists():
         load_weights(folder, ctx.weights)
     read_files(path, ctx)
-    check_weights(module, ctx.weights, path.name)
+    if complete:
+        check_weights(module, ctx.weights, path.name)
     return module
 
 

@@ -14,7 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from xdsl.dialects.builtin import FileLineColLoc, IntAttr, ModuleOp, StringAttr
-from xdsl.ir import Operation
+from xdsl.ir import BlockArgument, Operation
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError, VerifyException
@@ -29,8 +29,8 @@ SPLIT_MARKER = "// -----"
 def to_text(op: Operation, *, locations: bool = True, generic: bool = False) -> str:
     """``op`` as text ending in a newline. With ``locations`` it reads back with every op's source nodes."""
     stream = StringIO()
-    Printer(stream, print_debuginfo=locations, print_generic_format=generic).print_op(op)
-    return stream.getvalue() + "\n"
+    _Printer(stream, print_debuginfo=locations, print_generic_format=generic).print_op(op)
+    return stream.getvalue().removesuffix(" loc(unknown)") + "\n"
 
 
 def parse_module(text: str, ctx: CompilerContext, name: str = "<text>") -> ModuleOp:
@@ -57,6 +57,16 @@ def read_text(path: str | Path) -> str:
         raise IRError(IR_SYNTAX, f"{path} is not text: byte {error.start} is not UTF-8.") from error
     except OSError as error:
         raise IRError(IR_SYNTAX, f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+class _Printer(Printer):
+    """xDSL's printer, without the ``loc(unknown)`` of block arguments, which nothing reads."""
+
+    def print_block_argument(self, arg: BlockArgument, print_type: bool = True) -> None:
+        with_locations = self.print_debuginfo
+        self.print_debuginfo = with_locations and is_known(arg.location)
+        super().print_block_argument(arg, print_type)
+        self.print_debuginfo = with_locations
 
 
 class _LocatingParser(Parser):

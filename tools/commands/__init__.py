@@ -1,0 +1,1 @@
+"""The commands of ``penstock``: one module each, named as the command, which defines ``command``."""
