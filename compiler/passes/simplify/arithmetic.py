@@ -7,12 +7,13 @@ constant of rank 0; what changes a floating-point result by more than the last b
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from xdsl.ir import SSAValue
 
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.activation import Relu
-from penstock.compiler.dialects.graph.base import GraphOp, element_of, elements, tensor_type
+from penstock.compiler.dialects.graph.base import GraphOp, broadcast_shapes, element_of, elements, tensor_type
 from penstock.compiler.dialects.graph.elementwise import (
     Abs,
     Add,
@@ -112,6 +113,48 @@ class BroadcastOperand(WithWeights):
             return False
         others = [other for i, other in enumerate(op.operands) if i != index]
         return any(shape_of(other.type) == shape_of(op.out.type) for other in others)
+
+
+class NeutralBroadcast(WithWeights):
+    """x + 0 is x expanded where the zeros only give the result its shape; likewise for other neutral elements."""
+
+    roots = (Binary,)
+
+    def rewrite(self, op: Binary, rewriter: Rewriter, /) -> None:
+        a, b = op.operands
+        for x, other in ((a, b), (b, a)) if op.commutative else ((a, b),):
+            if op.neutral is not None and x.type != op.out.type and number_of(other, self.weights) == op.neutral:
+                rewriter.replace(op, Expand.build(x, result=tensor_type(op.out)))
+                return
+
+
+class ExpandLast(WithWeights):
+    """What is computed on expanded operands is computed before expanding, once for each different element."""
+
+    roots = (Elementwise,)
+
+    def rewrite(self, op: Elementwise, rewriter: Rewriter, /) -> None:
+        expands = [value.owner for value in op.operands if isinstance(value.owner, Expand)]
+        if not expands:
+            return
+        narrow = [value.owner.operands[0] if isinstance(value.owner, Expand) else value for value in op.operands]
+        shapes = [() if self._is_number(value) else shape_of(value.type) for value in narrow]
+        shape = broadcast_shapes(*shapes)
+        if math.prod(shape) >= elements(op.out.type):
+            return
+        numbers = [number_of(value, self.weights) if self._is_number(value) else None for value in narrow]
+        operands = [
+            value if number is None else rewriter.insert(scalar(number, value, self.weights)).out
+            for value, number in zip(narrow, numbers, strict=True)
+        ]
+        parameters: dict[str, Any] = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
+        result = tensor(shape, element_of(op.out)) if isinstance(op, Cast) else None
+        rewriter.covers(*expands, op)
+        inner = rewriter.insert(type(op).build(*operands, result=result, **parameters))
+        rewriter.replace(op, Expand.build(inner, result=tensor_type(op.out)))
+
+    def _is_number(self, value: SSAValue) -> bool:
+        return isinstance(value.owner, Constant) and number_of(value, self.weights) is not None
 
 
 class DivideByPowerOfTwo(WithWeights):
@@ -313,6 +356,8 @@ def patterns(ctx: CompilerContext) -> list[Pattern]:
     """All patterns of this module, in the order they are tried."""
     own: list[type[WithWeights]] = [
         BroadcastOperand,
+        NeutralBroadcast,
+        ExpandLast,
         DivideByPowerOfTwo,
         Reciprocals,
         Powers,

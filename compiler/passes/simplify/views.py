@@ -7,6 +7,7 @@ extent 1 is a reshape; a gather at known, evenly spaced indices is a slice.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from penstock.compiler.dialects.graph.attention import Attention
 from penstock.compiler.dialects.graph.base import GraphOp, elements, tensor_type
 from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.convolution import Conv
-from penstock.compiler.dialects.graph.index import Gather
+from penstock.compiler.dialects.graph.index import Gather, GatherNd
 from penstock.compiler.dialects.graph.matching import defining, has_one_use, known_array, number_of
 from penstock.compiler.dialects.graph.shape import Concat, Expand, Pad, Reshape, Slice, Transpose
 from penstock.compiler.dialects.graph.window import CHANNELS_FIRST
@@ -268,6 +269,33 @@ class GatherOfKnownIndices(Pattern):
         rewriter.replace(op, Reshape.build(piece, result=tensor_type(op.out)))
 
 
+class GatherNdOfKnownIndices(Pattern):
+    """Coordinates that are known and go through x in its own order, without a gap, take a piece of it."""
+
+    roots = (GatherNd,)
+
+    def __init__(self, ctx: CompilerContext) -> None:
+        self.weights = ctx.weights
+
+    def rewrite(self, op: GatherNd, rewriter: Rewriter, /) -> None:
+        x, indices = op.operands
+        shape, array = shape_of(x.type), known_array(indices, self.weights)
+        if array is None or array.size == 0:
+            return
+        depth = op.batch_dims + array.shape[-1]
+        rows = np.arange(math.prod(shape[:depth])).reshape(*shape[:depth], 1)
+        places = op.evaluate(rows, array).reshape(-1)
+        first, count = int(places[0]), places.size
+        if not np.array_equal(places, np.arange(first, first + count)):
+            return
+        rest = shape[depth:]
+        flat = rewriter.insert(Reshape.build(x, result=tensor([rows.size, *rest], op.element())))
+        starts, steps = [first, *[0] * len(rest)], [1] * (1 + len(rest))
+        result = tensor([count, *rest], op.element())
+        piece = rewriter.insert(Slice.build(flat, result=result, starts=starts, steps=steps))
+        rewriter.replace(op, Reshape.build(piece, result=tensor_type(op.out)))
+
+
 def patterns(ctx: CompilerContext) -> list[Pattern]:
     """All patterns of this module, in the order they are tried."""
     return [
@@ -282,4 +310,5 @@ def patterns(ctx: CompilerContext) -> list[Pattern]:
         PadChain(),
         PadOfConv(ctx),
         GatherOfKnownIndices(ctx),
+        GatherNdOfKnownIndices(ctx),
     ]

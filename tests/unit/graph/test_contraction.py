@@ -126,7 +126,7 @@ def windows(extent: int, k: int, s: int, d: int, low: int, high: int, ceil: int)
 def test_pool(window: Any, strides: Any, dilations: Any, pads: Any, ceil: int, include: int):
     x = random(2, 3, 10, 11)
     parts: Any = zip(x.shape[2:], window, strides, dilations, pads[:2], pads[2:], strict=True)
-    overhang = tuple(windows(*part, ceil)[1] for part in parts)
+    overhang = tuple(windows(*part, ceil=ceil)[1] for part in parts)
     common = {
         "window": window,
         "strides": strides,

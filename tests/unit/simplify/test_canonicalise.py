@@ -234,3 +234,37 @@ def test_nan_is_not_lost():
     net = Net(x="3xf32")
     y = net.max(net.mul(net.max(net.x, 0.0), 2.0), math.nan)
     assert result(net, y)["max"] == 1
+
+
+def test_neutral_elements_that_broadcast_are_expands():
+    net = Net(x="2x1xi1")
+    assert result(net, net.and_(net.x, np.ones((1, 3), bool))) == {"expand": 1}
+    net = Net(x="3xf32")
+    assert result(net, net.mul(np.ones((2, 1), np.float32), net.x)) == {"expand": 1}
+
+
+def test_what_is_computed_on_expanded_operands_is_computed_before():
+    net = Net(x="8x1x1x5xi1")
+    wide = net.expand(net.x, result="8x1x5x5xi1")
+    assert result(net, net.select(wide, np.float32(0), np.float32(-9))) == {"select": 1, "expand": 1}
+    net = Net(x="1x3xf32", y="2x1xf32")
+    a, b = net.expand(net.x, result="4x2x3xf32"), net.expand(net.y, result="4x2x3xf32")
+    assert result(net, net.cast(net.add(a, b), result="4x2x3xf64")) == {"add": 1, "cast": 1, "expand": 1}
+
+
+@pytest.mark.parametrize(
+    ("indices", "batch_dims", "expected"),
+    [
+        (np.stack(np.meshgrid(np.arange(2), np.arange(3), indexing="ij"), axis=-1), 0, {}),
+        (np.arange(2)[:, None], 0, {}),
+        (np.array([[1, -2], [1, -1]]), 0, {"reshape": 1, "slice": 1}),
+        (np.array([[[1]], [[1]]]), 1, {"gather_nd": 1}),
+        (np.array([[[2]], [[0]]]), 1, {"reshape": 2, "slice": 1}),
+        (np.array([[1, 1], [0, 2]]), 0, {"gather_nd": 1}),
+    ],
+)
+def test_gathers_by_known_coordinates(indices: Any, batch_dims: int, expected: Any):
+    net = Net(x="2x3x4xf32")
+    y = net.gather_nd(net.x, indices, batch_dims=batch_dims)
+    counts = result(net, net.exp(y))
+    assert counts == {"exp": 1, **expected}
