@@ -10,8 +10,24 @@ makes its own session, which owns the memory of one run at a time::
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from penstock.runtime.errors import PenstockError, RuntimeFailure
-from penstock.runtime.model import Model, TensorInfo, load
-from penstock.runtime.session import CommandRecord, Session
+
+if TYPE_CHECKING:
+    from penstock.runtime.model import Model, TensorInfo, load
+    from penstock.runtime.session import CommandRecord, Session
 
 __all__ = ["CommandRecord", "Model", "PenstockError", "RuntimeFailure", "Session", "TensorInfo", "load"]
+
+_HOME = {"CommandRecord": "session", "Model": "model", "Session": "session", "TensorInfo": "model", "load": "model"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs numpy on first use: the command line's help and errors come without it (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'penstock.runtime' has no attribute {name!r}")
+    value = getattr(import_module(f"penstock.runtime.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

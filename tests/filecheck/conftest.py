@@ -1,4 +1,4 @@
-"""Tests in lit's format, run in this process: a few milliseconds each instead of the third of a second two processes take.
+"""Tests in lit's format, run in this process: a few milliseconds each, where two processes take a third of a second.
 
 In: every ``*.mlir`` below this folder with ``RUN:`` lines such as
 

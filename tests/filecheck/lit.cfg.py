@@ -1,4 +1,4 @@
-"""Settings of ``lit tests/filecheck``: the same files as pytest runs in process, each command in a process of its own."""
+"""Settings of ``lit tests/filecheck``: the files that pytest runs in process, each command in its own process."""
 
 import os
 import sys

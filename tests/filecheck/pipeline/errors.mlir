@@ -5,7 +5,7 @@
 func.func @unfinished(%x : tensor<4xf32>) -> ten
 // -----
 
-// CHECK: error: {{.*}}it uses a value that is defined after it: %a = graph.neg{{.*}}, in @late, from {{.*}}:11' [PENS-I002]
+// CHECK: error: {{.*}}it uses a value that is defined after it: %a = graph.neg{{.*}}, in @late, from {{.*}}:11'. [PENS-I002]
 // CHECK-NOT: Traceback
 func.func @late(%x : tensor<4xf32>) -> tensor<4xf32> {
   %a = graph.neg %b : (tensor<4xf32>) -> tensor<4xf32>
@@ -14,7 +14,7 @@ func.func @late(%x : tensor<4xf32>) -> tensor<4xf32> {
 }
 // -----
 
-// CHECK: error: {{.*}}graph.neg must have result types tensor<4xf32>, but has tensor<5xf32>{{.*}} [PENS-I002]
+// CHECK: error: {{.*}}graph.neg must have result types tensor<4xf32>, but has tensor<5xf32>{{.*}}. [PENS-I002]
 func.func @types(%x : tensor<4xf32>) -> tensor<5xf32> {
   %a = graph.neg %x : (tensor<4xf32>) -> tensor<5xf32>
   func.return %a : tensor<5xf32>
