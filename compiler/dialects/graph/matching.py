@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 OpT = TypeVar("OpT", bound=Operation)
 SMALL = 1 << 20
+DEPTH = 16
 
 
 def defining(value: SSAValue, kind: type[OpT]) -> OpT | None:
@@ -84,24 +85,24 @@ def scalar(number: float, like: SSAValue, weights: WeightStore) -> Constant:
 def known_array(value: SSAValue, weights: WeightStore, limit: int = SMALL) -> Array | None:
     """The array ``value`` would be if it is computed from constants alone, or None.
 
-    Looks through at most ``limit`` elements per value, so that nothing large is computed just to be looked at.
+    Looks at most ``DEPTH`` ops far, and computes no value of more than ``limit`` elements.
     """
-    return _known(value, weights, limit, {})
+    return _known(value, weights, limit, DEPTH, {})
 
 
-def _known(value: SSAValue, weights: WeightStore, limit: int, memory: dict[SSAValue, Any]) -> Array | None:
+def _known(value: SSAValue, weights: WeightStore, limit: int, depth: int, memory: dict[SSAValue, Any]) -> Array | None:
     if value in memory:
         return memory[value]
     memory[value] = None
     op = value.owner
-    if not isinstance(op, GraphOp) or len(op.results) != 1 or op.regions:
+    if depth == 0 or not isinstance(op, GraphOp) or len(op.results) != 1 or op.regions:
         return None
     if isinstance(op, Constant):
         memory[value] = op.array(weights)
     elif elements(value.type) <= limit and (op.operands or isinstance(op, Iota)):
         arrays: list[Any] = []
         for operand in op.operands:
-            array = _known(operand, weights, limit, memory)
+            array = _known(operand, weights, limit, depth - 1, memory)
             if array is None:
                 return None
             arrays.append(array)

@@ -268,3 +268,12 @@ def test_gathers_by_known_coordinates(indices: Any, batch_dims: int, expected: A
     y = net.gather_nd(net.x, indices, batch_dims=batch_dims)
     counts = result(net, net.exp(y))
     assert counts == {"exp": 1, **expected}
+
+
+def test_deep_graphs():
+    net = Net(x="3xf32", y="5xf32")
+    x = net.x
+    for _ in range(3000):
+        x = net.tanh(net.add(x, net.x))
+    y = net.gather(net.y, net.cast(x, result="3xi64"))
+    assert result(net, y) == {"add": 3000, "tanh": 3000, "cast": 1, "gather": 1}
