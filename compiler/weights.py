@@ -51,7 +51,7 @@ class WeightStore(Mapping[str, Array]):
 def digest(array: Array) -> str:
     """Eight hex digits of BLAKE2b over dtype, shape and bytes (row-major)."""
     state = hashlib.blake2b(f"{array.dtype.str}{array.shape}".encode(), digest_size=8)
-    state.update(memoryview(array.reshape(-1).view(np.uint8)) if array.size else b"")
+    state.update(array.reshape(-1).view(np.uint8).data if array.size else b"")
     return state.hexdigest()[:16]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import sys
 import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -106,7 +107,15 @@ def _unload(handle: int, keep: Any) -> None:
 
 def _info(tensor: Tensor) -> TensorInfo:
     shape = tuple(tensor.shape[axis] for axis in range(tensor.rank))
-    return TensorInfo(tensor.name.decode(), np.dtype(DTYPES.get(tensor.dtype, "uint16")), shape)
+    return TensorInfo(tensor.name.decode(), _dtype(tensor.dtype), shape)
+
+
+def _dtype(number: int) -> np.dtype[Any]:
+    """The numpy dtype of a ``pens_dtype``; bfloat16 as ml_dtypes has it where that is loaded, else its bits."""
+    if number != 2:
+        return np.dtype(DTYPES[number])
+    extension = sys.modules.get("ml_dtypes")
+    return np.dtype(np.uint16 if extension is None else extension.bfloat16)
 
 
 def load(source: str | os.PathLike[str] | bytes, *, verify: bool = False, isa: str | None = None) -> Model:

@@ -37,13 +37,23 @@ _lock = threading.Lock()
 
 @cache
 def target_machine(isa: str) -> Any:
-    """LLVM's target machine for a level."""
+    """LLVM's target machine for a level. Loops come with their addresses reduced (llvm/addresses.py), so LLVM's pass
+    for that is switched off, in this process: it takes ten times as long as all others."""
     import llvmlite.binding as llvm
 
+    _switch_off_loop_strength_reduction()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
     return target.create_target_machine(cpu=isa, features="", opt=CODEGEN_LEVEL, reloc="pic", codemodel="small")
+
+
+@cache
+def _switch_off_loop_strength_reduction() -> None:
+    """LLVM's options are global and may be given once."""
+    import llvmlite.binding as llvm
+
+    llvm.set_option("penstock", "-disable-lsr")
 
 
 def compile_text(text: str, isa: str) -> bytes:

@@ -61,6 +61,7 @@ def emit_for(emitter: Emitter, op: scf.ForOp) -> None:
         return
     body, leave = writer.label("loop"), writer.label("done")
     guarded = lower.number is None or upper.number is None
+    loop = emitter.addressing.before(op, lower, emitter.known_scalar, emitter.pointers)
     before = writer.block
     if guarded:
         writer.branch(writer.compare("icmp slt", lower, upper), body, leave)
@@ -71,13 +72,16 @@ def emit_for(emitter: Emitter, op: scf.ForOp) -> None:
     index.incoming.append((lower.text, before))
     carried = _phis(emitter, initial)
     _incoming(carried, initial, before)
+    emitter.addressing.enter(loop, before)
+    emitter.addressing.index(loop, index.value)
     emitter.define(op.body.block.args[0], [(index.value,)])
     _define(emitter, op.body.block.args[1:], _results(carried))
     terminator = emitter.block(op.body.block)
     following = _values(emitter, terminator.operands)
+    latch = writer.block
+    emitter.addressing.leave(loop, step, latch)
     increment = writer.emit(f"add nsw {index.value}, {step.text}", "i64")
     again = writer.compare("icmp slt", increment, upper)
-    latch = writer.block
     index.incoming.append((increment.text, latch))
     _incoming(carried, following, latch)
     writer.finish_phi(index)

@@ -21,11 +21,12 @@ from xdsl.dialects.builtin import MemRefType
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from penstock.compiler import errors
+from penstock.compiler.backends.llvm.addresses import Addressing
 from penstock.compiler.backends.llvm.tiles import Row, Tile
 from penstock.compiler.backends.llvm.types import element_bytes
 from penstock.compiler.backends.llvm.writer import Value, Writer
 from penstock.compiler.dialects.tile.base import element, shape
-from penstock.compiler.dialects.tile.memory import Kernel
+from penstock.compiler.dialects.tile.memory import Alloc, Kernel
 from penstock.compiler.locations import source_names
 
 Handler = Callable[["Emitter", Any], None]
@@ -100,6 +101,7 @@ class Emitter:
         self.pointers: dict[SSAValue, str] = {}
         self.scratch_bytes = 0
         self.addresses: dict[tuple[str, str, str], str] = {}
+        self.addressing = Addressing(self.writer)
         self._handlers = handlers()
 
     def tile(self, value: SSAValue) -> Tile:
@@ -107,6 +109,11 @@ class Emitter:
 
     def scalar(self, value: SSAValue) -> Value:
         return self.tiles[value].scalar
+
+    def known_scalar(self, value: SSAValue) -> Value | None:
+        """The scalar that an SSA value was emitted as, or None if it was not yet."""
+        tile = self.tiles.get(value)
+        return None if tile is None else tile.scalar
 
     def define(self, value: SSAValue, rows: list[Row] | tuple[Row, ...]) -> None:
         """``value`` is made of ``rows``."""
@@ -164,6 +171,7 @@ def emit_kernel(kernel: Kernel, machine: Machine, *, trace: bool = False) -> Ker
         assert isinstance(buffer.type, MemRefType)
         address = writer.emit(f"getelementptr ptr, ptr %buffers, i64 {index}", "ptr")
         emitter.pointers[buffer] = writer.emit(f"load ptr, ptr {address.text}", "ptr").text
+    _place_scratch(emitter, kernel)
     begin, end = kernel.body.args[-2:]
     for value, name in ((begin, "%begin"), (end, "%end")):
         emitter.define(value, [(Value(name, "i64"),)])
@@ -172,6 +180,18 @@ def emit_kernel(kernel: Kernel, machine: Machine, *, trace: bool = False) -> Ker
     operations = tuple(emitter.operations) if isinstance(emitter, _TracingEmitter) else ()
     text = _module(kernel.sym_name, writer, machine, operations)
     return KernelText(kernel.sym_name, text, emitter.scratch_bytes, operations)
+
+
+def _place_scratch(emitter: Emitter, kernel: Kernel) -> None:
+    """Pointers of all scratch buffers, which lie one behind the other where the context says."""
+    writer, scratch = emitter.writer, ""
+    for op in kernel.walk():
+        if isinstance(op, Alloc):
+            scratch = scratch or writer.emit("load ptr, ptr %ctx", "ptr").text
+            buffer = op.results[0]
+            assert isinstance(buffer.type, MemRefType)
+            offset = emitter.allocate(buffer.type.get_shape()[0], element(buffer))
+            emitter.pointers[buffer] = writer.emit(f"getelementptr i8, ptr {scratch}, i64 {offset}", "ptr").text
 
 
 def _module(name: str, writer: Writer, machine: Machine, operations: tuple[str, ...]) -> str:

@@ -51,18 +51,24 @@ class AccessEmitter:
                 self.limits[dim] = limit
             else:
                 self.upper = tuple(min(u, int(limit.number)) if d == dim else u for d, u in enumerate(self.upper))
-        self.base = self._base(buffer, emitter.scalar(op.operands[first_limit - 1]))
+        self.buffer, self.offset = buffer, op.operands[first_limit - 1]
+        self.locate()
         self.last = self.extents[-1] if rank else 1
         self.stride = self.strides[-1] if rank else 1
         self.last_limit = self._narrow_limit(self.limits[rank - 1]) if rank - 1 in self.limits else None
 
-    def _base(self, buffer: SSAValue, offset: Value) -> str:
-        pointer = self.emitter.pointers[buffer]
+    def locate(self) -> None:
+        """Find or compute the base pointer; again after a new basic block has begun."""
+        found = self.emitter.addressing.find(self.buffer, self.offset)
+        if found is not None:
+            self.base, self.shift = found
+            return
+        pointer, offset = self.emitter.pointers[self.buffer], self.emitter.scalar(self.offset)
         key = (pointer, offset.text, self.stored)
         if key not in self.emitter.addresses:
             text = f"getelementptr {self.stored}, ptr {pointer}, i64 {offset.text}"
             self.emitter.addresses[key] = self.emitter.writer.emit(text, "ptr").text
-        return self.emitter.addresses[key]
+        self.base, self.shift = self.emitter.addresses[key], 0
 
     def _narrow_limit(self, limit: Value) -> Value:
         """The limit of the last dimension clamped to its extent, as i32: masks then compare 32-bit lanes."""
@@ -94,7 +100,8 @@ class AccessEmitter:
         return result
 
     def address(self, elements: int) -> str:
-        """Pointer to the element ``elements`` behind the base."""
+        """Pointer to the element ``elements`` behind the tile's first."""
+        elements += self.shift
         if elements == 0:
             return self.base
         key = (self.base, str(elements * self.bytes), "i8")
@@ -370,7 +377,7 @@ def emit_store(emitter: Emitter, op: memory.Store) -> None:
     w.branch(w.compare("icmp eq", store.last_limit, w.constant(store.last, "i32")), whole, cut)
     for label, masked in ((whole, False), (cut, True)):
         emitter.start(label)
-        store.base = store._base(op.operands[1], emitter.scalar(op.operands[2]))  # pyright: ignore[reportPrivateUsage]
+        store.locate()
         _store_rows(emitter, store, places, masked=masked)
         w.jump(after)
     emitter.start(after)
@@ -395,21 +402,21 @@ def _store_rows(emitter: Emitter, store: StoreEmitter, places: list[Place | None
 
 @handles("tile.alloc")
 def emit_alloc(emitter: Emitter, op: memory.Alloc) -> None:
-    """A place in the thread's scratch memory, whose address the context holds."""
-    w = emitter.writer
-    kind: Attribute = op.results[0].type
-    count = kind.get_shape()[0]  # pyright: ignore
-    offset = emitter.allocate(count, element(kind))
-    scratch = w.emit("load ptr, ptr %ctx", "ptr").text
-    emitter.pointers[op.results[0]] = w.emit(f"getelementptr i8, ptr {scratch}, i64 {offset}", "ptr").text
+    """Nothing: scratch buffers have their pointers from the kernel's start on."""
+    assert op.results[0] in emitter.pointers
 
 
 @handles("tile.prefetch")
 def emit_prefetch(emitter: Emitter, op: memory.Prefetch) -> None:
     """A hint to the cache; it never faults."""
     w = emitter.writer
-    kind, offset = storage_element(element(op.operands[0])), emitter.scalar(op.operands[1])
-    address = w.emit(f"getelementptr {kind}, ptr {emitter.pointers[op.operands[0]]}, i64 {offset.text}", "ptr")
+    kind, offset = element(op.operands[0]), emitter.scalar(op.operands[1])
+    found = emitter.addressing.find(*op.operands[:2])
+    if found is not None:
+        address = w.emit(f"getelementptr i8, ptr {found[0]}, i64 {found[1] * element_bytes(kind)}", "ptr")
+    else:
+        pointer = emitter.pointers[op.operands[0]]
+        address = w.emit(f"getelementptr {storage_element(kind)}, ptr {pointer}, i64 {offset.text}", "ptr")
     symbol = w.declare("llvm.prefetch.p0", "void", ["ptr", "i32 immarg", "i32 immarg", "i32 immarg"])
     w.do(f"call void {symbol}(ptr {address.text}, i32 0, i32 {op.locality}, i32 1)")
 

@@ -33,7 +33,7 @@ def standard_body(node: Node, inputs: Sequence[SSAValue | None], opset: int) -> 
         message = schema.function_body
     elif schema.has_context_dependent_function and node.message is not None:
         types = [_type_message(value) for value in inputs]
-        call: Any = node.message
+        call = _resolved(node)
         try:
             data = schema.get_context_dependent_function(call.SerializeToString(), types)
         except RuntimeError:
@@ -47,6 +47,23 @@ def standard_body(node: Node, inputs: Sequence[SSAValue | None], opset: int) -> 
     return Function(
         function.name, function.domain, function.inputs, function.outputs, function.nodes, opsets, function.defaults
     )
+
+
+def _resolved(node: Node) -> Any:
+    """The node's message with attributes that refer to an enclosing function's replaced by their values."""
+    import onnx
+
+    call: Any = onnx.NodeProto()
+    call.CopyFrom(node.message)
+    references = [attribute.name for attribute in call.attribute if attribute.ref_attr_name]
+    kept = [attribute for attribute in call.attribute if not attribute.ref_attr_name]
+    del call.attribute[:]
+    call.attribute.extend(kept)
+    for name in references:
+        value: Any = node.attributes.get(name)
+        if isinstance(value, int | float | str | tuple):
+            call.attribute.append(onnx.helper.make_attribute(name, value))
+    return call
 
 
 def _type_message(value: SSAValue | None) -> bytes:

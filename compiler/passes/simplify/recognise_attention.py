@@ -85,7 +85,8 @@ class AttentionFromParts(Pattern):
         if None in views or None in masks:
             return False
         operands = [view for view in views if view is not None]
-        if not _fit(*operands):
+        same = len({element_of(value) for value in (*operands, *(m for m in masks if m is not None))}) == 1
+        if not same or not _fit(*operands):
             return False
         mask = self._sum([mask for mask in masks if mask is not None], stage)
         attention = stage.add(

@@ -264,10 +264,10 @@ def depth_to_space(n: NodeContext) -> SSAValue:
 
 @converter("SpaceToDepth")
 def space_to_depth(n: NodeContext) -> SSAValue:
-    """Any block size that divides the extents."""
+    """Both modes; any block size that divides the extents."""
     x = n.input(0)
     batch, channels, height, width = n.shape(x)
     block = n.int("blocksize")
     inner = n.reshape(x, [batch, channels, height // block, block, width // block, block])
-    inner = n.transpose(inner, (0, 3, 5, 1, 2, 4))
+    inner = n.transpose(inner, (0, 3, 5, 1, 2, 4) if n.text("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4))
     return n.reshape(inner, [batch, channels * block**2, height // block, width // block])
