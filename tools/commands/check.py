@@ -1,0 +1,70 @@
+"""``penstock check``: everything about a model that will not compile, before compiling, all at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from penstock.tools.options import json_option, several, target_options
+
+EXAMPLES = """\b
+Examples:
+  penstock check model.onnx
+  penstock check model.onnx --dim batch=1 --dim sequence=128
+  penstock check model.onnx --json | jq '.problems[].node'
+"""
+
+
+@click.command(name="check", epilog=EXAMPLES)
+@click.argument("model", metavar="MODEL")
+@several(
+    target_options,
+    click.option("--import-only", is_flag=True, help="Check the model itself, not whether its kernels can be made."),
+    json_option,
+)
+def command(model: str, **given: Any) -> int:
+    """Tell everything about MODEL that cannot be compiled, by node, with the reason and the nearest supported form.
+
+    Exit status 0 if it can be compiled, 2 if not.
+    """
+    from pathlib import Path
+
+    from penstock.compiler.driver import run_phases
+    from penstock.compiler.errors import ModelError, Problem
+    from penstock.compiler.frontends.onnx import check_model
+    from penstock.tools.options import compile_options, read_dims
+
+    options = compile_options(given["target"], given["isa"], given["dims"])
+    try:
+        problems: list[Problem] = check_model(model, dims=read_dims(given["dims"]))
+        if not problems and not given["import_only"]:
+            run_phases(model, options, last="emit", reproducers=Path.cwd())
+    except ModelError as error:
+        problems = list(error.problems)
+    if given["as_json"]:
+        import json
+
+        listed = [problem.as_dict() for problem in problems]
+        click.echo(json.dumps({"model": model, "compiles": not problems, "problems": listed}, indent=2))
+    elif not problems:
+        click.echo(f"{model} can be compiled for {options.target}.")
+    else:
+        show(problems)
+        places = "1 place" if len(problems) == 1 else f"{len(problems)} places"
+        click.echo(f"{model} cannot be compiled as it is: {places} to change.")
+    return 2 if problems else 0
+
+
+def show(problems: Any) -> None:
+    """Print the problems as a table, one row each."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
+    for name in ("code", "node", "op", "what is wrong", "what to do"):
+        table.add_column(name, overflow="fold", no_wrap=name == "code")
+    for problem in problems:
+        table.add_row(str(problem.code), problem.node, problem.op, problem.reason, problem.hint)
+    Console(highlight=False, markup=False).print(table)

@@ -1,0 +1,143 @@
+"""``penstock compile``: a model into an artifact, with a report of where the time went and what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from penstock.tools.options import json_option, printing_options, range_options, several, target_options
+
+if TYPE_CHECKING:
+    from penstock.compiler.driver import Report
+
+EXAMPLES = """\b
+Examples:
+  penstock compile model.onnx                          writes model.pens
+  penstock compile model.onnx --dim batch=8 -o b8.pens
+  penstock compile model.onnx --isa x86-64-v3          for AVX2 only
+  penstock compile model.onnx --dump-dir dump          the IR after every step
+  penstock compile --from lower dump/06-fuse.mlir      go on from an edited dump
+  penstock compile model.onnx --to fuse                print the IR after a phase
+"""
+
+
+@click.command(name="compile", epilog=EXAMPLES)
+@click.argument("model", metavar="MODEL")
+@several(
+    click.option("-o", "--output", type=click.Path(dir_okay=False), help="Artifact to write (default: MODEL's name)."),
+    target_options,
+    click.option("-p", "--passes", default="", metavar="PASSES", help="Options for passes, as 'fuse{max-ops=8}'."),
+    click.option("--strict", is_flag=True, help="Treat what would only be noted as an error."),
+    click.option("--keep-debug", is_flag=True, help="Put the IR after each phase into the artifact."),
+    range_options,
+    printing_options,
+    click.option("--verify-each", is_flag=True, help="Verify after every pass, not only after every phase."),
+    click.option("--time", "timing", is_flag=True, help="Show the time of every pass."),
+    json_option,
+    click.option("-q", "--quiet", is_flag=True, help="Say nothing when all is well."),
+)
+def command(model: str, **given: Any) -> int:
+    """Compile MODEL (an .onnx file, or a dump of IR) into an artifact."""
+    from penstock.compiler.driver import run_phases
+    from penstock.tools.options import compile_options, observers
+    from penstock.tools.progress import progress
+
+    options = compile_options(
+        given["target"],
+        given["isa"],
+        given["dims"],
+        passes=given["passes"],
+        strict=given["strict"],
+        keep_debug=given["keep_debug"],
+        verify_each=given["verify_each"],
+    )
+    target = Path(given["output"] or Path(model).with_suffix(".pens").name)
+    check_writable(target)
+    watching = observers(given["print_ir_before"], given["print_ir_after"], given["dump_dir"])
+    with progress(Path(model).name, show=not (given["quiet"] or given["as_json"])) as bar:
+        result = run_phases(
+            model,
+            options,
+            first=given["first"],
+            last=given["last"],
+            observers=[*watching, bar],
+            reproducers=Path.cwd(),
+        )
+        if result.artifact is not None:
+            result.artifact.save(target)
+    if result.artifact is None:
+        _write_ir(result, Path(given["output"]) if given["output"] else None)
+        return 0
+    report = result.artifact.report
+    if given["as_json"]:
+        import json
+
+        click.echo(json.dumps({**report.as_dict(), "artifact": str(target)}, indent=2))
+    elif not given["quiet"]:
+        show(report, target, passes=given["timing"])
+    return 0
+
+
+def check_writable(path: Path) -> None:
+    """Raise OptionError now rather than after the work, if ``path`` cannot be written."""
+    import os
+
+    from penstock.compiler.errors import CANNOT_WRITE_OUTPUT, OptionError
+
+    parent = path.parent
+    if not parent.is_dir():
+        raise OptionError(CANNOT_WRITE_OUTPUT, f"the folder {parent} does not exist.", "Make it, or choose another -o.")
+    if path.is_dir() or not os.access(parent, os.W_OK):
+        raise OptionError(CANNOT_WRITE_OUTPUT, f"{path} cannot be written.", "Choose another -o.")
+
+
+def _write_ir(result: Any, path: Path | None) -> None:
+    from penstock.compiler.dumps import DumpState, write_dump
+    from penstock.compiler.irtext import to_text
+
+    text = to_text(result.module)
+    if path is None:
+        click.echo(text, nl=False)
+        return
+    last = result.report.phases[-1].name
+    state = DumpState(last, result.ctx.target, dict(result.ctx.options))
+    done = [f"{len(result.report.phases)} phases ran."]
+    write_dump(path, f"after the phase {last}", done, text, result.module, result.ctx, state)
+
+
+def show(report: Report, target: Path, *, passes: bool = False) -> None:
+    """Print the report for people."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from penstock.tools.tables import bytes_text, seconds_text
+
+    console = Console(highlight=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, justify in (("phase", "left"), ("time", "right"), ("share", "right"), ("ops", "right"), ("", "left")):
+        table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
+    for record in report.phases:
+        share = f"{record.seconds / report.seconds:.0%}" if report.seconds else ""
+        counted = ", ".join(f"{name} {count}" for name, count in record.statistics.most_common(4))
+        table.add_row(record.name, seconds_text(record.seconds), share, str(record.ops_after), counted)
+        for step in record.steps if passes else ():
+            counted = ", ".join(f"{name} {count}" for name, count in step.statistics.most_common(4))
+            table.add_row(f"  {step.name}", seconds_text(step.seconds), "", str(step.ops_after), counted)
+    console.print(table)
+    kernels = ", ".join(
+        f"{count} for {isa} ({bytes_text(report.code_bytes[isa])})" for isa, count in report.kernels.items()
+    )
+    weights, arena, scratch = (bytes_text(report.memory[key]) for key in ("weights", "arena", "scratch_per_thread"))
+    rows = [
+        ("kernels", f"{kernels}; {report.launches} launches per run"),
+        ("memory", f"{weights} of weights, shared; {arena} per session, {scratch} per thread"),
+        ("artifact", f"{target}, {bytes_text(report.artifact_bytes)}"),
+        ("total", f"{seconds_text(report.seconds)}"),
+    ]
+    for name, text in rows:
+        console.print(f"[bold]{name:<9}[/bold] {text}", soft_wrap=True)
+    for note in report.notes:
+        console.print(f"note: {note}", soft_wrap=True)

@@ -1,0 +1,110 @@
+"""``penstock info``: what is in an artifact or a model: inputs, outputs, sizes, targets, kernels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from penstock.tools.options import json_option
+
+EXAMPLES = """\b
+Examples:
+  penstock info model.pens
+  penstock info model.onnx
+  penstock info model.pens --json | jq .inputs
+"""
+
+
+@click.command(name="info", epilog=EXAMPLES)
+@click.argument("file", metavar="FILE")
+@json_option
+def command(file: str, as_json: bool) -> int:
+    """Describe FILE, an artifact or an .onnx model."""
+    facts = model_facts(file) if Path(file).suffix in (".onnx", ".onnxtxt") else artifact_facts(file)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        _show(facts)
+    return 0
+
+
+def artifact_facts(path: str) -> dict[str, Any]:
+    """What an artifact says of itself, with the sizes of its members. Raises RuntimeFailure."""
+    import zipfile
+
+    from penstock.runtime import load
+
+    with load(path) as model:
+        manifest = dict(model.manifest)
+        chosen = model.isa
+    with zipfile.ZipFile(path) as archive:
+        members = {item.filename: item.file_size for item in archive.infolist()}
+    return (
+        {"file": path, "kind": "artifact", "bytes": Path(path).stat().st_size, "chosen": chosen}
+        | manifest
+        | {"members": members}
+    )
+
+
+def model_facts(path: str) -> dict[str, Any]:
+    """What an ONNX model holds. Raises ModelError if it cannot be read."""
+    from penstock.compiler.frontends.onnx.reader import read_model
+    from penstock.compiler.frontends.onnx.records import TYPE_NAMES
+
+    model = read_model(path)
+    graph = model.graph
+
+    def describe(value: Any) -> dict[str, Any]:
+        shape = None if value.shape is None else [d if d is not None else "?" for d in value.shape]
+        return {"name": value.name, "dtype": TYPE_NAMES.get(value.element, "?"), "shape": shape}
+
+    stored = {tensor.name for tensor in graph.initializers}
+    inputs = [describe(value) for value in graph.inputs if value.name not in stored]
+    counts = Counter(node.op for node in graph.nodes)
+    return {
+        "file": path,
+        "kind": "model",
+        "bytes": Path(path).stat().st_size,
+        "name": graph.name,
+        "opsets": dict(model.opsets),
+        "inputs": inputs,
+        "outputs": [describe(value) for value in graph.outputs],
+        "nodes": sum(counts.values()),
+        "operators": dict(counts.most_common()),
+        "weights": len(stored),
+        "problems": [problem.as_dict() for problem in model.problems],
+    }
+
+
+def _show(facts: dict[str, Any]) -> None:
+    from penstock.tools.tables import bytes_text
+
+    click.echo(f"{facts['file']}: {facts['kind']}, {bytes_text(facts['bytes'])}")
+    for kind in ("inputs", "outputs"):
+        for item in facts[kind]:
+            shape = "x".join(map(str, item["shape"])) if item["shape"] is not None else "?"
+            click.echo(f"  {kind[:-1]:<8} {item['name']}: {item['dtype']}[{shape}]")
+    if facts["kind"] == "model":
+        opsets = ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in facts["opsets"].items())
+        click.echo(f"  opsets   {opsets}")
+        click.echo(f"  weights  {facts['weights']} initializers")
+        click.echo(f"  nodes    {facts['nodes']}: " + ", ".join(f"{n} {op}" for op, n in facts["operators"].items()))
+        for problem in facts["problems"]:
+            click.echo(f"  problem  {problem['reason']} [{problem['code']}]")
+        return
+    memory = facts["memory"]
+    scratch = max(memory["scratch_per_thread"].values(), default=0)
+    click.echo(f"  made by  penstock {facts.get('penstock', '?')} from {facts.get('model', '?')}")
+    click.echo(f"  targets  {', '.join(facts['targets'])} (here: {facts['chosen']})")
+    click.echo(f"  kernels  {facts['kernels']}, launched {facts['commands']} times per run")
+    click.echo(
+        f"  memory   {bytes_text(memory['weights'])} of weights, shared; {bytes_text(memory['arena'])} per session, "
+        f"{bytes_text(scratch)} per thread"
+    )
+    for name, size in facts["members"].items():
+        click.echo(f"  member   {name}: {bytes_text(size)}")
