@@ -105,17 +105,18 @@ def distribution(times: list[float]) -> dict[str, float | int]:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from penstock.tools.tables import seconds_text, table_lines
 
-    from penstock.tools.tables import seconds_text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     columns = ("least", *(f"p{percent}" for percent in PERCENTILES), "mean")
-    for name in ("engine", "threads", *columns, "runs/s", "runs"):
-        table.add_column(name, justify="left" if name == "engine" else "right")
-    for row in rows:
-        figures = [seconds_text(row[name]) for name in columns]
-        table.add_row(row["engine"], str(row["threads"]), *figures, f"{row['per_second']:.1f}", str(row["runs"]))
-    Console(highlight=False).print(table)
+    lines = [
+        [
+            row["engine"],
+            str(row["threads"]),
+            *(seconds_text(row[name]) for name in columns),
+            f"{row['per_second']:.1f}",
+            str(row["runs"]),
+        ]
+        for row in rows
+    ]
+    for line in table_lines(("engine", "threads", *columns, "runs/s", "runs"), lines):
+        click.echo(line)

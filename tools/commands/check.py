@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from penstock.tools.options import json_option, several, target_options
+
+if TYPE_CHECKING:
+    from penstock.compiler.errors import Problem
 
 EXAMPLES = """\b
 Examples:
@@ -31,7 +35,7 @@ def command(model: str, **given: Any) -> int:
     from pathlib import Path
 
     from penstock.compiler.driver import run_phases
-    from penstock.compiler.errors import ModelError, Problem
+    from penstock.compiler.errors import ModelError
     from penstock.compiler.frontends.onnx import check_model
     from penstock.tools.options import compile_options, read_dims
 
@@ -56,15 +60,15 @@ def command(model: str, **given: Any) -> int:
     return 2 if problems else 0
 
 
-def show(problems: Any) -> None:
-    """Print the problems as a table, one row each."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def show(problems: Sequence[Problem]) -> None:
+    """Print the problems as a table, one row each, and under each what to do."""
+    from penstock.tools.tables import table_lines
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
-    for name in ("code", "node", "op", "what is wrong", "what to do"):
-        table.add_column(name, overflow="fold", no_wrap=name == "code")
-    for problem in problems:
-        table.add_row(str(problem.code), problem.node, problem.op, problem.reason, problem.hint)
-    Console(highlight=False, markup=False).print(table)
+    rows = [(str(problem.code), problem.node, problem.op, problem.reason) for problem in problems]
+    header, rule, *lines = table_lines(("code", "node", "op", "what is wrong"), rows, words=(0, 1, 2, 3))
+    click.echo(header)
+    click.echo(rule)
+    for line, problem in zip(lines, problems, strict=True):
+        click.echo(line)
+        if problem.hint:
+            click.echo(f"           {problem.hint}")

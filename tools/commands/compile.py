@@ -11,6 +11,7 @@ from penstock.tools.options import json_option, printing_options, range_options,
 
 if TYPE_CHECKING:
     from penstock.compiler.driver import Report
+    from penstock.compiler.runner import Record
 
 EXAMPLES = """\b
 Examples:
@@ -109,35 +110,33 @@ def _write_ir(result: Any, path: Path | None) -> None:
 
 def show(report: Report, target: Path, *, passes: bool = False) -> None:
     """Print the report for people."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from penstock.tools.tables import bytes_text, seconds_text, table_lines
 
-    from penstock.tools.tables import bytes_text, seconds_text
-
-    console = Console(highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, justify in (("phase", "left"), ("time", "right"), ("share", "right"), ("ops", "right"), ("", "left")):
-        table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
+    rows: list[tuple[str, ...]] = []
     for record in report.phases:
         share = f"{record.seconds / report.seconds:.0%}" if report.seconds else ""
-        counted = ", ".join(f"{name} {count}" for name, count in record.statistics.most_common(4))
-        table.add_row(record.name, seconds_text(record.seconds), share, str(record.ops_after), counted)
+        rows.append((record.name, seconds_text(record.seconds), share, str(record.ops_after), counted(record)))
         for step in record.steps if passes else ():
-            counted = ", ".join(f"{name} {count}" for name, count in step.statistics.most_common(4))
-            table.add_row(f"  {step.name}", seconds_text(step.seconds), "", str(step.ops_after), counted)
-    console.print(table)
+            rows.append((f"  {step.name}", seconds_text(step.seconds), "", str(step.ops_after), counted(step)))
+    for line in table_lines(("phase", "time", "share", "ops", ""), rows, words=(0, 4)):
+        click.echo(line)
     kernels = ", ".join(
         f"{count} for {isa} ({bytes_text(report.code_bytes[isa])})" for isa, count in report.kernels.items()
     )
     weights, arena, scratch = (bytes_text(report.memory[key]) for key in ("weights", "arena", "scratch_per_thread"))
-    rows = [
+    facts = [
         ("kernels", f"{kernels}; {report.launches} launches per run"),
         ("memory", f"{weights} of weights, shared; {arena} per session, {scratch} per thread"),
         ("artifact", f"{target}, {bytes_text(report.artifact_bytes)}"),
         ("total", f"{seconds_text(report.seconds)}"),
     ]
-    for name, text in rows:
-        console.print(f"[bold]{name:<9}[/bold] {text}", soft_wrap=True)
+    click.echo()
+    for name, text in facts:
+        click.echo(f"{name:<9} {text}")
     for note in report.notes:
-        console.print(f"note: {note}", soft_wrap=True)
+        click.echo(f"note: {note}")
+
+
+def counted(record: Record) -> str:
+    """What a step counted, the greatest numbers first."""
+    return ", ".join(f"{count} {name}" for name, count in record.statistics.most_common(5) if name != "dead")

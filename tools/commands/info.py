@@ -60,11 +60,10 @@ def model_facts(path: str) -> dict[str, Any]:
     graph = model.graph
 
     def describe(value: Any) -> dict[str, Any]:
-        shape = None if value.shape is None else [d if d is not None else "?" for d in value.shape]
-        return {"name": value.name, "dtype": TYPE_NAMES.get(value.element, "?"), "shape": shape}
+        shape = None if value.dims is None else ["?" if extent is None else extent for extent in value.dims]
+        return {"name": value.name, "dtype": TYPE_NAMES.get(value.type_code, value.kind), "shape": shape}
 
-    stored = {tensor.name for tensor in graph.initializers}
-    inputs = [describe(value) for value in graph.inputs if value.name not in stored]
+    inputs = [describe(value) for value in graph.inputs if value.name not in graph.initializers]
     counts = Counter(node.op for node in graph.nodes)
     return {
         "file": path,
@@ -76,7 +75,7 @@ def model_facts(path: str) -> dict[str, Any]:
         "outputs": [describe(value) for value in graph.outputs],
         "nodes": sum(counts.values()),
         "operators": dict(counts.most_common()),
-        "weights": len(stored),
+        "weights": len(graph.initializers),
         "problems": [problem.as_dict() for problem in model.problems],
     }
 
@@ -101,7 +100,7 @@ def _show(facts: dict[str, Any]) -> None:
     scratch = max(memory["scratch_per_thread"].values(), default=0)
     click.echo(f"  made by  penstock {facts.get('penstock', '?')} from {facts.get('model', '?')}")
     click.echo(f"  targets  {', '.join(facts['targets'])} (here: {facts['chosen']})")
-    click.echo(f"  kernels  {facts['kernels']}, launched {facts['commands']} times per run")
+    click.echo(f"  kernels  {len(facts['kernels'])}, launched {facts['commands']} times per run")
     click.echo(
         f"  memory   {bytes_text(memory['weights'])} of weights, shared; {bytes_text(memory['arena'])} per session, "
         f"{bytes_text(scratch)} per thread"

@@ -150,42 +150,36 @@ def trace_json(records: Sequence[CommandRecord]) -> str:
 
 
 def _show(rows: list[Row], ceilings: Ceilings, top: int, threads: int, isa: str) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    from penstock.tools.tables import seconds_text
+    from penstock.tools.tables import seconds_text, table_lines
 
     total = sum(row.seconds for row in rows) or 1e-12
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("time", "share", "GFLOP/s", "GB/s", "roofline", "bound"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("nodes", overflow="ellipsis", no_wrap=True, ratio=2)
-    table.add_column("kernel", overflow="ellipsis", no_wrap=True, ratio=1)
     shown = rows[:top] if top else rows
+    lines: list[list[str]] = []
     for row in shown:
         seconds = row.seconds or 1e-9
-        table.add_row(
-            seconds_text(row.seconds),
-            f"{row.seconds / total:.1%}",
-            f"{row.flops / seconds / 1e9:.1f}",
-            f"{row.bytes / seconds / 1e9:.1f}",
-            f"{row.roofline(ceilings):.0%}" if ceilings.flops else "",
-            "compute" if ceilings.is_compute_bound(row.flops, row.bytes) else "memory",
-            row.source,
-            row.kernel,
+        lines.append(
+            [
+                seconds_text(row.seconds),
+                f"{row.seconds / total:.1%}",
+                f"{row.flops / seconds / 1e9:.1f}",
+                f"{row.bytes / seconds / 1e9:.1f}",
+                f"{row.roofline(ceilings):.0%}" if ceilings.flops else "",
+                "compute" if ceilings.is_compute_bound(row.flops, row.bytes) else "memory",
+                row.kernel,
+                row.source,
+            ]
         )
-    console = Console(highlight=False, markup=False)
-    console.print(table)
+    header = ("time", "share", "GFLOP/s", "GB/s", "roofline" if ceilings.flops else "", "bound", "kernel", "nodes")
+    for line in table_lines(header, lines, words=(5, 6, 7)):
+        click.echo(line)
     if len(shown) < len(rows):
         rest = sum(row.seconds for row in rows[top:])
-        console.print(f"and {len(rows) - len(shown)} more, {rest / total:.1%} of the time (--top 0 shows all)")
+        click.echo(f"and {len(rows) - len(shown)} more, {rest / total:.1%} of the time (--top 0 shows all)")
     least = sum(ceilings.least_seconds(row.flops, row.bytes) for row in rows)
     flops = sum(row.flops for row in rows)
-    console.print(
+    click.echo(
         f"in total {seconds_text(total)}, {flops / total / 1e9:.1f} GFLOP/s, {least / total:.0%} of the roofline; "
         f"{threads} thread{'s' if threads > 1 else ''}, {isa}",
-        soft_wrap=True,
     )
     peak = f"{ceilings.flops / 1e9:.1f} GFLOP/s" if ceilings.flops else "not measured: llvmlite is not installed"
-    console.print(f"ceilings measured here: {peak}; memory {ceilings.bandwidth / 1e9:.1f} GB/s", soft_wrap=True)
+    click.echo(f"ceilings measured here: {peak}; memory {ceilings.bandwidth / 1e9:.1f} GB/s")

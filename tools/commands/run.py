@@ -150,27 +150,23 @@ def _describe(name: str, array: Any) -> dict[str, object]:
 
 
 def _show(rows: list[dict[str, object]], seconds: float, repeat: int, isa: str) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from penstock.tools.tables import seconds_text, table_lines
 
-    from penstock.tools.tables import seconds_text
-
-    compared = "error" in rows[0] if rows else False
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("output", "type", "min", "mean", "max", *(("error", "of range", "") if compared else ())):
-        table.add_column(name, justify="left" if name in ("output", "type", "") else "right")
+    lines: list[list[str]] = []
     for row in rows:
         shape = row["shape"]
         assert isinstance(shape, list)
         cells = [str(row["name"]), "x".join(map(str, [*shape, row["dtype"]]))]
         cells += [f"{row[key]:.6g}" if key in row else "" for key in ("min", "mean", "max")]
-        if compared:
-            error, spread = row["error"], row["range"]
-            assert isinstance(error, float)
-            assert isinstance(spread, float)
-            cells += [f"{error:.3g}", f"{error / spread:.1e}" if spread else "", "ok" if row["agrees"] else "DIFFERS"]
-        table.add_row(*cells)
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(f"{seconds_text(seconds)} {'(best of ' + str(repeat) + ') ' if repeat > 1 else ''}with {isa}")
+        error, spread = row.get("error"), row.get("range")
+        cells.append(f"{error:.3g}" if isinstance(error, float) else "")
+        cells.append(
+            f"{error / spread:.1e}" if isinstance(error, float) and isinstance(spread, float) and spread else ""
+        )
+        cells.append({None: "", True: "ok", False: "DIFFERS"}[row.get("agrees")])  # pyright: ignore[reportArgumentType]
+        lines.append(cells)
+    compared = any(line[-1] for line in lines)
+    header = ("output", "type", "min", "mean", "max", *(("error", "of range", "") if compared else ("", "", "")))
+    for line in table_lines(header, lines, words=(0, 1, 7)):
+        click.echo(line)
+    click.echo(f"{seconds_text(seconds)} {'(best of ' + str(repeat) + ') ' if repeat > 1 else ''}with {isa}")
