@@ -1,0 +1,144 @@
+/* Run a compiled model from C, twice: with two threads of the session's own, and with threads of ours.
+ *
+ *     cc -std=c11 -O2 -I LIB run_model.c LIB/libpenstock.a -pthread -o run_model
+ *     ./run_model model.pens
+ *
+ * LIB is the folder with penstock.h and libpenstock.a: `python -c "import penstock.runtime.library as l; print(l.FOLDER)"`.
+ * Inputs are filled with a fixed pseudo-random pattern, so that two runs can be compared bit for bit. */
+#define _POSIX_C_SOURCE 200809L
+#include "penstock.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { THREADS = 2, REPEATS = 5 };
+
+typedef struct {
+    pens_task task;
+    void *context;
+    uint32_t index;
+} job;
+
+static void *run_job(void *argument)
+{
+    job *j = argument;
+    j->task(j->context, j->index);
+    return NULL;
+}
+
+/* The simplest executor there can be: a thread per task. A server would hand the tasks to its own pool. */
+static void execute(void *host, pens_task task, void *context, uint32_t count)
+{
+    pthread_t threads[THREADS];
+    job jobs[THREADS];
+    (void)host;
+    for (uint32_t i = 1; i < count; i++) {
+        jobs[i] = (job){task, context, i};
+        if (pthread_create(&threads[i], NULL, run_job, &jobs[i]) != 0)
+            abort();
+    }
+    task(context, 0);
+    for (uint32_t i = 1; i < count; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+/* A pattern that is a valid number for every type: small non-negative integers, floats in [-1, 1). */
+static void fill(const pens_tensor *tensor, void *data)
+{
+    uint32_t state = 12345;
+    if (tensor->dtype != PENS_F32) {
+        memset(data, 0, tensor->bytes);
+        return;
+    }
+    for (uint64_t i = 0; i < tensor->bytes / sizeof(float); i++) {
+        state = state * 1664525u + 1013904223u;
+        ((float *)data)[i] = (float)(state >> 8) / 8388608.0f - 1.0f;
+    }
+}
+
+static int run(pens_model *model, const pens_session_options *options, const char *title, void **inputs, void **outputs)
+{
+    pens_error error;
+    pens_session *session;
+    if (pens_session_create(model, options, &session, &error) != PENS_OK) {
+        fprintf(stderr, "%s\n", error.message);
+        return 1;
+    }
+    double best = 1e30;
+    for (int i = 0; i < REPEATS; i++) {
+        double start = now_ms();
+        if (pens_run(session, (const void *const *)inputs, outputs, &error) != PENS_OK) {
+            fprintf(stderr, "%s\n", error.message);
+            pens_session_destroy(session);
+            return 1;
+        }
+        double took = now_ms() - start;
+        best = took < best ? took : best;
+    }
+    printf("%s: %.3f ms\n", title, best);
+    pens_session_destroy(session);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    pens_error error;
+    pens_model *model;
+    if (argc != 2) {
+        fprintf(stderr, "usage: run_model MODEL.pens\n");
+        return 2;
+    }
+    if (pens_load_file(argv[1], NULL, &model, &error) != PENS_OK) {
+        fprintf(stderr, "%s\n", error.message);
+        return 2;
+    }
+    printf("code for %s\n", pens_isa(model));
+    uint32_t input_count = pens_input_count(model), output_count = pens_output_count(model);
+    void **inputs = calloc(input_count + 1, sizeof *inputs), **first = calloc(output_count + 1, sizeof *first);
+    void **second = calloc(output_count + 1, sizeof *second);
+    if (inputs == NULL || first == NULL || second == NULL)
+        return 1;
+    for (uint32_t i = 0; i < input_count; i++) {
+        pens_tensor tensor = pens_input(model, i);
+        inputs[i] = malloc(tensor.bytes + 1);
+        if (inputs[i] == NULL)
+            return 1;
+        fill(&tensor, inputs[i]);
+    }
+    for (uint32_t i = 0; i < output_count; i++) {
+        first[i] = calloc(1, pens_output(model, i).bytes + 1);
+        second[i] = calloc(1, pens_output(model, i).bytes + 1);
+        if (first[i] == NULL || second[i] == NULL)
+            return 1;
+    }
+    pens_session_options own = {.threads = THREADS}, host = {.threads = THREADS, .executor = execute};
+    int failed = run(model, &own, "two threads of the session", inputs, first) ||
+                 run(model, &host, "two threads of the host", inputs, second);
+    int same = 1;
+    for (uint32_t i = 0; i < output_count; i++) {
+        pens_tensor tensor = pens_output(model, i);
+        same = same && memcmp(first[i], second[i], tensor.bytes) == 0;
+        if (tensor.dtype == PENS_F32 && tensor.bytes > 0)
+            printf("%s[0] = %.6g\n", tensor.name, (double)*(float *)first[i]);
+        free(first[i]);
+        free(second[i]);
+    }
+    printf("same bits: %s\n", same ? "yes" : "no");
+    for (uint32_t i = 0; i < input_count; i++)
+        free(inputs[i]);
+    free(inputs);
+    free(first);
+    free(second);
+    pens_unload(model);
+    return failed || !same;
+}
