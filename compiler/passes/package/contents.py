@@ -33,7 +33,7 @@ def build_contents(module: ModuleOp, ctx: CompilerContext, manifest: dict[str, A
         "inputs": [asdict(info) for info in plan.inputs],
         "outputs": [asdict(info) for info in plan.outputs],
         "targets": list(program.plans),
-        "kernels": len(plan.kernels),
+        "kernels": list(plan.kernels),
         "commands": len(plan.commands),
         "memory": {
             "weights": plan.weights_bytes,
