@@ -28,7 +28,7 @@ LINEAR_OPS = ("tile.add", "tile.sub", "tile.mul")
 
 @dataclass(frozen=True)
 class Linear:
-    """``constant`` plus the sum of ``factor * value`` over ``terms``, no factor 0, in the order values were first seen."""
+    """``constant`` plus the sum of ``factor * value`` over ``terms``: no factor is 0, values are in a fixed order."""
 
     terms: tuple[tuple[SSAValue, int], ...] = ()
     constant: int = 0

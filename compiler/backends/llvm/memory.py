@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import SSAValue
 
 from penstock.compiler.backends.llvm.elementwise import map_tiles, number
 from penstock.compiler.backends.llvm.emitter import Emitter, handles, unsupported
