@@ -54,7 +54,8 @@ class CompilerContext(Context):
 
     def load_all(self) -> CompilerContext:
         """Load every registered dialect (what the ``opt`` tool wants); returns self."""
-        for name in list(self.registered_dialect_names):
+        loaded = {dialect.name for dialect in self.loaded_dialects}
+        for name in sorted(set(self.registered_dialect_names) - loaded):
             self.load_registered_dialect(name)
         return self
 

@@ -271,7 +271,7 @@ class Source:
         """Module and context at the beginning; each call makes them anew."""
         from penstock.compiler.frontends.onnx import import_model
 
-        ctx = new_context(self._options)
+        ctx = new_context(self._options, self.name)
         return import_model(self._model, ctx, dims=self._options.dims), ctx
 
 
@@ -312,18 +312,20 @@ class IRSource(Source):
     def make(self) -> tuple[ModuleOp, CompilerContext]:
         from penstock.compiler.dumps import read_ir
 
-        ctx = new_context(self._options)
-        if self._state is not None and self._options.target == "cpu":
-            ctx.target = self._state.target
-            ctx.options = {**self._state.options}
+        ctx = new_context(self._options, self.name)
+        if self._state is not None:
+            kept = {} if self._options.target == "cpu" else {"isa": self._options.levels}
+            ctx.target = ctx.target if kept else self._state.target
+            ctx.options = {**ctx.options, **self._state.options, **kept}
         return read_ir(self._text, self._path, ctx), ctx
 
 
-def new_context(options: CompileOptions) -> CompilerContext:
-    """The context of a compilation with ``options``. Raises TargetError."""
+def new_context(options: CompileOptions, model: str = "") -> CompilerContext:
+    """The context of a compilation with ``options`` of the model called ``model``. Raises TargetError."""
     from penstock.compiler.context import CompilerContext
 
-    return CompilerContext(target=options.backend, options={"isa": options.levels})
+    facts: dict[str, object] = {"isa": options.levels, "model": model, "dims": dict(sorted(options.dims.items()))}
+    return CompilerContext(target=options.backend, options=facts)
 
 
 def _adjusted(groups: list[Group], passes: str) -> list[Group]:
@@ -351,9 +353,9 @@ def _package(
     started = time.perf_counter()
     manifest: dict[str, Any] = {
         "penstock": version("penstock"),
-        "model": source.name,
+        "model": result.ctx.options["model"],
         "target": result.ctx.target,
-        "dims": dict(sorted(options.dims.items())),
+        "dims": result.ctx.options["dims"],
         "passes": options.passes,
     }
     contents = build_contents(result.module, result.ctx, manifest)

@@ -4,34 +4,40 @@ In: what the runner shows its observers. Out: a folder with one numbered file pe
 pass that changed something (``06-fuse.01-form-dispatches.mlir``), the weights once beside them, and what the emit and
 package phases produced. The one idea: a dump is complete. Its header says what happened, in words, and, in one line of
 JSON, what the rest of the pipeline needs to know, so ``penstock opt`` and ``penstock compile --from`` take any of them.
+Kernels stand one to a file in ``kernels/``, named at the end of the dump and read back with it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from penstock.compiler.errors import BAD_DUMP, CANNOT_WRITE_OUTPUT, MISSING_WEIGHTS, IRError, OptionError
-from penstock.compiler.irtext import parse_module, to_text
+from penstock.compiler.irtext import parse_module, read_text, to_text
 from penstock.compiler.locations import source_names
 from penstock.compiler.pipeline import PHASE_NAMES, PHASES, Phase, pass_doc
 from penstock.compiler.runner import Observer, Record, count_by_name
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
+    from xdsl.ir import Block, Operation
     from xdsl.passes import ModulePass
 
     from penstock.compiler.context import CompilerContext
     from penstock.compiler.weights import WeightStore
 
 HEADER_MARK = "// penstock-dump: "
+INCLUDE_MARK = "// penstock-include: "
+KERNELS_FOLDER = "kernels"
 WEIGHTS_FOLDER = "weights"
 WEIGHTS_INDEX = "index.json"
 
@@ -60,6 +66,7 @@ class DumpWriter(Observer):
         self._text = ""
         self._before: Counter[str] = Counter()
         self._phase_before: Counter[str] = Counter()
+        self._kernels: dict[tuple[str, str], str] = {}
 
     def begin(self, module: ModuleOp, ctx: CompilerContext) -> None:
         self._text, self._before = to_text(module), count_by_name(module)
@@ -74,7 +81,8 @@ class DumpWriter(Observer):
     def after_pass(self, which: ModulePass, record: Record, module: ModuleOp, ctx: CompilerContext) -> None:
         self._number += 1
         text, counts = to_text(module), count_by_name(module)
-        if text != self._text:
+        alone = self._phase is not None and len(self._phase.passes) == 1  # then the phase's dump says it all
+        if text != self._text and not alone:
             stem = f"{self._number:02d}-{which.name}"
             if self._phase is not None:
                 stem = f"{self._phase.number:02d}-{self._phase.name}.{stem}"
@@ -82,28 +90,46 @@ class DumpWriter(Observer):
             done = [pass_doc(type(which)), "", _change(self._before, counts), *_counted(record)]
             # A dump in the middle of a phase continues with that phase, hence the state of the phase before it.
             previous = self._phase.number - 1 if self._phase else 0
-            self._write(stem, title, done, text, module, ctx, previous)
+            self._write(stem, title, done, module, ctx, previous)
         self._text, self._before = text, counts
 
     def after_phase(self, phase: Phase, record: Record, module: ModuleOp, ctx: CompilerContext) -> None:
         counts = count_by_name(module)
-        text = to_text(module)
         done = [phase.doc, "", _change(self._phase_before, counts)]
         for step in record.steps:
-            size = f"{step.ops_before} -> {step.ops_after} ops" if step.ops_before != step.ops_after else "same size"
-            counted = ", ".join(f"{name} {count}" for name, count in step.statistics.most_common())
-            done.append(f"  {step.name}: {size}" + (f"; {counted}" if counted else ""))
+            did = [f"{step.ops_before} -> {step.ops_after} ops"] if step.ops_before != step.ops_after else []
+            did += [f"{count} {name}" for name, count in step.statistics.most_common()]
+            done.append(f"  {step.name}: {', '.join(did) or 'nothing to do or to count'}")
         if phase.name == "import":
             done[2] = f"{sum(counts.values())} ops: {_most_common(counts)}."
         title = f"after phase {phase.number}, {phase.name}: {phase.takes} -> {phase.gives}"
-        self._write(f"{phase.number:02d}-{phase.name}", title, done, text, module, ctx, phase.number)
+        self._write(f"{phase.number:02d}-{phase.name}", title, done, module, ctx, phase.number)
         self._phase = None
 
     def _write(
-        self, stem: str, title: str, done: Sequence[str], text: str, module: ModuleOp, ctx: CompilerContext, phase: int
+        self, stem: str, title: str, done: Sequence[str], module: ModuleOp, ctx: CompilerContext, phase: int
     ) -> None:
         state = DumpState(PHASES[phase - 1].name if phase else None, ctx.target, dict(ctx.options))
+        try:
+            with kernels_apart(module) as kernels:
+                text = to_text(module)
+            text += "".join(f"{INCLUDE_MARK}{self._kernel(stem, *kernel)}\n" for kernel in kernels)
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
         write_dump(self.folder / f"{stem}.mlir", title, done, text, module, ctx, state)
+
+    def _kernel(self, stem: str, level: str, symbol: str, text: str) -> str:
+        """Write a kernel to a file of its own, unless an earlier dump has it as it is; returns the path from here."""
+        path = f"{KERNELS_FOLDER}/{stem}/{level}/{_file_name(symbol)}.mlir"
+        known = self._kernels.setdefault((level, text), path)
+        if known == path:
+            write_whole(self.folder / path, text.encode())
+        return known
+
+
+def cannot_write(path: Path, error: OSError) -> OptionError:
+    """The error for a dump that cannot be written."""
+    return OptionError(CANNOT_WRITE_OUTPUT, f"{path} cannot be written: {error.strerror or error}.")
 
 
 def write_dump(
@@ -116,8 +142,8 @@ def write_dump(
     state: DumpState,
 ) -> None:
     """Write one dump, with the weights it refers to. Raises OptionError when that is not possible."""
-    sources = {name for op in module.walk() for name in source_names(op.location)}
-    shown = ", ".join(sorted(sources)[:6])
+    sources = list(dict.fromkeys(name for op in module.walk() for name in source_names(op.location)))
+    shown = ", ".join(sources[:6])
     lines = [
         f"penstock {version('penstock')}, {title}",
         *done,
@@ -136,7 +162,29 @@ def write_dump(
         for name, data in ctx.files.items():
             write_whole(path.with_suffix(".files") / name, data)
     except OSError as error:
-        raise OptionError(CANNOT_WRITE_OUTPUT, f"{path} cannot be written: {error.strerror or error}.") from error
+        raise cannot_write(path, error) from error
+
+
+@contextmanager
+def kernels_apart(module: ModuleOp) -> Iterator[list[tuple[str, str, str]]]:
+    """Take the kernels out of the modules inside ``module`` while the block runs; gives (module, symbol, text) each."""
+    from xdsl.dialects.builtin import ModuleOp
+
+    taken: list[tuple[Block, Operation, str, str]] = []
+    for inner in module.body.block.ops:
+        if isinstance(inner, ModuleOp) and inner.sym_name is not None:
+            for op in list(inner.body.block.ops):
+                symbol = op.attributes.get("symbol") or op.attributes.get("sym_name")
+                if op.name == "tile.kernel" and symbol is not None:
+                    taken.append((inner.body.block, op, inner.sym_name.data, str(symbol).strip('"@')))
+    texts = [(level, symbol, to_text(op)) for _, op, level, symbol in taken]
+    for _, op, _, _ in taken:
+        op.detach()
+    try:
+        yield texts
+    finally:
+        for block, op, _, _ in taken:
+            block.add_op(op)
 
 
 def read_state(text: str) -> DumpState | None:
@@ -172,6 +220,7 @@ def read_ir(
     weight that is not there if ``complete``.
     """
     module = parse_module(text, ctx, path.name)
+    _read_kernels(text, path, module, ctx)
     folder = weights or path.parent / WEIGHTS_FOLDER
     if weights is not None or (folder / WEIGHTS_INDEX).exists():
         load_weights(folder, ctx.weights)
@@ -179,6 +228,22 @@ def read_ir(
     if complete:
         check_weights(module, ctx.weights, path.name)
     return module
+
+
+def _read_kernels(text: str, path: Path, module: ModuleOp, ctx: CompilerContext) -> None:
+    """Put the kernels that stand in files of their own back into the modules they were taken from."""
+    from xdsl.dialects.builtin import ModuleOp
+
+    modules = {op.sym_name.data: op for op in module.body.block.ops if isinstance(op, ModuleOp) and op.sym_name}
+    for line in text.splitlines():
+        if line.startswith(INCLUDE_MARK):
+            place = path.parent / line.removeprefix(INCLUDE_MARK).strip()
+            level = modules.get(place.parent.name)
+            if level is None or path.parent.resolve() not in place.resolve().parents:
+                raise IRError(BAD_DUMP, f"{path.name} includes {place}, which belongs to no module of it.")
+            for op in list(parse_module(read_text(place), ctx, place.name).body.block.ops):
+                op.detach()
+                level.body.block.add_op(op)
 
 
 # Weights ---------------------------------------------------------------------------------------------------------
@@ -294,12 +359,16 @@ def _most_common(counts: Counter[str]) -> str:
 def _counted(record: Record) -> list[str]:
     if not record.statistics:
         return []
-    return ["Counted: " + ", ".join(f"{name} {count}" for name, count in record.statistics.most_common()) + "."]
+    return ["Counted: " + ", ".join(f"{count} {name}" for name, count in record.statistics.most_common()) + "."]
 
 
 def _following(phase: str | None) -> str | None:
     position = PHASE_NAMES.index(phase) + 1 if phase else 1
     return PHASE_NAMES[position] if position < len(PHASE_NAMES) else None
+
+
+def _file_name(symbol: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", symbol)
 
 
 def _json(facts: object) -> str:

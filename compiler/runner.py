@@ -67,9 +67,7 @@ class Observer:
     def after_phase(self, phase: Phase, record: Record, module: ModuleOp, ctx: CompilerContext) -> None:
         """After the last pass of ``phase`` and its verification."""
 
-    def before_pass(
-        self, which: ModulePass, remaining: Sequence[Group], module: ModuleOp, ctx: CompilerContext
-    ) -> None:
+    def before_pass(self, which: ModulePass, module: ModuleOp, ctx: CompilerContext) -> None:
         """Before a pass."""
 
     def after_pass(self, which: ModulePass, record: Record, module: ModuleOp, ctx: CompilerContext) -> None:

@@ -133,7 +133,7 @@ class _Tool:
         ctx = new_context(self._options)
         state = read_state(text)
         if state is not None and self._given["target"] == "cpu" and not self._given["isa"]:
-            ctx.target, ctx.options = state.target, dict(state.options)
+            ctx.target, ctx.options = state.target, {**ctx.options, **state.options}
         place = Path("stdin.mlir") if path == "-" else Path(path)
         weights = Path(self._weights) if self._weights else None
         module = read_ir(text, place, ctx, weights, complete=bool(self.groups))
