@@ -13,6 +13,7 @@ from xdsl.dialects.builtin import BFloat16Type, Float16Type, FloatAttr, IntegerA
 from xdsl.ir import Attribute, Operation
 
 from penstock.compiler.backends import math as polynomials
+from penstock.compiler.backends.llvm.calls import Calls
 from penstock.compiler.backends.llvm.conversions import convert, narrow, widen
 from penstock.compiler.backends.llvm.emitter import Emitter, handles
 from penstock.compiler.backends.llvm.instructions import LaneInstructions
@@ -244,9 +245,17 @@ _ELEMENTWISE = sorted({*_FLOAT, *_SIGNED, *_MATHEMATICS})
 @handles(*(f"tile.{name}" for name in _ELEMENTWISE))
 def emit_elementwise(emitter: Emitter, op: Operation) -> None:
     """Any op whose result lane depends on the operands' lanes alone."""
-    function = lanewise(emitter, op.name.removeprefix("tile."), element(op.results[0]))
+    name, kind = op.name.removeprefix("tile."), element(op.results[0])
+    function = lanewise(emitter, name, kind)
     tiles = [emitter.tile(operand) for operand in op.operands]
-    emitter.define(op.results[0], map_tiles(emitter, shape(op.results[0]), tiles, function))
+    extents = shape(op.results[0])
+    if name in _MATHEMATICS and is_float(kind):
+        calls = Calls(emitter, function)
+        map_tiles(emitter, extents, tiles, calls.collect)
+        calls.compute()
+        emitter.define(op.results[0], map_tiles(emitter, extents, tiles, calls.result))
+    else:
+        emitter.define(op.results[0], map_tiles(emitter, extents, tiles, function))
 
 
 _FLOAT_PREDICATES = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge"}

@@ -100,6 +100,7 @@ class Emitter:
         self.tiles: dict[SSAValue, Tile] = {}
         self.pointers: dict[SSAValue, str] = {}
         self.scratch_bytes = 0
+        self.transient_bytes = 0
         self.addresses: dict[tuple[str, str, str], str] = {}
         self.addressing = Addressing(self.writer)
         self._handlers = handlers()
@@ -145,6 +146,12 @@ class Emitter:
         self.scratch_bytes += -(-size // SCRATCH_ALIGNMENT) * SCRATCH_ALIGNMENT
         return offset
 
+    def transient(self, size: int) -> str:
+        """Pointer to ``size`` bytes of scratch that one op uses while it runs; ops share them."""
+        self.transient_bytes = max(self.transient_bytes, -(-size // SCRATCH_ALIGNMENT) * SCRATCH_ALIGNMENT)
+        scratch = self.writer.emit("load ptr, ptr %ctx", "ptr")
+        return self.writer.emit(f"getelementptr i8, {scratch}, i64 {self.scratch_bytes}", "ptr").text
+
 
 class _TracingEmitter(Emitter):
     """Attaches to every instruction a debug line that tells its op."""
@@ -179,7 +186,7 @@ def emit_kernel(kernel: Kernel, machine: Machine, *, trace: bool = False) -> Ker
     writer.do("ret void")
     operations = tuple(emitter.operations) if isinstance(emitter, _TracingEmitter) else ()
     text = _module(kernel.sym_name, writer, machine, operations)
-    return KernelText(kernel.sym_name, text, emitter.scratch_bytes, operations)
+    return KernelText(kernel.sym_name, text, emitter.scratch_bytes + emitter.transient_bytes, operations)
 
 
 def _place_scratch(emitter: Emitter, kernel: Kernel) -> None:
