@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -212,7 +212,10 @@ def run_phases(
         first = source.next_phase
     phases = phases_between(first, last)
     source.check_first(phases[0])
-    groups = _adjusted(default_groups(phases), options.passes)
+    groups = default_groups(phases)
+    if phases[0].name == source.next_phase:
+        groups[0] = Group(groups[0].passes[source.passes_done :], phases[0])
+    groups = _adjusted(groups, options.passes)
     report = Report(source.name, options.target)
     with _without_gc():
         started = time.perf_counter()
@@ -258,6 +261,11 @@ class Source:
         """The phase that comes next for this source; None if anything may."""
         return "import"
 
+    @property
+    def passes_done(self) -> int:
+        """How many passes of the next phase have been run already."""
+        return 0
+
     def check_first(self, first: Phase) -> None:
         """Raise OptionError if a run cannot start with ``first``."""
         if first.name != "import":
@@ -295,6 +303,10 @@ class IRSource(Source):
             return "simplify"
         position = PHASE_NAMES.index(self._state.phase) + 1
         return PHASE_NAMES[min(position, len(PHASE_NAMES) - 1)]
+
+    @property
+    def passes_done(self) -> int:
+        return self._state.passes if self._state else 0
 
     def check_first(self, first: Phase) -> None:
         from penstock.compiler.pipeline import phase
@@ -386,7 +398,7 @@ def _guarded(step: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def _without_gc() -> Iterator[None]:
+def _without_gc() -> Generator[None]:
     """No garbage collection while IR is built: it is one large live structure, and collecting costs a third more."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -14,7 +14,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -90,7 +90,7 @@ class DumpWriter(Observer):
             done = [pass_doc(type(which)), "", _change(self._before, counts), *_counted(record)]
             # A dump in the middle of a phase continues with that phase, hence the state of the phase before it.
             previous = self._phase.number - 1 if self._phase else 0
-            self._write(stem, title, done, module, ctx, previous)
+            self._write(stem, title, done, module, ctx, previous, self._number if self._phase else 0)
         self._text, self._before = text, counts
 
     def after_phase(self, phase: Phase, record: Record, module: ModuleOp, ctx: CompilerContext) -> None:
@@ -107,9 +107,16 @@ class DumpWriter(Observer):
         self._phase = None
 
     def _write(
-        self, stem: str, title: str, done: Sequence[str], module: ModuleOp, ctx: CompilerContext, phase: int
+        self,
+        stem: str,
+        title: str,
+        done: Sequence[str],
+        module: ModuleOp,
+        ctx: CompilerContext,
+        phase: int,
+        passes: int = 0,
     ) -> None:
-        state = DumpState(PHASES[phase - 1].name if phase else None, ctx.target, dict(ctx.options))
+        state = DumpState(PHASES[phase - 1].name if phase else None, passes, ctx.target, dict(ctx.options))
         try:
             with kernels_apart(module) as kernels:
                 text = to_text(module)
@@ -153,7 +160,13 @@ def write_dump(
     following = _following(state.phase)
     if following:
         lines.append(f"Continue with: penstock compile --from={following} {path.name}")
-    facts = {"phase": state.phase, "target": state.target, "options": state.options, "version": version("penstock")}
+    facts = {
+        "phase": state.phase,
+        "passes": state.passes,
+        "target": state.target,
+        "options": state.options,
+        "version": version("penstock"),
+    }
     header = "".join(f"// {line}".rstrip() + "\n" for line in lines)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +179,7 @@ def write_dump(
 
 
 @contextmanager
-def kernels_apart(module: ModuleOp) -> Iterator[list[tuple[str, str, str]]]:
+def kernels_apart(module: ModuleOp) -> Generator[list[tuple[str, str, str]]]:
     """Take the kernels out of the modules inside ``module`` while the block runs; gives (module, symbol, text) each."""
     from xdsl.dialects.builtin import ModuleOp
 
@@ -197,7 +210,9 @@ def read_state(text: str) -> DumpState | None:
                 facts = cast("dict[str, Any]", json.loads(line.removeprefix(HEADER_MARK)))
                 options = cast("dict[str, object]", facts["options"])
                 restored: dict[str, object] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-                return DumpState(facts["phase"], str(facts["target"]), restored)
+                if facts["phase"] not in (None, *PHASE_NAMES):
+                    raise ValueError(f"there is no phase {facts['phase']}")
+                return DumpState(facts["phase"], int(facts["passes"]), str(facts["target"]), restored)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise IRError(BAD_DUMP, f"the dump's line '{HEADER_MARK.strip()}' cannot be read: {error}.") from error
     return None

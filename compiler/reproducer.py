@@ -90,7 +90,7 @@ def _fill(
     lines += [f"    {name} {_version(name)}" for name in PACKAGES]
     lines += [f"    Python {platform.python_version()} on {platform.platform()}", "", "Traceback:", ""]
     lines += [f"    {line}" for line in trace.splitlines()]
-    state = DumpState(None, ctx.target, dict(ctx.options))
+    state = DumpState(None, 0, ctx.target, dict(ctx.options))
     done = [error.message, "", f"Still to run: {pipeline}"]
     write_dump(folder / INPUT, "before a pass that failed", done, to_text(module), module, ctx, state)
     (folder / "README.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ In: what the runner tells its observers. Out: a line on standard error that chan
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ class _Bar(Observer):
 
 
 @contextmanager
-def progress(title: str, *, show: bool) -> Iterator[Observer]:
+def progress(title: str, *, show: bool) -> Generator[Observer]:
     """An observer that shows progress while the block runs, if ``show`` and standard error is a terminal."""
     if not (show and sys.stderr.isatty()):
         yield _Bar()

@@ -1,5 +1,6 @@
 """Settings of ``lit tests/filecheck``: the files that pytest runs in process, each command in its own process."""
 
+# pyright: reportUndefinedVariable=false
 import os
 import sys
 from pathlib import Path

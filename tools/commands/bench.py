@@ -41,11 +41,11 @@ WARM_UP_SECONDS = 0.2
 )
 def command(model: str, **given: Any) -> int:
     """Measure the latency of MODEL (an artifact, or an .onnx file compiled on the spot) on random inputs."""
-    from penstock.tools.commands.run import _target
+    from penstock.tools.commands.run import target_of
     from penstock.tools.models import load_model, onnxruntime_session, read_inputs, reference_path
 
     reference = reference_path(model, given["reference"]) if given["against"] else None
-    loaded = load_model(model, _target(given), given["dims"])
+    loaded = load_model(model, target_of(given), given["dims"])
     arrays = read_inputs(loaded, given["inputs"], 0)
     rows: list[dict[str, Any]] = []
     for threads in given["threads"] or (1,):

@@ -103,7 +103,7 @@ def _write_ir(result: Any, path: Path | None) -> None:
         click.echo(text, nl=False)
         return
     last = result.report.phases[-1].name
-    state = DumpState(last, result.ctx.target, dict(result.ctx.options))
+    state = DumpState(last, 0, result.ctx.target, dict(result.ctx.options))
     done = [f"{len(result.report.phases)} phases ran."]
     write_dump(path, f"after the phase {last}", done, text, result.module, result.ctx, state)
 

@@ -180,7 +180,7 @@ class _Tool:
 
         ran = spell(self.groups) or "nothing"
         last = next((group.phase.name for group in reversed(self.groups) if group.phase), None)
-        state = DumpState(last, ctx.target, dict(ctx.options))
+        state = DumpState(last, 0, ctx.target, dict(ctx.options))
         done = [f"Written by penstock opt; ran {ran}."]
         write_dump(Path(self._given["output"]), "written by penstock opt", done, text, module, ctx, state)
 

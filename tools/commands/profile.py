@@ -44,12 +44,12 @@ def command(model: str, **given: Any) -> int:
     """
     from penstock.tools.ceilings import measure
     from penstock.tools.commands.compile import check_writable
-    from penstock.tools.commands.run import _target
+    from penstock.tools.commands.run import target_of
     from penstock.tools.models import load_model, read_inputs
 
     if given["trace"]:
         check_writable(Path(given["trace"]))
-    loaded = load_model(model, _target(given), given["dims"])
+    loaded = load_model(model, target_of(given), given["dims"])
     arrays = read_inputs(loaded, given["inputs"], 0)
     ceilings = measure(given["threads"])
     with loaded.session(threads=given["threads"]) as session:

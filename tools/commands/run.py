@@ -61,7 +61,7 @@ def command(model: str, **given: Any) -> int:
 
         check_writable(Path(given["output"]))
     reference = reference_path(model, given["reference"]) if given["check_against"] else None
-    loaded = load_model(model, _target(given), given["dims"], verify=given["verify"])
+    loaded = load_model(model, target_of(given), given["dims"], verify=given["verify"])
     arrays = read_inputs(loaded, given["inputs"], given["seed"])
     session = loaded.session(threads=given["threads"])
     best = float("inf")
@@ -89,7 +89,8 @@ def command(model: str, **given: Any) -> int:
     return 0 if agrees else 1
 
 
-def _target(given: dict[str, Any]) -> str:
+def target_of(given: dict[str, Any]) -> str:
+    """The target string that the options --target and --isa ask for together."""
     target: str = given["target"]
     levels = ",".join(given["isa"])
     return f"{target}{',' if ':' in target else ':'}{levels}" if levels else target
@@ -131,7 +132,8 @@ def write_outputs(path: Path, outputs: Arrays) -> None:
             raise OptionError(BAD_VALUE, f"{path} holds one array, but there are {len(outputs)} outputs.", "Use .npz.")
         np.save(buffer, next(iter(outputs.values())))
     else:
-        np.savez(buffer, **{name.replace("/", "_"): array for name, array in outputs.items()})
+        arrays: dict[str, Any] = {name.replace("/", "_"): array for name, array in outputs.items()}
+        np.savez(buffer, **arrays)
     try:
         write_whole(path, buffer.getvalue())
     except OSError as error:
