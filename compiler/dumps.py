@@ -44,10 +44,14 @@ WEIGHTS_INDEX = "index.json"
 
 @dataclass
 class DumpState:
-    """What a dump's header tells the rest of the pipeline: the last phase that was run and the compilation's
-    options."""
+    """What a dump's header tells the rest of the pipeline.
+
+    The last ``phase`` that ran to its end (None: none), how many ``passes`` of the next one have run too, and the
+    target and options of the compilation.
+    """
 
     phase: str | None = None
+    passes: int = 0
     target: str = "cpu"
     options: dict[str, object] = field(default_factory=dict[str, object])
 
