@@ -117,11 +117,6 @@ BAD_VALUE = Code("PENS-O002", "An option has a value it cannot take.", "The mess
 UNKNOWN_PASS = Code(
     "PENS-O003", "A pipeline names a pass or phase that does not exist.", "`penstock opt --list` lists all."
 )
-UNKNOWN_PHASE = Code(
-    "PENS-O010",
-    "There is no phase of that name.",
-    "docs/pipeline.md lists the ten; the message names the nearest one.",
-)
 BAD_PASS_OPTION = Code(
     "PENS-O004", "A pass is given an option it does not have, or a wrong value.", "See docs/pipeline.md."
 )
@@ -139,6 +134,11 @@ CANNOT_WRITE_OUTPUT = Code(
 )
 MISSING_PACKAGE = Code(
     "PENS-O009", "The command needs a Python package that is not installed.", "Install the extra it names."
+)
+UNKNOWN_PHASE = Code(
+    "PENS-O010",
+    "There is no phase of that name.",
+    "docs/pipeline.md lists the ten; the message names the nearest one.",
 )
 
 # IR text given by the user: PENS-I ---------------------------------------------------------------------------
@@ -160,11 +160,6 @@ BAD_DUMP = Code(
 
 UNKNOWN_TARGET = Code("PENS-T001", "There is no target of that name.", "`penstock targets` lists them.")
 UNKNOWN_ISA = Code("PENS-T002", "The target has no such instruction set level.", "`penstock targets` lists them.")
-UNSUPPORTED_ON_TARGET = Code(
-    "PENS-T003",
-    "The target cannot run an operation in this form.",
-    "The message names the op; `penstock check` lists all of them.",
-)
 
 # Writing the artifact: PENS-A --------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import element_type, from_numpy, shape_of, tensor
 from penstock.compiler.errors import (
     CYCLE,
+    DUPLICATE_NAME,
     INVALID_NODE,
     SHAPE_CONFLICT,
     SHAPE_UNKNOWN,
@@ -189,8 +190,15 @@ class Importer:
             return None
 
     def _sorted(self, graph: Graph, scope: Mapping[str, SSAValue | None]) -> list[Node]:
-        """The nodes in order of their data (most models have them so). Problems: undefined values and cycles."""
-        producer = {name: node for node in graph.nodes for name in node.outputs if name}
+        """The nodes in order of their data (most models have them so). Problems: undefined values, names defined twice
+        and cycles."""
+        producer: dict[str, Node] = {}
+        for node in graph.nodes:
+            for name in filter(None, node.outputs):
+                if name in producer or name in scope:
+                    other = f"node '{producer[name].name}'" if name in producer else "an input or initializer"
+                    self._problem(DUPLICATE_NAME, node.name, node.op, f"its output {name} is also that of {other}")
+                producer[name] = node
         state: dict[int, int] = {}
         order: list[Node] = []
         for root in graph.nodes:
