@@ -36,4 +36,7 @@ def dialect() -> Dialect:
     """The xDSL dialect object."""
     from xdsl.ir import Dialect
 
+    from penstock.compiler.dialects.tile.printing import install
+
+    install()
     return Dialect("tile", list(operations()), [])

@@ -15,22 +15,23 @@ from xdsl.traits import Pure
 
 from penstock.compiler.dialects.declared import Parameter, Text, TypeRuleError
 from penstock.compiler.dialects.tile.base import Elementwise, TileOp, broadcast, element, shape, with_shape
-from penstock.compiler.dtypes import I1, is_float
+from penstock.compiler.dtypes import I1, INDEX, byte_width, is_float
 
 
-def _declare(names: str, arity: int, doc: str) -> None:
+def _declare(names: str, arity: int, doc: str, kinds: str = "any") -> None:
     """Declare one Elementwise class per name, for the ops that differ only in their name."""
     for name in names.split():
         title = "".join(part.capitalize() for part in name.split("_"))
-        globals()[title] = type(
-            title,
-            (Elementwise,),
-            {"name": f"tile.{name}", "arity": arity, "__module__": __name__, "__doc__": doc.format(name)},
-        )
+        fields = {"name": f"tile.{name}", "arity": arity, "kinds": kinds, "__module__": __name__}
+        globals()[title] = type(title, (Elementwise,), {**fields, "__doc__": doc.format(name)})
 
 
-_declare("neg abs sqrt exp log erf tanh sin cos floor ceil round_even not_", 1, "Lane-wise {}.")
-_declare("add sub mul div divu rem remu max min maxu minu and_ or_ xor shl shr shru pow", 2, "Lane-wise {}.")
+_declare("neg abs floor ceil round_even", 1, "Lane-wise {}.")
+_declare("sqrt exp log erf tanh sin cos", 1, "Lane-wise {} of floats.", "float")
+_declare("not_", 1, "Lane-wise {}: all bits inverted.", "integer")
+_declare("add sub mul div rem max min pow", 2, "Lane-wise {}.")
+_declare("divu remu maxu minu", 2, "Lane-wise {} of integers taken as unsigned.", "integer")
+_declare("and_ or_ xor shl shr shru", 2, "Lane-wise {} of integers or masks.", "integer")
 _declare("fma", 3, "Lane-wise a*b+c with one rounding (two roundings where the ISA has no fused form).")
 # max and min on floats propagate NaN; the *_fast forms return the second operand when either is NaN (one instruction).
 _declare("max_fast min_fast", 2, "Lane-wise {}: the second operand if either is NaN.")
@@ -76,6 +77,9 @@ class Cast(TileOp):
     def check(self) -> None:
         if shape(self.operands[0]) != shape(self.results[0]):
             raise TypeRuleError("tile.cast keeps the shape")
+        kinds = [element(value) for value in (self.operands[0], self.results[0])]
+        if self.mode == "bits" and len({64 if kind == INDEX else byte_width(kind) * 8 for kind in kinds}) > 1:
+            raise TypeRuleError("tile.cast reinterprets lanes of equal width only")
 
 
 class NumberAttrParameter(Parameter[Attribute]):

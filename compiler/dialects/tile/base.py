@@ -61,7 +61,7 @@ class TileOp(DeclaredOp):
 
 
 class Elementwise(TileOp):
-    """Base of pure ops that work lane by lane and broadcast dimensions of 1."""
+    """Base of pure ops that work lane by lane on ``kinds`` of numbers (any, float, integer) and broadcast dims of 1."""
 
     arity: ClassVar[int] = 1
     kinds: ClassVar[str] = "any"
@@ -71,6 +71,11 @@ class Elementwise(TileOp):
     def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
         if len(operands) != cls.arity:
             raise TypeRuleError(f"{cls.name} takes {cls.arity} operands, not {len(operands)}")
+        kind = element(operands[0])
+        if any(element(operand) != kind for operand in operands) or not is_number(kind):
+            raise TypeRuleError(f"{cls.name} takes numbers of one element type")
+        if cls.kinds != "any" and is_float(kind) != (cls.kinds == "float"):
+            raise TypeRuleError(f"{cls.name} takes {cls.kinds} operands, not {kind}")
         return [with_shape(element(operands[0]), broadcast(*operands))]
 
 

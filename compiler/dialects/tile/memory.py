@@ -7,6 +7,8 @@ padding are a property of the access and not of control flow around it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, Self
 
 from xdsl.dialects.builtin import IntegerAttr, MemRefType, StringAttr, VectorType, i64
@@ -77,6 +79,7 @@ class Gather(TileOp):
 
     @classmethod
     def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
+        check_indices(cls.name, operands[1], operands[2:])
         return [with_shape(buffer_element(operands[0]), shape(operands[1]))]
 
 
@@ -86,6 +89,18 @@ class Scatter(TileOp):
     name = "tile.scatter"
     traits = traits_def(MemoryWriteEffect())
 
+    def check(self) -> None:
+        tile, buffer, indices, *mask = self.operands
+        check_indices(self.name, indices, tuple(mask))
+        if buffer_element(buffer) != element(tile) or shape(indices) != shape(tile):
+            raise TypeRuleError("tile.scatter takes a tile of the buffer's element type and one index for each lane")
+
+
+def check_indices(name: str, indices: SSAValue, mask: Sequence[SSAValue]) -> None:
+    """Indices are of type index, and a mask has their shape. Raises TypeRuleError."""
+    if element(indices) != INDEX or any(value.type != mask_type(indices) for value in mask):
+        raise TypeRuleError(f"{name} takes indices of type index and a mask of their shape")
+
 
 class Broadcast(TileOp):
     """A scalar, or a tile with dimensions of 1, repeated to the result's shape."""
@@ -93,12 +108,25 @@ class Broadcast(TileOp):
     name = "tile.broadcast"
     traits = traits_def(Pure())
 
+    def check(self) -> None:
+        source, target = shape(self.operands[0]), shape(self.results[0])
+        fits = not source or (
+            len(source) == len(target) and all(a in (1, b) for a, b in zip(source, target, strict=True))
+        )
+        if not fits or element(self.operands[0]) != element(self.results[0]):
+            raise TypeRuleError(f"tile.broadcast repeats dimensions of 1: {source} does not become {target}")
+
 
 class Reshape(TileOp):
-    """The same lanes in row-major order under another shape; the last extent must stay, or become/stop being 1."""
+    """The same lanes in row-major order under another shape. Free where the last extent stays."""
 
     name = "tile.reshape"
     traits = traits_def(Pure())
+
+    def check(self) -> None:
+        source, target = self.operands[0], self.results[0]
+        if math.prod(shape(source)) != math.prod(shape(target)) or element(source) != element(target):
+            raise TypeRuleError("tile.reshape keeps the number of lanes and their type")
 
 
 class Transpose(TileOp):
@@ -109,6 +137,8 @@ class Transpose(TileOp):
 
     @classmethod
     def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
+        if len(shape(operands[0])) < 2:
+            raise TypeRuleError("tile.transpose takes a tile of two dimensions or more")
         *outer, rows, columns = shape(operands[0])
         return [with_shape(element(operands[0]), (*outer, columns, rows))]
 
@@ -122,6 +152,9 @@ class Extract(TileOp):
 
     @classmethod
     def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
+        extents, position = shape(operands[0]), parameters["position"]
+        if len(position) != len(extents) or any(not 0 <= i < n for i, n in zip(position, extents, strict=True)):
+            raise TypeRuleError(f"tile.extract has no lane {tuple(position)} in a tile of {extents}")
         return [element(operands[0])]
 
 
@@ -136,6 +169,8 @@ class Reduce(TileOp):
     @classmethod
     def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
         dims = parameters["dims"]
+        if any(not 0 <= dim < len(shape(operands[0])) for dim in dims):
+            raise TypeRuleError(f"tile.reduce has no dimensions {tuple(dims)} in a tile of {shape(operands[0])}")
         extents = tuple(1 if d in dims else extent for d, extent in enumerate(shape(operands[0])))
         return [with_shape(element(operands[0]), extents)]
 
@@ -147,6 +182,10 @@ class Iota(TileOp):
     traits = traits_def(Pure())
     dim = Int(0)
 
+    def check(self) -> None:
+        if element(self.results[0]) != INDEX or not 0 <= self.dim < len(shape(self.results[0])):
+            raise TypeRuleError("tile.iota gives a tile of type index, numbered along one of its dimensions")
+
 
 class Prefetch(TileOp):
     """``tile.prefetch %buffer, %offset``: a hint that the cache line will be read soon."""
@@ -155,12 +194,20 @@ class Prefetch(TileOp):
     traits = traits_def(MemoryReadEffect())
     locality = Int(3, doc="3 keeps in L1, 2 in L2")
 
+    def check(self) -> None:
+        buffer_element(self.operands[0])
+        if self.operands[1].type != INDEX:
+            raise TypeRuleError("tile.prefetch takes a buffer and an index")
+
 
 class Alloc(TileOp):
     """A buffer in the thread's scratch memory, alive for the whole kernel call; contents undefined at the start."""
 
     name = "tile.alloc"
     traits = traits_def(MemoryWriteEffect())
+
+    def check(self) -> None:
+        buffer_element(self.results[0])
 
 
 class Return(TileOp):
@@ -210,6 +257,10 @@ class Kernel(TileOp):
         *buffers, begin, end = self.body.args
         if begin.type != INDEX or end.type != INDEX or not all(isinstance(b.type, MemRefType) for b in buffers):
             raise TypeRuleError("a kernel takes flat buffers, then the first and the last unit")
+        for value in buffers:
+            buffer_element(value)
+        if not 0 <= self.outputs <= len(buffers) or self.units < 0:
+            raise TypeRuleError(f"a kernel of {len(buffers)} buffers cannot write {self.outputs} of them")
 
     def print(self, printer: Printer) -> None:
         printer.print_string(f" @{self.sym_name}(" if self.sym_name.isidentifier() else f' @"{self.sym_name}"(')
@@ -223,8 +274,13 @@ class Kernel(TileOp):
         printer.print_list(buffers, argument)
         printer.print_string(") units(")
         printer.print_list([begin, end], printer.print_ssa_value)
-        printer.print_string(f" of {self.units}) ")
-        extra = {k: v for k, v in self.attributes.items() if k not in ("sym_name", "units")}
+        printer.print_string(f" of {self.units})")
+        default = {name: parameter.default for name, parameter in self.parameters.items()}
+        extra = {
+            name: value
+            for name, value in self.attributes.items()
+            if name not in ("sym_name", "units") and (name not in default or getattr(self, name) != default[name])
+        }
         printer.print_op_attributes(extra, print_keyword=True)
         printer.print_string(" ")
         printer.print_region(self.regions[0], print_entry_block_args=False)
