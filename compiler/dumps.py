@@ -213,7 +213,10 @@ def read_state(text: str) -> DumpState | None:
             try:
                 facts = cast("dict[str, Any]", json.loads(line.removeprefix(HEADER_MARK)))
                 options = cast("dict[str, object]", facts["options"])
-                restored: dict[str, object] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+                restored = {
+                    name: tuple(cast("list[object]", value)) if isinstance(value, list) else value
+                    for name, value in options.items()
+                }
                 if facts["phase"] not in (None, *PHASE_NAMES):
                     raise ValueError(f"there is no phase {facts['phase']}")
                 return DumpState(facts["phase"], int(facts["passes"]), str(facts["target"]), restored)
@@ -322,7 +325,7 @@ def check_weights(module: ModuleOp, weights: WeightStore, where: str) -> None:
     missing = [
         key.data
         for op in module.walk()
-        if op.name == "graph.constant" and isinstance(key := op.attributes.get("key"), StringAttr)
+        if op.name in ("graph.constant", "plan.weight") and isinstance(key := op.attributes.get("key"), StringAttr)
         if key.data not in weights
     ]
     if missing:

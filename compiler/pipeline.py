@@ -77,7 +77,8 @@ class Phase:
 _GRAPH = frozenset({"builtin", "func", "graph"})
 _FUSED = frozenset({"graph.dispatch", "graph.yield"})
 _TILE = _GRAPH | {"tile", "arith", "math", "scf", "memref", "vector"}
-_DISPATCHES = frozenset({"graph.dispatch", "graph.constant", "func.return"})
+_PLAN = _TILE - {"func", "graph"} | {"plan"}
+_DISPATCHES = frozenset({"graph.dispatch", "graph.constant", "graph.reshape", "func.return"})
 _CLEAN = ("canonicalise", "fold-constants", "cse", "dce")
 
 PHASES = (
@@ -159,17 +160,16 @@ PHASES = (
         "plan",
         "tile kernels",
         "plan",
-        "Orders the launches of kernels, and gives every value its lifetime and its place in memory.",
-        _TILE,
-        main=_DISPATCHES,
+        "Lists the launches of kernels in order, and gives every value its lifetime and its place in memory.",
+        _PLAN,
+        passes=("form-commands", "assign-memory"),
     ),
     Phase(
         "emit",
         "plan",
         "plan and machine code",
         "Emits LLVM IR for every kernel and has it compiled to machine code, once per instruction set level.",
-        _TILE,
-        main=_DISPATCHES,
+        _PLAN,
         passes=("compile-kernels",),
     ),
     Phase(
@@ -177,8 +177,7 @@ PHASES = (
         "plan and machine code",
         "artifact",
         "Writes plan, weights and code into the one file that the runtime maps.",
-        _TILE,
-        main=_DISPATCHES,
+        _PLAN,
     ),
 )
 

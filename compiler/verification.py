@@ -17,12 +17,13 @@ from xdsl.ir import Block, Operation, SSAValue
 from xdsl.traits import IsolatedFromAbove, IsTerminator
 from xdsl.utils.exceptions import VerifyException
 
+from penstock.compiler.dialects.plan.program import Program
 from penstock.compiler.locations import describe, is_known
 
 Allows = Callable[[Operation], str | None]
 """Why an op may not stand here (a clause such as 'graph.conv is not lowered yet'), or None if it may."""
 
-WITHOUT_SOURCE = (ModuleOp, FuncOp, ReturnOp)
+WITHOUT_SOURCE = (ModuleOp, FuncOp, ReturnOp, Program)
 """Ops that hold a program together and come from no node of the user's model; so do terminators."""
 
 

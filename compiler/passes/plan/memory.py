@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from penstock.compiler.artifact.plan import ALIGNMENT
+from penstock.compiler.dialects.plan.memory import aligned
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def place(buffers: Sequence[Lifetime]) -> tuple[list[int], int]:
     total = 0
     for index in sorted(range(len(buffers)), key=lambda i: (-buffers[i].bytes, i)):
         buffer = buffers[index]
-        size = -(-max(buffer.bytes, 1) // ALIGNMENT) * ALIGNMENT
+        size = aligned(max(buffer.bytes, 1))
         taken = sorted(
             (start, end)
             for start, end, other in placed

@@ -1,0 +1,108 @@
+"""Lifetimes of buffers, and the proof that a program's addresses are sound.
+
+In: a program. Out: which commands touch each buffer; or an exception that names the first rule broken. The one idea:
+the proof uses only commands and addresses, not how they were chosen: every range lies inside its space, buffers alive
+at one time share no byte, nothing is read before it is written, and inputs and weights are never written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from penstock.compiler.dialects.declared import TypeRuleError
+from penstock.compiler.dialects.plan.base import memory_bytes
+from penstock.compiler.dialects.plan.program import (
+    UNPLACED,
+    Buffer,
+    Command,
+    Dispatch,
+    Input,
+    Output,
+    Place,
+    Program,
+    Weight,
+    base_of,
+)
+
+ALIGNMENT = 64
+"""Every buffer and weight starts at a multiple of this many bytes: a cache line."""
+
+
+def aligned(size: int) -> int:
+    """``size`` in bytes, rounded up to a multiple of the alignment."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def lifetimes(program: Program) -> dict[Place, tuple[int, int]]:
+    """The first and the last command, counted from 0, that touch each buffer; buffers nothing touches are left out."""
+    result: dict[Place, tuple[int, int]] = {}
+    for number, command in enumerate(program.commands()):
+        for operand in command.operands:
+            place, _ = base_of(operand)
+            if isinstance(place, Buffer):
+                result[place] = (result.get(place, (number, number))[0], number)
+    return result
+
+
+def check_program(program: Program) -> None:
+    """Raises TypeRuleError unless the program may be executed; addresses not chosen yet are not checked."""
+    for op in program.body.ops:
+        if not isinstance(op, Place | Command):
+            raise TypeRuleError(f"a program holds places and commands, not {op.name}")
+    for kind in (Input, Output):
+        indices = [op.index for op in program.body.ops if isinstance(op, kind)]
+        if indices != list(range(len(indices))):
+            raise TypeRuleError(f"the program's {kind.name} have the indices {indices}, not 0, 1, 2 ...")
+    _check_commands(program)
+    buffers = [op for op in program.body.ops if isinstance(op, Buffer)]
+    if all(buffer.offset != UNPLACED for buffer in buffers):
+        _check_buffers(program, buffers)
+    _check_weights([op for op in program.body.ops if isinstance(op, Weight)])
+
+
+def _check_commands(program: Program) -> None:
+    written: set[Place] = set()
+    for number, command in enumerate(program.commands()):
+        if isinstance(command, Dispatch) and len(command.units) != len(program.levels):
+            raise TypeRuleError(f"command {number} has units for {len(command.units)} levels")
+        for operand in command.reads:
+            place, _ = base_of(operand)
+            if isinstance(place, Buffer | Output) and place not in written:
+                raise TypeRuleError(f"command {number} reads memory that nothing has written")
+        for operand in command.writes:
+            place, _ = base_of(operand)
+            if not isinstance(place, Buffer | Output):
+                raise TypeRuleError(f"command {number} writes {place.name}, which is read-only")
+            written.add(place)
+    for place in program.body.ops:
+        if isinstance(place, Output) and place not in written:
+            raise TypeRuleError(f"nothing writes the output {place.called}")
+
+
+def _check_buffers(program: Program, buffers: Sequence[Buffer]) -> None:
+    alive = lifetimes(program)
+    taken: list[tuple[int, int, tuple[int, int]]] = []
+    for buffer in buffers:
+        start, end = buffer.offset, buffer.offset + memory_bytes(buffer.out)
+        if start % ALIGNMENT or start < 0 or end > program.arena:
+            raise TypeRuleError(f"a buffer at {start} to {end} does not fit an arena of {program.arena} bytes")
+        span = alive.get(buffer, (0, 0))
+        if buffer.lives != span:
+            raise TypeRuleError(f"a buffer that the commands {span} touch says that it lives {buffer.lives}")
+        for other_start, other_end, other in taken:
+            if start < other_end and other_start < end and span[0] <= other[1] and other[0] <= span[1]:
+                raise TypeRuleError(f"buffers at {start} and {other_start} overlap while both are alive")
+        taken.append((start, end, span))
+
+
+def _check_weights(weights: Sequence[Weight]) -> None:
+    end = 0
+    for weight in sorted((w for w in weights if w.offset != UNPLACED), key=lambda w: w.offset):
+        if weight.offset < end or weight.offset % ALIGNMENT:
+            raise TypeRuleError(f"the weight {weight.key} at {weight.offset} is misaligned or overlaps another")
+        end = weight.offset + memory_bytes(weight.out)
+
+
+def arena_without_reuse(program: Program) -> int:
+    """Bytes the buffers would take if none shared memory with another."""
+    return sum(aligned(memory_bytes(op.out)) for op in program.body.ops if isinstance(op, Buffer))

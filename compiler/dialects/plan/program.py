@@ -1,0 +1,254 @@
+"""The ops of a plan: places (input, output, weight, buffer, view) and commands (dispatch, copy).
+
+In: memory by name. Out: what to run on it, in order. The one idea: places are values and commands name them, so the
+text reads like a program, while every place has an address: a space (this run's arena, the mapped weights, a caller's
+input or output) and a byte offset in it::
+
+    plan.program @main levels ["x86-64-v4", "x86-64-v3"] arena 2048 {
+      %x = plan.input {index = 0, called = "x"} : () -> memref<1x784xf32>
+      %w = plan.weight {key = "fc1.weight#7d51c2a9", offset = 0} : () -> memref<8x784x64xf32>
+      %h = plan.buffer {offset = 0, lives = [0, 1]} : () -> memref<1x512xf32>
+      plan.dispatch @fc1(%x : memref<1x784xf32>, %w : ...) -> (%h : ...) units [8, 8] grain [1, 1] flops ... bytes ...
+      ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Self
+
+from xdsl.dialects.builtin import IntegerAttr, StringAttr, i64
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.irdl import traits_def
+from xdsl.parser import Parser
+from xdsl.printer import Printer
+from xdsl.traits import IsolatedFromAbove, NoTerminator, SymbolOpInterface
+
+from penstock.compiler.dialects.declared import Int, Ints, Text, TypeRuleError
+from penstock.compiler.dialects.plan.base import PlanOp, Texts, memory_bytes
+
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import LocationAttr
+
+UNPLACED = -1
+
+
+class Place(PlanOp):
+    """Base of the ops whose result is memory."""
+
+    def check(self) -> None:
+        if len(self.results) != 1:
+            raise TypeRuleError(f"{self.name} has one result")
+
+
+class Input(Place):
+    """Memory of the caller's that is read: the model's input number ``index``."""
+
+    name = "plan.input"
+    index = Int(doc="position among the model's inputs")
+    called = Text(doc="the input's name in the model")
+
+
+class Output(Place):
+    """Memory of the caller's that is written: the model's output number ``index``."""
+
+    name = "plan.output"
+    index = Int(doc="position among the model's outputs")
+    called = Text(doc="the output's name in the model")
+
+
+class Weight(Place):
+    """A constant, mapped from the artifact; ``key`` is its key in the weight store."""
+
+    name = "plan.weight"
+    key = Text(doc="key in the weight store")
+    offset = Int(UNPLACED, doc="bytes from the start of the weights")
+
+
+class Buffer(Place):
+    """Memory in the arena, needed from command ``lives[0]`` to command ``lives[1]``; others may use it before and
+    after."""
+
+    name = "plan.buffer"
+    offset = Int(UNPLACED, doc="bytes from the start of the arena")
+    lives = Ints(optional=True, doc="the first and the last command that touch it")
+
+
+class View(Place):
+    """Part of other memory, or all of it in another shape. Takes no time and no memory."""
+
+    name = "plan.view"
+    offset = Int(0, doc="bytes from the start of the operand")
+
+    def check(self) -> None:
+        super().check()
+        (base,) = self.operands
+        if self.offset < 0 or self.offset + memory_bytes(self.out) > memory_bytes(base):
+            raise TypeRuleError(f"a view of {memory_bytes(self.out)} bytes at {self.offset} leaves its operand")
+
+
+class Command(PlanOp):
+    """Base of what the runtime executes: operands are memory that is read, then memory that is written."""
+
+    @property
+    def reads(self) -> Sequence[SSAValue]:
+        """The operands that are read."""
+        raise NotImplementedError(self.name)
+
+    @property
+    def writes(self) -> Sequence[SSAValue]:
+        """The operands that are written."""
+        return list(self.operands)[len(self.reads) :]
+
+
+class Copy(Command):
+    """Copies the first operand's bytes to the second."""
+
+    name = "plan.copy"
+
+    @property
+    def reads(self) -> Sequence[SSAValue]:
+        return list(self.operands)[:1]
+
+    def check(self) -> None:
+        source, target = self.operands
+        if memory_bytes(source) != memory_bytes(target):
+            raise TypeRuleError("a copy takes memory and writes memory of the same size")
+
+
+class Dispatch(Command):
+    """Runs a kernel; the last ``outputs`` operands are written.
+
+    ``units`` and ``grain`` have one number per level of the program: the kernel's parallel units, and the fewest of
+    them worth handing to one more thread. ``flops`` and ``bytes`` are the work of one execution.
+    """
+
+    name = "plan.dispatch"
+    kernel = Text(doc="symbol of the kernel, the same for every level")
+    outputs = Int(doc="how many of the last operands are written")
+    units = Ints(doc="parallel units, per level")
+    grain = Ints(doc="fewest units worth one more thread, per level")
+    flops = Int(0, doc="operations, a multiply-add counts two")
+    bytes = Int(0, doc="bytes read and written")
+
+    @property
+    def reads(self) -> Sequence[SSAValue]:
+        return list(self.operands)[: len(self.operands) - self.outputs]
+
+    def check(self) -> None:
+        if not 0 < self.outputs <= len(self.operands):
+            raise TypeRuleError(f"a kernel on {len(self.operands)} buffers cannot write {self.outputs}")
+        if len(self.units) != len(self.grain) or min((*self.grain, 1)) < 1 or min((*self.units, 0)) < 0:
+            raise TypeRuleError("a dispatch has units (not negative) and a grain (positive) for every level")
+
+    def print(self, printer: Printer) -> None:
+        def typed(value: SSAValue) -> None:
+            printer.print_ssa_value(value)
+            printer.print_string(" : ")
+            printer.print_attribute(value.type)
+
+        printer.print_string(f" {_symbol(self.kernel)}(")
+        printer.print_list(self.reads, typed)
+        printer.print_string(") -> (")
+        printer.print_list(self.writes, typed)
+        printer.print_string(f") units {list(self.units)} grain {list(self.grain)}")
+        printer.print_string(f" flops {self.flops} bytes {self.bytes}")
+
+    @classmethod
+    def parse(cls, parser: Parser) -> Self:
+        def typed() -> SSAValue:
+            unresolved = parser.parse_unresolved_operand()
+            parser.parse_punctuation(":")
+            return parser.resolve_operand(unresolved, parser.parse_type())
+
+        kernel = parser.parse_symbol_name().data
+        reads = parser.parse_comma_separated_list(parser.Delimiter.PAREN, typed)
+        parser.parse_punctuation("->")
+        writes = parser.parse_comma_separated_list(parser.Delimiter.PAREN, typed)
+        parser.parse_keyword("units")
+        units = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer)
+        parser.parse_keyword("grain")
+        grain = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer)
+        parser.parse_keyword("flops")
+        flops = parser.parse_integer()
+        parser.parse_keyword("bytes")
+        moved = parser.parse_integer()
+        return cls.build(
+            *reads, *writes, kernel=kernel, outputs=len(writes), units=units, grain=grain, flops=flops, bytes=moved
+        )
+
+
+class Program(PlanOp):
+    """A whole plan: places and commands, in order. ``levels`` are the instruction set levels there is code for, each a
+    module beside the program; ``arena`` is the size in bytes of the memory that intermediate values share."""
+
+    name = "plan.program"
+    traits = traits_def(NoTerminator(), IsolatedFromAbove(), SymbolOpInterface())
+    sym_name = Text()
+    levels = Texts(doc="instruction set levels, best first")
+    arena = Int(0, doc="bytes of the arena")
+
+    @classmethod
+    def empty(cls, name: str, levels: Sequence[str], location: LocationAttr | None = None) -> Self:
+        """A program without places and commands."""
+        attributes = cls.encode_parameters({"sym_name": name, "levels": tuple(levels), "arena": 0})
+        return cls.create(attributes=attributes, regions=[Region(Block())], location=location)
+
+    @property
+    def body(self) -> Block:
+        return self.regions[0].block
+
+    def commands(self) -> Iterator[Command]:
+        """The commands in order."""
+        return (op for op in self.body.ops if isinstance(op, Command))
+
+    def places(self, kind: type[Place]) -> list[Place]:
+        """The places of one kind, in order."""
+        return [op for op in self.body.ops if isinstance(op, kind)]
+
+    def check(self) -> None:
+        from penstock.compiler.dialects.plan.memory import check_program
+
+        check_program(self)
+
+    def print(self, printer: Printer) -> None:
+        levels = ", ".join(f'"{level}"' for level in self.levels)
+        printer.print_string(f" {_symbol(self.sym_name)} levels [{levels}] arena {self.arena} ")
+        printer.print_region(self.regions[0], print_entry_block_args=False)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> Self:
+        name = parser.parse_symbol_name()
+        parser.parse_keyword("levels")
+        levels = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_str_literal)
+        parser.parse_keyword("arena")
+        arena = parser.parse_integer()
+        region = parser.parse_region([])
+        if not region.blocks:
+            region.add_block(Block())
+        attributes: dict[str, Attribute] = {
+            "sym_name": name,
+            "levels": cls.levels.encode(levels),
+            "arena": IntegerAttr(arena, i64),
+        }
+        return cls.create(attributes=attributes, regions=[region])
+
+
+def base_of(value: SSAValue) -> tuple[Place, int]:
+    """The place that ``value`` is memory of, views resolved, and the byte offset in it. Raises TypeRuleError."""
+    offset = 0
+    owner = value.owner
+    while isinstance(owner, View):
+        offset += owner.offset
+        owner = owner.operands[0].owner
+    if not isinstance(owner, Place):
+        raise TypeRuleError(f"memory comes from a place of the program, not from {_owner_name(owner)}")
+    return owner, offset
+
+
+def _owner_name(owner: Operation | Block) -> str:
+    return owner.name if isinstance(owner, Operation) else "a block argument"
+
+
+def _symbol(name: str) -> str:
+    return f"@{name}" if name.replace(".", "_").isidentifier() else f"@{StringAttr(name)}"

@@ -1,0 +1,80 @@
+"""From the plan's IR to the records the runtime executes.
+
+In: a ``plan.program`` with addresses, the kernels of a level and the scratch memory they need. Out:
+``artifact.plan.Plan``. The one idea: nothing is decided here; places become (space, offset, bytes) and the numbers of
+one level are picked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.ir import SSAValue
+
+from penstock.compiler.artifact.plan import (
+    BufferRange,
+    Command,
+    CommandKind,
+    Plan,
+    Space,
+    TensorInfo,
+    WeightSlot,
+)
+from penstock.compiler.dialects.plan import program as plan
+from penstock.compiler.dialects.plan.base import memory_bytes, memory_of
+from penstock.compiler.dtypes import type_name
+from penstock.compiler.locations import source_names
+
+
+def plan_for(program: plan.Program, level: str, kernels: Sequence[str], scratch: int) -> Plan:
+    """The plan for one instruction set level, whose kernels are ``kernels`` in order of their numbers."""
+    numbers = {symbol: number for number, symbol in enumerate(kernels)}
+    position = program.levels.index(level)
+    weights = [op for op in program.body.ops if isinstance(op, plan.Weight)]
+    return Plan(
+        inputs=[_info(op) for op in program.body.ops if isinstance(op, plan.Input)],
+        outputs=[_info(op) for op in program.body.ops if isinstance(op, plan.Output)],
+        kernels=list(kernels),
+        commands=[_command(op, numbers, position) for op in program.commands()],
+        weights=tuple(WeightSlot(op.key, op.offset, memory_bytes(op.out)) for op in weights),
+        arena_bytes=program.arena,
+        scratch_bytes_per_thread=scratch,
+    )
+
+
+def _command(op: plan.Command, numbers: dict[str, int], position: int) -> Command:
+    reads, writes = tuple(map(_range, op.reads)), tuple(map(_range, op.writes))
+    if not isinstance(op, plan.Dispatch):
+        return Command(CommandKind.COPY, reads, writes, source="copy", bytes=2 * reads[0].bytes)
+    return Command(
+        CommandKind.DISPATCH,
+        reads,
+        writes,
+        kernel=numbers[op.kernel],
+        units=op.units[position],
+        grain=op.grain[position],
+        source=" + ".join(source_names(op.location)),
+        flops=op.flops,
+        bytes=op.bytes,
+    )
+
+
+def _range(value: SSAValue) -> BufferRange:
+    place, offset = plan.base_of(value)
+    size = memory_bytes(value)
+    match place:
+        case plan.Input():
+            return BufferRange(Space.INPUT, offset, size, place.index)
+        case plan.Output():
+            return BufferRange(Space.OUTPUT, offset, size, place.index)
+        case plan.Weight():
+            return BufferRange(Space.WEIGHTS, place.offset + offset, size)
+        case plan.Buffer():
+            return BufferRange(Space.ARENA, place.offset + offset, size)
+        case _:
+            raise AssertionError(f"{place.name} has no address")
+
+
+def _info(op: plan.Input | plan.Output) -> TensorInfo:
+    kind = memory_of(op.out)
+    return TensorInfo(op.called, type_name(kind.element_type), tuple(kind.get_shape()))

@@ -1,0 +1,163 @@
+"""Turn the main function into a program: a place for every value, a command for every dispatch.
+
+Before: ``@main`` with stored constants, dispatches and reshapes, and a module of kernels per level. After: a
+``plan.program`` instead of ``@main``. Results that are returned are computed straight into the caller's memory, a
+reshape is a view, and what is returned but computed nowhere (an input, a weight, a value returned twice) is copied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+from xdsl.context import Context
+from xdsl.dialects import func
+from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr
+from xdsl.ir import Operation, SSAValue
+from xdsl.passes import ModulePass
+
+from penstock.compiler.context import CompilerContext
+from penstock.compiler.dialects.graph.shape import Reshape
+from penstock.compiler.dialects.graph.structure import Constant
+from penstock.compiler.dialects.graph.structure import Dispatch as GraphDispatch
+from penstock.compiler.dialects.plan import program as plan
+from penstock.compiler.dialects.plan.base import memory_of
+from penstock.compiler.dialects.tile.memory import Kernel
+from penstock.compiler.locations import is_known, name_location
+from penstock.compiler.rewriting import OpT
+
+FORK_NANOSECONDS = 10_000.0
+"""Work worth handing to one more thread: below it a dispatch stays on the calling thread."""
+
+
+@dataclass(frozen=True)
+class FormCommands(ModulePass):
+    """See the module."""
+
+    name: ClassVar[str] = "form-commands"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        for function in list(op.body.block.ops):
+            if isinstance(function, func.FuncOp):
+                _Former(function, kernels_by_level(op), cast(CompilerContext, ctx)).run()
+
+
+def kernels_by_level(module: ModuleOp) -> dict[str, dict[str, Kernel]]:
+    """The tile kernels of every instruction set level, by symbol."""
+    return {
+        op.sym_name.data: {kernel.sym_name: kernel for kernel in op.body.block.ops if isinstance(kernel, Kernel)}
+        for op in module.body.block.ops
+        if isinstance(op, ModuleOp) and op.sym_name is not None
+    }
+
+
+class _Former:
+    def __init__(self, function: func.FuncOp, kernels: dict[str, dict[str, Kernel]], ctx: CompilerContext) -> None:
+        self.function, self.kernels, self.ctx = function, kernels, ctx
+        self.program = plan.Program.empty(function.sym_name.data, list(kernels))
+        self.memory: dict[SSAValue, SSAValue] = {}
+        self.weights: dict[str, SSAValue] = {}
+        self.outputs: list[SSAValue] = []
+
+    def run(self) -> None:
+        """Put the program where the function is."""
+        block = self.function.body.block
+        returned = list(cast(Operation, block.last_op).operands)
+        self._interface(returned)
+        direct: dict[SSAValue, SSAValue] = {}
+        for value, output in zip(returned, self.outputs, strict=True):
+            if isinstance(source := _computed(value), SSAValue):
+                direct.setdefault(source, output)
+        for op in block.ops:
+            if isinstance(op, Constant):
+                self._weight(op)
+            elif isinstance(op, Reshape):
+                base = self.memory[op.operands[0]]
+                view = plan.View.build(base, result=memory_of(op.out), location=op.location)
+                self.memory[op.out] = self._add(view, op.out).out
+            elif isinstance(op, GraphDispatch):
+                self._dispatch(op, direct)
+        for value, output in zip(returned, self.outputs, strict=True):
+            source = _computed(value)
+            if source is None or direct[source] is not output:
+                location = cast(Operation, output.owner).location
+                self._add(plan.Copy.build(self.memory[value], output, location=location))
+        parent = self.function.parent
+        assert parent is not None
+        parent.insert_op_before(self.program, self.function)
+        self.function.detach()
+        self.function.erase()
+
+    def _add(self, op: OpT, names: SSAValue | None = None) -> OpT:
+        self.program.body.add_op(op)
+        if names is not None:
+            op.results[0].name_hint = names.name_hint
+        return op
+
+    def _interface(self, returned: list[SSAValue]) -> None:
+        """Inputs and outputs, by the names they have in the model."""
+        arguments = self.function.body.block.args
+        names = _names(self.function.arg_attrs, len(arguments))
+        for index, (name, value) in enumerate(zip(names, arguments, strict=True)):
+            op = plan.Input.build(result=memory_of(value), location=name_location(name), index=index, called=name)
+            self.memory[value] = self._add(op, value).out
+        names = _names(self.function.res_attrs, len(returned))
+        for index, (name, value) in enumerate(zip(names, returned, strict=True)):
+            location = value.owner.location if isinstance(value.owner, Operation) else name_location(name)
+            location = location if is_known(location) else name_location(name)
+            op = plan.Output.build(result=memory_of(value), location=location, index=index, called=name)
+            self.outputs.append(self._add(op, value).out)
+
+    def _weight(self, op: Constant) -> None:
+        array = op.array(self.ctx.weights)
+        key = op.key if "key" in op.attributes else self.ctx.weights.add(array)
+        if key not in self.weights:
+            weight = plan.Weight.build(result=memory_of(op.out), location=op.location, key=key)
+            self.weights[key] = self._add(weight, op.out).out
+        self.memory[op.out] = self.weights[key]
+
+    def _dispatch(self, op: GraphDispatch, direct: dict[SSAValue, SSAValue]) -> None:
+        for result in op.results:
+            if result in direct:
+                self.memory[result] = direct[result]
+                if memory_of(direct[result]) != memory_of(result):
+                    view = plan.View.build(direct[result], result=memory_of(result), location=op.location)
+                    self.memory[result] = self._add(view, result).out
+            else:
+                buffer = plan.Buffer.build(result=memory_of(result), location=op.location)
+                self.memory[result] = self._add(buffer, result).out
+        kernels = [kernels[op.symbol] for kernels in self.kernels.values()]
+        cost = op.cost()
+        command = plan.Dispatch.build(
+            *(self.memory[value] for value in (*op.operands, *op.results)),
+            kernel=op.symbol,
+            outputs=len(op.results),
+            units=[kernel.units for kernel in kernels],
+            grain=[grain(kernel) for kernel in kernels],
+            flops=cost.flops,
+            bytes=cost.bytes,
+            location=op.location,
+        )
+        self._add(command)
+
+
+def grain(kernel: Kernel) -> int:
+    """The fewest units of ``kernel`` worth handing to one more thread."""
+    return min(max(1, round(FORK_NANOSECONDS / 2 / max(kernel.unit_cost, 1e-3))), 1 << 40)
+
+
+def _computed(value: SSAValue) -> SSAValue | None:
+    """The dispatch's result that ``value`` is, perhaps in another shape; None for an input or a weight."""
+    owner = value.owner
+    while isinstance(owner, Reshape):
+        value = owner.operands[0]
+        owner = value.owner
+    return value if isinstance(owner, GraphDispatch) else None
+
+
+def _names(attributes: ArrayAttr[DictionaryAttr] | None, count: int) -> list[str]:
+    names: list[str] = []
+    for index in range(count):
+        entry = attributes.data[index].data.get("penstock.name") if attributes is not None else None
+        names.append(entry.data if isinstance(entry, StringAttr) else f"value{index}")
+    return names
