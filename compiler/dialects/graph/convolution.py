@@ -19,6 +19,8 @@ from penstock.compiler.dialects.graph.window import CHANNELS_FIRST, CHANNELS_LAS
 from penstock.compiler.dtypes import shape_of, tensor
 
 if TYPE_CHECKING:
+    from xdsl.ir import Attribute
+
     from penstock.compiler.dialects.graph.base import Array
 
 
@@ -85,8 +87,8 @@ class Conv(Windowed):
         return w if self.layout == CHANNELS_FIRST else np.moveaxis(w, (-1, -2), (0, 1))
 
     def evaluate(self, *operands: Array) -> Array:
-        x: Any = wide(self.channels_first(operands[0]), self.element())
-        w: Any = wide(self.weights_channels_first(operands[1]), self.element())
+        x: Any = _summed(self.channels_first(operands[0]), self.element())
+        w: Any = _summed(self.weights_channels_first(operands[1]), self.element())
         widths = [(0, 0), (0, 0), *zip(self.pads_low, self.pads_high, strict=True)]
         padded = np.pad(x, widths)
         extents = self.output_extents(x.shape[2:], w.shape[2:])
@@ -97,6 +99,13 @@ class Conv(Windowed):
     def cost(self) -> Cost:
         per_element = self.split(self.shapes()[0])[1] // self.groups * math.prod(self.window())
         return Cost(2 * elements(self.out.type) * per_element, self.bytes_moved())
+
+
+def _summed(x: Array, element: Attribute) -> Array:
+    """``x`` in the type that a reference adds up in: twice as precise as f32, so that equal channels stay equal
+    whatever order a BLAS takes them in."""
+    x = wide(x, element)
+    return x.astype(np.float64) if x.dtype == np.float32 else x
 
 
 def _convolve(
@@ -152,8 +161,8 @@ class ConvTranspose(Windowed):
         return tuple(s * (n - 1) + d * (k - 1) + 1 + extra for n, k, s, d, extra in parts)
 
     def evaluate(self, *operands: Array) -> Array:
-        x: Any = wide(self.channels_first(operands[0]), self.element())
-        w: Any = wide(operands[1], self.element())
+        x: Any = _summed(self.channels_first(operands[0]), self.element())
+        w: Any = _summed(operands[1], self.element())
         w = w if self.layout == CHANNELS_FIRST else np.moveaxis(w, (-2, -1), (0, 1))
         batch, channels, *spatial = x.shape
         groups, outer, window = self.groups, w.shape[1], w.shape[2:]

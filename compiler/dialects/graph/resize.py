@@ -37,6 +37,7 @@ COORDINATES = (
     "align_corners",
     "asymmetric",
     "tf_half_pixel_for_nn",
+    "tf_crop_and_resize",
 )
 
 
@@ -44,7 +45,8 @@ class Resize(GraphOp):
     """x sampled at other extents (those of the result type), as ONNX Resize.
 
     ``scales``, one per axis, map coordinates; they are output / input extents up to rounding. ``coordinate_mode`` says
-    how an output index becomes a coordinate in x, ``nearest_mode`` how nearest rounds it.
+    how an output index becomes a coordinate in x, ``nearest_mode`` how nearest rounds it. tf_crop_and_resize spreads
+    the outputs over the part of each axis that ``region`` names; what lies outside of x reads the nearest element.
     """
 
     name = "graph.resize"
@@ -52,6 +54,9 @@ class Resize(GraphOp):
     mode = Text(None, "nearest", "linear", "cubic", doc="interpolation")
     scales = Floats(doc="output extent per input extent, one per axis, as coordinates are mapped")
     coordinate_mode = Text("half_pixel", *COORDINATES, doc="from output index to input coordinate")
+    region = Floats(
+        (), doc="tf_crop_and_resize: start of each axis, then end of each, 0 the first and 1 the last element"
+    )
     nearest_mode = Text(
         "round_prefer_floor", "round_prefer_floor", "round_prefer_ceil", "floor", "ceil", doc="rounding in mode nearest"
     )
@@ -66,6 +71,9 @@ class Resize(GraphOp):
             len(sizes) == len(shape) == len(self.scales), f"a resize of rank {len(shape)} has as many scales and sizes"
         )
         require(all(math.isfinite(scale) and scale > 0 for scale in self.scales), "the scales of a resize are positive")
+        regions = 2 * len(shape) if self.coordinate_mode == "tf_crop_and_resize" else 0
+        require(len(self.region) == regions, f"the region of this resize is {regions} numbers")
+        require(all(math.isfinite(edge) for edge in self.region), "the region of a resize is finite")
         require(0 not in shape or 0 in sizes, f"a tensor of shape {show(shape)} has no elements to sample")
         element = self.element()
         require(element != I1, "graph.resize takes numbers, not booleans")
@@ -85,10 +93,16 @@ class Resize(GraphOp):
                 return (index + 0.5) / scale
             case "pytorch_half_pixel" if length == 1:
                 return np.full(size, -0.5)
+            case "tf_crop_and_resize":
+                start, end = (edge * (extent - 1) for edge in self._edges(axis))
+                return start + index * (end - start) / (size - 1) if size > 1 else np.full(size, (start + end) / 2)
             case "half_pixel_symmetric":
                 return extent / 2 * (1 - size / length) + (index + 0.5) / scale - 0.5
             case _:
                 return (index + 0.5) / scale - 0.5
+
+    def _edges(self, axis: int) -> tuple[float, float]:
+        return self.region[axis], self.region[axis + len(self.region) // 2]
 
     def taps(self, axis: int) -> tuple[Any, Any]:
         """Along ``axis``: for each output index the input indices it reads (int64) and their weights, [out, n]."""
@@ -134,7 +148,12 @@ class Resize(GraphOp):
     def resized_axes(self) -> tuple[int, ...]:
         """The axes along which elements are not simply copied."""
         shapes = zip(self.shapes()[0], shape_of(self.out.type), self.scales, strict=True)
-        return tuple(axis for axis, (extent, size, scale) in enumerate(shapes) if extent != size or scale != 1)
+        cropped = bool(self.region)
+        return tuple(
+            axis
+            for axis, (extent, size, scale) in enumerate(shapes)
+            if extent != size or (self._edges(axis) != (0, 1) if cropped else scale != 1)
+        )
 
     def evaluate(self, *operands: Array) -> Array:
         x: Any = operands[0] if self.mode == "nearest" else wide(operands[0], self.element())

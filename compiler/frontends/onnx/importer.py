@@ -7,48 +7,43 @@ outputs as unknown and conversion goes on, so one run tells everything.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import UNKNOWN_LOC, ArrayAttr, DictionaryAttr, LocationAttr, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Block, BlockArgument, Operation, Region, SSAValue
+from xdsl.ir import Block, Operation, Region, SSAValue
 
 from penstock.compiler.context import CompilerContext
-from penstock.compiler.dialects.graph.base import GraphOp, TypeRuleError
+from penstock.compiler.dialects.graph.base import GraphOp, TypeRuleError, tensor_bytes
 from penstock.compiler.dialects.graph.structure import Constant
-from penstock.compiler.dtypes import element_type, from_numpy, shape_of, tensor
+from penstock.compiler.dtypes import from_numpy, shape_of
 from penstock.compiler.errors import (
-    CYCLE,
     DUPLICATE_NAME,
     INVALID_NODE,
-    SHAPE_CONFLICT,
-    SHAPE_UNKNOWN,
+    MODEL_TOO_LARGE,
     UNDEFINED_VALUE,
     UNKNOWN_OP,
+    UNSUPPORTED_ATTRIBUTE,
     UNSUPPORTED_OP,
     UNSUPPORTED_TYPE,
-    Code,
     ModelError,
     Problem,
 )
 from penstock.compiler.frontends.onnx import converters
+from penstock.compiler.frontends.onnx.declared import DeclaredTypes
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
+from penstock.compiler.frontends.onnx.ordering import in_order
 from penstock.compiler.frontends.onnx.reader import read_model
-from penstock.compiler.frontends.onnx.records import (
-    TYPE_NAMES,
-    Function,
-    Graph,
-    Model,
-    Node,
-    Reference,
-    Tensor,
-    ValueInfo,
-    show_dims,
-    type_title,
-)
+from penstock.compiler.frontends.onnx.records import Function, Graph, Model, Node, Reference, Tensor
+from penstock.compiler.frontends.onnx.schemas import check_node
+from penstock.compiler.frontends.onnx.standard_functions import standard_body
+from penstock.compiler.frontends.onnx.static_values import StaticValues
+from penstock.compiler.frontends.onnx.tensors import MAX_BYTES, MAX_RANK
 from penstock.compiler.locations import name_location
 
 if TYPE_CHECKING:
@@ -56,17 +51,22 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 OpT = TypeVar("OpT", bound=Operation)
-MAX_STATIC_ELEMENTS = 1 << 22
+Scope = dict[str, SSAValue | None]  # by name; None is a value whose node failed, or a function's absent input
 MAX_FUNCTION_DEPTH = 16
-MAX_ELEMENTS = 1 << 40
+MAX_OPS = 1 << 20  # function bodies multiply, so a small file can ask for more than any machine holds
 
 
 def import_model(
-    model: ModelSource, ctx: CompilerContext, *, dims: Mapping[str, int] | None = None, base_dir: Any = None
+    model: ModelSource,
+    ctx: CompilerContext,
+    *,
+    dims: Mapping[str, int] | None = None,
+    base_dir: str | PathLike[str] | None = None,
 ) -> ModuleOp:
     """The module of graph ops that ``model`` (path, bytes or ModelProto) stands for.
 
-    ``dims`` gives symbolic input dimensions a value. Raises ModelError with every problem found.
+    ``dims`` gives symbolic input dimensions a value; ``base_dir`` is the folder external data may lie in (default: the
+    model's own). Raises ModelError with every problem found, and OptionError if ``dims`` names no dimension.
     """
     records = read_model(model, base_dir)
     importer = Importer(records, ctx, dims or {})
@@ -76,7 +76,9 @@ def import_model(
     return module
 
 
-def check_model(model: ModelSource, *, dims: Mapping[str, int] | None = None, base_dir: Any = None) -> list[Problem]:
+def check_model(
+    model: ModelSource, *, dims: Mapping[str, int] | None = None, base_dir: str | PathLike[str] | None = None
+) -> list[Problem]:
     """Every reason why ``model`` cannot be compiled; an empty list if it can. Raises ModelError if it is unreadable."""
     importer = Importer(read_model(model, base_dir), CompilerContext(), dims or {})
     importer.run()
@@ -84,25 +86,26 @@ def check_model(model: ModelSource, *, dims: Mapping[str, int] | None = None, ba
 
 
 class Importer:
-    """The conversion of one model."""
+    """The conversion of one model; ``problems`` is what is wrong with it so far."""
 
     def __init__(self, model: Model, ctx: CompilerContext, dims: Mapping[str, int]) -> None:
-        self.model, self.ctx, self.dims = model, ctx, dims
+        self.model, self.ctx = model, ctx
         self.problems: list[Problem] = list(model.problems)
+        self.declared = DeclaredTypes(model.graph, dims)
         self.block = Block()
         self.location: LocationAttr = UNKNOWN_LOC
-        self._static: dict[SSAValue, Array | None] = {}
-        self._depth = 0
+        self.static = StaticValues(ctx.weights)
+        self._callers: list[Node] = []  # the calls of functions being inlined, outermost first
+        self._ops = 0
 
     # The whole model -------------------------------------------------------------------------------------------------
 
     def run(self) -> ModuleOp:
         """Convert the main graph; what is wrong is in ``problems``."""
         graph = self.model.graph
-        scope: dict[str, SSAValue | None] = {}
+        scope: Scope = {}
         names = self._arguments(graph, scope)
-        self._initializers(graph, scope)
-        self._nodes(self._sorted(graph, scope), scope, self.model.opsets, graph)
+        self._graph(graph, scope, self.model.opsets)
         results: list[SSAValue] = []
         for output in graph.outputs:
             value = scope.get(output.name)
@@ -110,11 +113,13 @@ class Importer:
                 self._problem(UNDEFINED_VALUE, output.name, "", "no node, input or initializer defines this output")
             elif value is not None:
                 results.append(value)
+        assert self.problems or len(results) == len(graph.outputs), "an output is unknown, and nothing said why"
         return self._module(names, results, [output.name for output in graph.outputs])
 
     def _module(self, inputs: list[str], results: list[SSAValue], outputs: list[str]) -> ModuleOp:
         location = name_location(self.model.graph.name or "main")
         self.block.add_op(ReturnOp(*results))
+        self._drop_unused()
         kinds = ([arg.type for arg in self.block.args], [value.type for value in results])
         function = FuncOp(
             "main",
@@ -129,200 +134,195 @@ class Importer:
             op.location = location
         return module
 
-    def _problem(self, code: Code, node: str, op: str, reason: str, hint: str = "") -> None:
+    def _drop_unused(self) -> None:
+        """Erase what only converters needed: constants that became parameters, and shape arithmetic."""
+        for op in reversed(list(self.block.ops)):
+            if isinstance(op, GraphOp) and not any(result.first_use for result in op.results):
+                op.detach()
+                op.erase()
+
+    def _problem(self, code: str, node: str, op: str, reason: str, hint: str = "") -> None:
         problem = Problem(code, node, op, reason, hint)
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def _arguments(self, graph: Graph, scope: dict[str, SSAValue | None]) -> list[str]:
+    def _node_problem(self, code: str, node: Node, reason: str, hint: str = "") -> None:
+        """A problem of ``node``; inside a function, of the node that calls it."""
+        if self._callers:
+            caller = self._callers[0]
+            reason = f"in the function it calls, {node.op} (output '{''.join(node.outputs[:1])}'): {reason}"
+            node = caller
+        self._problem(code, node.name, node.op, reason, hint)
+
+    def _arguments(self, graph: Graph, scope: Scope) -> list[str]:
+        """One block argument per input that no initializer stands for; their names."""
         names: list[str] = []
         for value in graph.inputs:
             if value.name in graph.initializers:
                 continue
-            kind = self._declared(value)
-            if kind is None:
+            if value.name in scope or not value.name:
+                reason = "two inputs of the model have this name" if value.name else "an input of the model has no name"
+                self._problem(DUPLICATE_NAME, value.name, "", reason)
+                continue
+            try:
+                kind = self.declared.argument(value)
+            except Refusal as refusal:
+                self._problem(refusal.code, value.name, "", refusal.reason, refusal.hint)
                 scope[value.name] = None
                 continue
-            scope[value.name] = self.block.insert_arg(kind, len(self.block.args), name_location(value.name))
+            argument = self.block.insert_arg(kind, len(self.block.args), name_location(value.name))
+            argument.name_hint = _name_hint(value.name)
+            scope[value.name] = argument
             names.append(value.name)
         return names
 
-    def _declared(self, value: ValueInfo) -> Any:
-        """The tensor type of an input; None, with a problem, if it cannot be one."""
-        if value.kind != "tensor" or value.type_code not in TYPE_NAMES:
-            title = type_title(value.type_code) if value.kind == "tensor" else value.kind
-            self._problem(UNSUPPORTED_TYPE, value.name, "", f"an input of type {title} is not compiled")
-            return None
-        if value.dims is None:
-            self._problem(SHAPE_UNKNOWN, value.name, "", "the input has no shape")
-            return None
-        extents: list[int] = []
-        for dim in value.dims:
-            extent = dim if isinstance(dim, int) else self.dims.get(dim or "")
-            if extent is None or extent < 0:
-                name = dim if isinstance(dim, str) and dim else "?"
-                hint = f"Give it a value: --dim {name}=1." if name != "?" else "Name the dimension in the model."
-                self._problem(
-                    SHAPE_UNKNOWN, value.name, "", f"the dimension {name} of {show_dims(value.dims)} has no value", hint
-                )
-                return None
-            extents.append(extent)
-        if int(np.prod([float(e) for e in extents])) > MAX_ELEMENTS:
-            self._problem(SHAPE_CONFLICT, value.name, "", f"the shape {show_dims(value.dims)} is too large")
-            return None
-        return tensor(extents, element_type(TYPE_NAMES[value.type_code]))
+    # Graphs ----------------------------------------------------------------------------------------------------------
 
-    def _initializers(self, graph: Graph, scope: dict[str, SSAValue | None]) -> None:
+    def _graph(self, graph: Graph, scope: Scope, opsets: Mapping[str, int]) -> None:
+        """Convert the nodes of a graph; ``scope`` gains their outputs."""
         for name, stored in graph.initializers.items():
-            self.location = name_location(name)
-            scope[name] = self.stored(stored, name)
+            scope[name] = self._initializer(name, stored)
+        self._nodes(in_order(graph.nodes, scope, self._node_problem), scope, opsets, graph)
 
-    def stored(self, stored: Tensor, name: str) -> SSAValue | None:
-        """A constant op for a stored tensor; None, with a problem, when it cannot be read."""
+    def branch(self, graph: Graph, context: NodeContext) -> list[SSAValue | None]:
+        """Convert a subgraph in place of the node that holds it; the values of its outputs."""
+        scope: Scope = dict(context.scope)
+        self._graph(graph, scope, context.opsets)
+        for output in graph.outputs:
+            if output.name not in scope:
+                raise Refusal(UNDEFINED_VALUE, f"nothing defines the output '{output.name}' of its subgraph")
+        return [scope[output.name] for output in graph.outputs]
+
+    def _initializer(self, name: str, stored: Tensor) -> SSAValue | None:
+        """A constant for an initializer; None if it cannot be read, which reading has reported."""
         if stored.problem is not None:
-            code, reason, hint = stored.problem
-            self._problem(code, name, "", reason, hint)  # type: ignore[arg-type]
             return None
+        outer, self.location = self.location, name_location(name)
         try:
             return self.constant(stored.read(), name)
-        except (OSError, ValueError) as error:
-            self._problem(INVALID_NODE, name, "", f"its data cannot be read: {error}")
-            return None
+        finally:
+            self.location = outer
 
-    def _sorted(self, graph: Graph, scope: Mapping[str, SSAValue | None]) -> list[Node]:
-        """The nodes in order of their data (most models have them so). Problems: undefined values, names defined twice
-        and cycles."""
-        producer: dict[str, Node] = {}
-        for node in graph.nodes:
-            for name in filter(None, node.outputs):
-                if name in producer or name in scope:
-                    other = f"node '{producer[name].name}'" if name in producer else "an input or initializer"
-                    self._problem(DUPLICATE_NAME, node.name, node.op, f"its output {name} is also that of {other}")
-                producer[name] = node
-        state: dict[int, int] = {}
-        order: list[Node] = []
-        for root in graph.nodes:
-            stack = [(root, False)]
-            while stack:
-                node, ready = stack.pop()
-                if ready:
-                    state[id(node)] = 2
-                    order.append(node)
+    def _nodes(self, nodes: Sequence[Node], scope: Scope, opsets: Mapping[str, int], graph: Graph | None) -> None:
+        outer = self.location
+        for node in nodes:
+            if not self._callers:
+                self.location = name_location(node.name)
+            results = self._convert(node, scope, opsets)
+            for name, value in zip(node.outputs, results, strict=True):
+                if not name:
                     continue
-                if state.get(id(node)):
-                    continue
-                state[id(node)] = 1
-                stack.append((node, True))
-                for name in reversed(node.inputs):
-                    source = producer.get(name)
-                    if source is None:
-                        if name and name not in scope:
-                            self._problem(UNDEFINED_VALUE, node.name, node.op, f"its input {name} is defined nowhere")
-                    elif state.get(id(source)) == 1:
-                        self._problem(CYCLE, node.name, node.op, f"it depends on itself through {name}")
-                    elif not state.get(id(source)):
-                        stack.append((source, False))
-        return order
+                scope[name] = value
+                if value is not None and graph is not None:
+                    self._name_result(node, name, value, graph)
+        self.location = outer
+
+    def _name_result(self, node: Node, name: str, value: SSAValue, graph: Graph) -> None:
+        """Give a result its name in the IR, and hold it against what the model declares about it."""
+        if value.name_hint is None:
+            value.name_hint = _name_hint(name)
+        declared = graph.values.get(name)
+        if declared is not None:
+            try:
+                self.declared.check(declared, value)
+            except Refusal as refusal:
+                self._problem(refusal.code, node.name, node.op, refusal.reason, refusal.hint)
 
     # Nodes -----------------------------------------------------------------------------------------------------------
 
-    def _nodes(
-        self, nodes: Sequence[Node], scope: dict[str, SSAValue | None], opsets: Mapping[str, int], graph: Graph | None
-    ) -> None:
-        for node in nodes:
-            self.location = name_location(node.name) if self._depth == 0 else self.location
-            results = self._convert(node, scope, opsets)
-            for name, value in zip(node.outputs, results, strict=False):
-                if name:
-                    scope[name] = value
-                    if value is not None and graph is not None:
-                        self._check_declared(node, graph.values.get(name), value)
-            for name in node.outputs[len(results) :]:
-                scope.setdefault(name, None)
-
-    def _check_declared(self, node: Node, declared: ValueInfo | None, value: SSAValue) -> None:
-        """A declared shape that contradicts the computed one is the model's error."""
-        if declared is None or declared.dims is None:
-            return
-        shape = shape_of(value.type)
-        fits = len(shape) == len(declared.dims) and all(
-            not isinstance(dim, int) or dim == extent for dim, extent in zip(declared.dims, shape, strict=True)
-        )
-        if not fits:
-            reason = f"{declared.name} is declared {show_dims(declared.dims)} but computed {show_dims(shape)}"
-            self._problem(SHAPE_CONFLICT, node.name, node.op, reason)
-
-    def _convert(
-        self, node: Node, scope: Mapping[str, SSAValue | None], opsets: Mapping[str, int]
-    ) -> Sequence[SSAValue | None]:
+    def _convert(self, node: Node, scope: Scope, opsets: Mapping[str, int]) -> Sequence[SSAValue | None]:
+        """The values of a node's outputs; None for each if it cannot be converted, or reads what could not be."""
         unknown: list[SSAValue | None] = [None] * len(node.outputs)
-        inputs: list[SSAValue | None] = []
-        for name in node.inputs:
-            if name and scope.get(name) is None:
-                return unknown
-            inputs.append(scope[name] if name else None)
         try:
-            return self._dispatch(node, inputs, opsets)
+            found = self._find(node, opsets)
+            if any(name and scope.get(name) is None for name in node.inputs):
+                return unknown  # because of a problem already told
+            inputs = [scope[name] if name else None for name in node.inputs]
+            if isinstance(found, Function):
+                return self._inline(node, inputs, found)
+            context = NodeContext(self, node, inputs, opsets, scope)
+            if found is None:
+                return self._standard(context)
+            return self._results(node, found.convert(context))
         except Refusal as refusal:
-            self._problem(refusal.code, node.name, node.op, refusal.reason, refusal.hint)
+            self._node_problem(refusal.code, node, refusal.reason, refusal.hint)
         except TypeRuleError as error:
-            self._problem(INVALID_NODE, node.name, node.op, str(error))
+            self._node_problem(INVALID_NODE, node, str(error))
         return unknown
 
-    def _dispatch(
-        self, node: Node, inputs: list[SSAValue | None], opsets: Mapping[str, int]
-    ) -> Sequence[SSAValue | None]:
-        opset = opsets.get(node.domain, 0)
+    def _find(self, node: Node, opsets: Mapping[str, int]) -> Function | converters.Converter | None:
+        """What converts a node: the model's own function, a converter, or None for the standard's function body."""
         local = self.model.functions.get((node.domain, node.op, node.overload))
         if local is not None:
-            return self._inline(node, inputs, local)
-        if node.domain == "":
-            found = converters.find(node.op, opset)
-            if found is not None:
-                made = found.convert(NodeContext(self, node, inputs, opset))
-                return [made] if isinstance(made, SSAValue) else list(made)
-        body = self._standard_body(node, inputs, opset)
-        if body is not None:
-            return self._inline(node, inputs, body)
-        raise self._no_converter(node, opset)
+            return local
+        opset = opsets.get(node.domain, 0)
+        if node.domain:
+            return None
+        if not opset:
+            raise Refusal(UNKNOWN_OP, f"{node.op} is ONNX's own, but the model does not import ONNX's operators")
+        check_node(node, opset)
+        return converters.find(node.op, opset)
 
-    def _no_converter(self, node: Node, opset: int) -> Refusal:
-        import onnx
-
-        domain = f"{node.domain}." if node.domain else ""
-        known = onnx.defs.has(node.op, node.domain)
-        if not known and node.domain in ("", "ai.onnx.ml"):
-            return Refusal(UNKNOWN_OP, f"ONNX has no operator {domain}{node.op} in opset {opset}")
-        return Refusal(UNSUPPORTED_OP, f"the operator {domain}{node.op} is not compiled yet")
+    def _results(self, node: Node, made: SSAValue | Sequence[SSAValue | None]) -> Sequence[SSAValue | None]:
+        """One value per output of ``node``, of those its converter has made."""
+        values: list[SSAValue | None] = [made] if isinstance(made, SSAValue) else list(made)
+        for index, name in enumerate(node.outputs):
+            if name and index >= len(values):
+                raise Refusal(UNSUPPORTED_ATTRIBUTE, f"its output {index} ('{name}') is not compiled")
+        return values[: len(node.outputs)] + [None] * (len(node.outputs) - len(values))
 
     # Functions -------------------------------------------------------------------------------------------------------
 
-    def _inline(self, node: Node, inputs: list[SSAValue | None], function: Function) -> Sequence[SSAValue | None]:
+    def _standard(self, context: NodeContext) -> Sequence[SSAValue | None]:
+        """An operator without a converter, as the function body the standard gives for it."""
+        node = context.node
+        body = standard_body(node, context.inputs, context.opset)
+        if body is None:
+            if node.domain:
+                reason = f"the operator {node.op} of domain '{node.domain}' is not compiled"
+                raise Refusal(UNSUPPORTED_OP, reason, "Export the model with ONNX's own operators or function bodies.")
+            hint = converters.NEAREST.get(node.op, "`penstock ops` lists the operators that are.")
+            raise Refusal(UNSUPPORTED_OP, f"the operator {node.op} is not compiled yet", hint)
+        return self._inline(node, context.inputs, body)
+
+    def _inline(self, node: Node, inputs: Sequence[SSAValue | None], function: Function) -> Sequence[SSAValue | None]:
         """A function's body in place of the node; its ops keep the calling node's location."""
-        if self._depth >= MAX_FUNCTION_DEPTH:
-            raise Refusal(UNSUPPORTED_OP, f"functions are nested more than {MAX_FUNCTION_DEPTH} deep")
-        scope: dict[str, SSAValue | None] = dict.fromkeys(function.inputs)
+        if len(self._callers) >= MAX_FUNCTION_DEPTH:
+            raise Refusal(MODEL_TOO_LARGE, f"functions call each other more than {MAX_FUNCTION_DEPTH} deep")
+        if len(inputs) > len(function.inputs) or len(node.outputs) > len(function.outputs):
+            raise Refusal(
+                INVALID_NODE,
+                f"the function {function.name} has {len(function.inputs)} inputs and {len(function.outputs)} outputs, "
+                f"but is called with {len(inputs)} and {len(node.outputs)}",
+            )
+        scope: Scope = dict.fromkeys(function.inputs)
         scope.update(zip(function.inputs, inputs, strict=False))
         absent = {name for name in function.inputs if scope[name] is None}
         attributes = {**function.defaults, **node.attributes}
         nodes = [_bound(inner, attributes, absent) for inner in function.nodes]
-        self._depth += 1
+        self._callers.append(node)
         try:
-            self._nodes(nodes, scope, {**self.model.opsets, **function.opsets}, None)
+            self._nodes(in_order(nodes, scope, self._node_problem), scope, function.opsets, None)
         finally:
-            self._depth -= 1
-        return [scope.get(name) for name in function.outputs]
-
-    def _standard_body(self, node: Node, inputs: Sequence[SSAValue | None], opset: int) -> Function | None:
-        """The body ONNX itself gives for an operator, if any."""
-        from penstock.compiler.frontends.onnx.standard_functions import standard_body
-
-        return standard_body(node, inputs, opset)
+            self._callers.pop()
+        for name in function.outputs[: len(node.outputs)]:
+            if name not in scope:
+                raise Refusal(UNDEFINED_VALUE, f"nothing defines the output '{name}' of the function {function.name}")
+        return [scope[name] for name in function.outputs[: len(node.outputs)]]
 
     # Ops and static values -------------------------------------------------------------------------------------------
 
     def insert(self, op: OpT) -> OpT:
-        """Add an op at the end of the function."""
+        """Add an op at the end of the function. Refuses results no machine holds."""
+        self._ops += 1
+        if self._ops > MAX_OPS:
+            raise Refusal(MODEL_TOO_LARGE, f"the model becomes more than {MAX_OPS:,} operations")
+        for kind in op.result_types:
+            rank, size = len(shape_of(kind)), tensor_bytes(kind)
+            if rank > MAX_RANK:
+                raise Refusal(MODEL_TOO_LARGE, f"a value has {rank} axes; {MAX_RANK} are the most")
+            if size > MAX_BYTES:
+                raise Refusal(MODEL_TOO_LARGE, f"a value of shape {list(shape_of(kind))} takes {size:,} bytes")
         self.block.add_op(op)
         return op
 
@@ -332,55 +332,32 @@ class Importer:
             from_numpy(array.dtype)
         except KeyError:
             raise Refusal(UNSUPPORTED_TYPE, f"a constant of type {array.dtype} is not compiled") from None
-        op = self.insert(Constant.of(array, self.ctx.weights, name=name, location=self.location))
-        self._static[op.out] = array
-        return op.out
+        return self.insert(Constant.of(array, self.ctx.weights, name=name, location=self.location)).out
 
     def evaluate(self, value: SSAValue) -> Array | None:
         """The compile-time value of ``value``, computed from constants; None if it depends on inputs or is large."""
-        if value in self._static:
-            return self._static[value]
-        pending = [value]
-        while pending:
-            current = pending[-1]
-            if current in self._static:
-                pending.pop()
-                continue
-            owner = current.owner
-            if isinstance(owner, BlockArgument | Block) or not isinstance(owner, GraphOp):
-                self._static[current] = None
-                continue
-            if isinstance(owner, Constant):
-                self._static[current] = owner.array(self.ctx.weights)
-                continue
-            missing = [operand for operand in owner.operands if operand not in self._static]
-            if missing:
-                pending.extend(missing)
-                continue
-            self._evaluate_op(owner)
-        return self._static[value]
-
-    def _evaluate_op(self, op: GraphOp) -> None:
-        arrays = [self._static[operand] for operand in op.operands]
-        small = all(int(np.prod(shape_of(r.type), dtype=np.int64)) <= MAX_STATIC_ELEMENTS for r in op.results)
-        if not small or any(array is None for array in arrays):
-            self._static.update(dict.fromkeys(op.results))
-            return
-        results = op.evaluate(*(array for array in arrays if array is not None))
-        values = results if isinstance(results, tuple) else (results,)
-        self._static.update({r: np.asarray(v) for r, v in zip(op.results, values, strict=True)})
+        return self.static.of(value)
 
 
 def _bound(node: Node, attributes: Mapping[str, Any], absent: set[str]) -> Node:
     """A function's node with references replaced by the caller's attributes and absent inputs left out."""
     values: dict[str, Any] = {}
     for name, value in node.attributes.items():
-        if not isinstance(value, Reference):
+        if isinstance(value, Graph):
+            values[name] = replace(value, nodes=tuple(_bound(inner, attributes, absent) for inner in value.nodes))
+        elif not isinstance(value, Reference):
             values[name] = value
         elif value.name in attributes:
             values[name] = attributes[value.name]
     inputs = tuple("" if name in absent else name for name in node.inputs)
-    return Node(node.name, node.op, node.domain, node.overload, inputs, node.outputs, values, node.message)
+    return replace(node, inputs=inputs, attributes=values)
+
+
+def _name_hint(name: str) -> str | None:
+    """A value's name as IR text can hold it (not ending in a number, which the printer appends itself)."""
+    text = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")[-60:]
+    text = re.sub(r"_\d+$", lambda match: "n" + match[0][1:], text)
+    return text if re.match(r"[A-Za-z_]", text) else f"v{text}" if text else None
 
 
 def _name_attributes(names: Sequence[str]) -> ArrayAttr[DictionaryAttr]:

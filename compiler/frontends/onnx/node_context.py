@@ -6,7 +6,7 @@ operator's specification; everything about errors, locations and constants is he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -23,7 +23,6 @@ from penstock.compiler.errors import (
     SHAPE_UNKNOWN,
     UNSUPPORTED_ATTRIBUTE,
     UNSUPPORTED_TYPE,
-    Code,
 )
 from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Node, Tensor, type_title
 
@@ -37,16 +36,24 @@ OpT = TypeVar("OpT", bound=GraphOp)
 class Refusal(Exception):
     """A node that cannot be compiled: a code, one sentence, and the nearest supported form."""
 
-    def __init__(self, code: Code, reason: str, hint: str = "") -> None:
+    def __init__(self, code: str, reason: str, hint: str = "") -> None:
         super().__init__(reason)
         self.code, self.reason, self.hint = code, reason, hint
 
 
 class NodeContext:
-    """One node being converted."""
+    """One node being converted: ``inputs`` are its operands, ``scope`` all values a subgraph of it may read."""
 
-    def __init__(self, importer: Importer, node: Node, inputs: Sequence[SSAValue | None], opset: int) -> None:
-        self.importer, self.node, self.inputs, self.opset = importer, node, list(inputs), opset
+    def __init__(
+        self,
+        importer: Importer,
+        node: Node,
+        inputs: Sequence[SSAValue | None],
+        opsets: Mapping[str, int],
+        scope: Mapping[str, SSAValue | None],
+    ) -> None:
+        self.importer, self.node, self.inputs = importer, node, list(inputs)
+        self.opsets, self.scope, self.opset = opsets, scope, opsets.get(node.domain, 0)
 
     # Operands --------------------------------------------------------------------------------------------------------
 
@@ -58,7 +65,7 @@ class NodeContext:
         """Input ``index``. Refuses the node if it is missing."""
         value = self.inputs[index] if index < len(self.inputs) else None
         if value is None:
-            raise Refusal(INVALID_NODE, f"input {index} is missing")
+            raise Refusal(INVALID_NODE, f"its input {index} is left out, but {self.node.op} needs it")
         return value
 
     def optional(self, index: int) -> SSAValue | None:
@@ -71,6 +78,21 @@ class NodeContext:
     def rank(self, value: SSAValue) -> int:
         return len(shape_of(value.type))
 
+    def require(self, holds: bool, reason: str) -> None:
+        """Refuse the node with ``reason`` unless ``holds``: it breaks the operator's specification."""
+        if not holds:
+            raise Refusal(INVALID_NODE, reason)
+
+    def ranked(self, index: int, least: int, most: int | None = None) -> SSAValue:
+        """Input ``index``, which has ``least`` to ``most`` axes (``most`` left out: just ``least``)."""
+        value, most = self.input(index), least if most is None else most
+        wanted = f"{least} axes" if least == most else f"{least} to {most} axes"
+        self.require(
+            least <= self.rank(value) <= most,
+            f"its input {index} has {wanted}, but is given with shape {list(self.shape(value))}",
+        )
+        return value
+
     def wants(self, output: int) -> bool:
         """True if output ``output`` has a name, that is, may be used."""
         return output < len(self.node.outputs) and self.node.outputs[output] != ""
@@ -80,6 +102,12 @@ class NodeContext:
     def static(self, index: int, what: str) -> Array:
         """The compile-time value of input ``index``. Refuses the node if it is only known at run time."""
         return self.known(self.input(index), what)
+
+    def static_scalar(self, index: int, what: str) -> Any:
+        """The compile-time value of input ``index``, which holds one element."""
+        array = self.static(index, what).reshape(-1)
+        self.require(array.size == 1, f"{what} is one number, not {array.size}")
+        return array[0]
 
     def known(self, value: SSAValue, what: str) -> Array:
         """The compile-time value of ``value``."""
@@ -95,7 +123,9 @@ class NodeContext:
     def ints(self, index: int, attribute: str, default: Sequence[int] | None = None) -> list[int] | None:
         """Integers given by input ``index`` (newer opsets) or by an attribute (older ones), else ``default``."""
         if self.has(index):
-            return [int(item) for item in self.static(index, attribute).reshape(-1)]
+            array = self.static(index, attribute)
+            self.require(array.dtype.kind in "iu", f"{attribute} are integers, not {array.dtype}")
+            return [int(item) for item in array.reshape(-1)]
         value = self.node.attributes.get(attribute)
         if value is None:
             return None if default is None else list(default)
@@ -129,6 +159,21 @@ class NodeContext:
             raise Refusal(INVALID_NODE, f"the attribute {name} is missing")
         if not isinstance(value, kind):
             raise Refusal(INVALID_NODE, f"the attribute {name} is of the wrong kind")
+        return value
+
+    def per_axis(self, name: str, rank: int, default: int, least: int) -> list[int]:
+        """A list attribute with one integer of at least ``least`` for each of ``rank`` axes."""
+        values = [int(item) for item in self.attribute_list(name)] or [default] * rank
+        self.require(
+            len(values) == rank and all(value >= least for value in values),
+            f"{name} are {rank} numbers of at least {least}, not {values[:8]}",
+        )
+        return values
+
+    def choice(self, name: str, default: str, *choices: str) -> str:
+        """A string attribute that is one of ``choices``."""
+        value = self.text(name, default)
+        self.require(value in choices, f"the attribute {name} is {value!r}; it can be {', '.join(choices)}")
         return value
 
     def tensor_attribute(self, name: str) -> Array:

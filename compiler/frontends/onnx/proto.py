@@ -35,7 +35,7 @@ from penstock.compiler.frontends.onnx.tensors import StoredTensor, describe_tens
 
 MAX_DEPTH = 16  # subgraphs inside subgraphs
 OLDEST_IR, NEWEST_IR = 3, 14
-OLDEST_OPSET, NEWEST_OPSET = 6, 28
+OLDEST_OPSET, NEWEST_OPSET = 1, 28
 TYPED_FIELDS = ("float_data", "double_data", "int32_data", "int64_data", "uint64_data", "string_data")
 KINDS = {
     "tensor_type": "tensor",

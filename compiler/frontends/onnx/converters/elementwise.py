@@ -8,7 +8,7 @@ from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph import operations
 from penstock.compiler.dialects.graph.base import element_of
-from penstock.compiler.dtypes import F64, is_float
+from penstock.compiler.dtypes import BF16, F16, F32, F64, is_float
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.node_context import NodeContext
 from penstock.compiler.frontends.onnx.records import Tensor
@@ -33,10 +33,19 @@ def graph_op(name: str) -> Any:
     return _OPS[name]
 
 
+def widened(n: NodeContext, x: SSAValue) -> SSAValue:
+    """Half precision as f32, so that sums neither overflow nor are rounded before they are scaled."""
+    return n.cast(x, F32) if element_of(x) in (F16, BF16) else x
+
+
 @converter(*UNARY)
 def unary(n: NodeContext) -> SSAValue:
     """All types ONNX allows."""
-    return n.build(graph_op(UNARY[n.node.op]), n.input(0))
+    x = n.input(0)
+    kind = element_of(x)
+    if n.node.op == "Erf" and not is_float(kind):
+        return n.cast(n.build(graph_op("erf"), n.cast(x, F64)), kind)
+    return n.build(graph_op(UNARY[n.node.op]), x)
 
 
 @converter(*BINARY)
@@ -72,7 +81,14 @@ def power(n: NodeContext) -> SSAValue:
         return n.build(graph_op("pow"), base, n.cast(exponent, kind))
 
     wide = n.build(graph_op("pow"), n.cast(base, F64), n.cast(exponent, F64))
-    return n.cast(n.build(graph_op("round"), wide), kind)
+    whole = n.build(graph_op("round"), wide)
+    if not is_float(element_of(exponent)):
+        return n.cast(whole, kind)
+    # A fraction is cut off, but 9 ** 3.0 must not become 728 for an error in the last place of 729.
+    distance = n.build(graph_op("abs"), n.build(graph_op("sub"), wide, whole))
+    near = n.build(graph_op("mul"), n.build(graph_op("abs"), whole), n.number(2.0**-40, whole))
+    exact = n.build(graph_op("le"), distance, near)
+    return n.cast(n.build(graph_op("select"), exact, whole, wide), kind)
 
 
 @converter("Mod")
@@ -88,17 +104,17 @@ def clip(n: NodeContext) -> SSAValue:
     bounds: list[SSAValue | None] = [n.optional(1), n.optional(2)]
     if n.opset < 11:
         bounds = [n.number(n.float(name), x) if name in n.node.attributes else None for name in ("min", "max")]
-    if bounds[0] is not None:
-        x = n.build(graph_op("max"), x, bounds[0])
-    if bounds[1] is not None:
-        x = n.build(graph_op("min"), x, bounds[1])
+    for name, bound in zip(("max", "min"), bounds, strict=True):
+        if bound is not None:
+            n.require(n.shape(bound) in ((), (1,)), f"a bound is one number, not of shape {list(n.shape(bound))}")
+            x = n.build(graph_op(name), x, n.reshape(bound, []))
     return x
 
 
 @converter("Gelu")
 def gelu(n: NodeContext) -> SSAValue:
     """Exact and tanh forms."""
-    return n.build(graph_op("gelu"), n.input(0), approximate=n.text("approximate", "none"))
+    return n.build(graph_op("gelu"), n.input(0), approximate=n.choice("approximate", "none", "none", "tanh"))
 
 
 @converter("LeakyRelu")
@@ -131,6 +147,8 @@ def selu(n: NodeContext) -> SSAValue:
 def prelu(n: NodeContext) -> SSAValue:
     """The slope broadcasts to the input."""
     x, slope = n.input(0), n.input(1)
+    if n.opset < 7 and n.rank(slope) == 1 and n.rank(x) > 2:
+        slope = n.reshape(slope, [*n.shape(slope), *[1] * (n.rank(x) - 2)])
     below = n.build(graph_op("lt"), x, n.number(0, x))
     return n.build(graph_op("select"), below, n.build(graph_op("mul"), x, slope), x)
 
@@ -217,12 +235,14 @@ def dropout(n: NodeContext) -> list[SSAValue]:
     import numpy as np
 
     x = n.input(0)
-    if n.has(2) and bool(n.static(2, "training_mode").reshape(-1)[0]):
-        ratio = float(n.static(1, "ratio").reshape(-1)[0]) if n.has(1) else 0.5
+    if n.has(2) and bool(n.static_scalar(2, "training_mode")):
+        ratio = float(n.static_scalar(1, "ratio")) if n.has(1) else 0.5
         if ratio:
             raise n.unsupported("training mode draws random numbers", "Export the model for inference.")
-    mask = n.constant(np.asarray(True)) if n.wants(1) else None
-    return [x] if mask is None else [x, n.expand(mask, n.shape(x))]
+    if not n.wants(1):
+        return [x]
+    one = n.constant(np.asarray(True))
+    return [x, n.expand(n.cast(one, element_of(x)) if n.opset < 10 else one, n.shape(x))]
 
 
 @converter("Constant")

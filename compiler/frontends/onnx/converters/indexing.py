@@ -60,7 +60,7 @@ def one_hot(n: NodeContext) -> SSAValue:
 
 @converter("Resize", "Upsample")
 def resize(n: NodeContext) -> SSAValue:
-    """Nearest, linear and cubic, all coordinate modes but tf_crop_and_resize; sizes known at compile time."""
+    """Nearest, linear and cubic, all coordinate modes; sizes and the region cropped are known at compile time."""
     x = n.input(0)
     extents = n.shape(x)
     rank = len(extents)
@@ -81,9 +81,8 @@ def resize(n: NodeContext) -> SSAValue:
             sizes[axis], scales[axis] = int(np.floor(extents[axis] * float(scale))), float(scale)
     mode = n.text("mode", "nearest")
     coordinate = "asymmetric" if old else n.text("coordinate_transformation_mode", "half_pixel")
-    if coordinate == "tf_crop_and_resize":
-        raise n.unsupported("coordinate mode tf_crop_and_resize is not compiled", "Use half_pixel.")
-    return n.build(
+    region = _region(n, axes) if coordinate == "tf_crop_and_resize" else []
+    op = n.op(
         Resize,
         x,
         mode={"bilinear": "linear"}.get(mode, mode),
@@ -93,8 +92,34 @@ def resize(n: NodeContext) -> SSAValue:
         cubic_coeff_a=n.float("cubic_coeff_a", -0.75),
         exclude_outside=n.flag("exclude_outside"),
         antialias=n.flag("antialias"),
+        region=region,
         result=tensor(sizes, element_of(x)),
     )
+    return _extrapolated(n, op) if region else op.out
+
+
+def _region(n: NodeContext, axes: list[int]) -> list[float]:
+    """The input roi, for all axes: starts, then ends."""
+    given = [float(edge) for edge in n.static(1, "roi").reshape(-1)]
+    n.require(len(given) == 2 * len(axes), f"roi is {2 * len(axes)} numbers, not {len(given)}")
+    rank = n.rank(n.input(0))
+    edges = [0.0] * rank + [1.0] * rank
+    for place, axis in enumerate(axes):
+        edges[axis], edges[rank + axis] = given[place], given[place + len(axes)]
+    return edges
+
+
+def _extrapolated(n: NodeContext, op: Resize) -> SSAValue:
+    """``extrapolation_value`` wherever a coordinate lies outside of the input."""
+    result, rank = op.out, n.rank(op.out)
+    for axis in op.resized_axes():
+        where = op.coordinates(axis)
+        inside = (where >= 0) & (where <= n.shape(op.operands[0])[axis] - 1)
+        if not inside.all():
+            mask = n.constant(inside.reshape([-1 if a == axis else 1 for a in range(rank)]))
+            fill = n.number(n.float("extrapolation_value", 0.0), result)
+            result = n.build(graph_op("select"), mask, result, fill)
+    return result
 
 
 def _keep_ratio(n: NodeContext, extents: list[int], wanted: list[int]) -> list[int]:

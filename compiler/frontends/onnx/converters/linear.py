@@ -1,4 +1,4 @@
-"""Matrix products, convolutions and pooling."""
+"""Matrix products, sums of products, convolutions."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.convolution import Conv, ConvTranspose
-from penstock.compiler.dialects.graph.pooling import Pool
 from penstock.compiler.dialects.graph.reduction import Reduce
 from penstock.compiler.errors import INVALID_NODE
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
+from penstock.compiler.frontends.onnx.converters.shape import slice_of
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
+
+MAX_SPATIAL = 3
+AUTO_PAD = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
 
 
 def matmul(n: NodeContext, a: SSAValue, b: SSAValue) -> SSAValue:
     """numpy's matmul, vectors included."""
+    n.require(n.rank(a) > 0 and n.rank(b) > 0, "a matrix product takes no scalars")
     left, right = n.rank(a) == 1, n.rank(b) == 1
     a = n.reshape(a, [1, *n.shape(a)]) if left else a
     b = n.reshape(b, [*n.shape(b), 1]) if right else b
-    if n.rank(b) == 2 and n.rank(a) > 2:
+    if n.rank(b) == 2 and n.rank(a) > 2 and n.shape(a)[-1] == n.shape(b)[0]:
         *outer, depth = n.shape(a)
         rows = n.reshape(a, [math.prod(outer), depth])
         product = n.reshape(n.build(Matmul, rows, b), [*outer, n.shape(b)[1]])
@@ -45,7 +49,7 @@ def convert_matmul(n: NodeContext) -> SSAValue:
 @converter("Gemm")
 def gemm(n: NodeContext) -> SSAValue:
     """Transposes, alpha and beta; the bias broadcasts."""
-    a, b = n.input(0), n.input(1)
+    a, b = n.ranked(0, 2), n.ranked(1, 2)
     a = n.transpose(a, (1, 0)) if n.flag("transA") else a
     b = n.transpose(b, (1, 0)) if n.flag("transB") else b
     product = n.build(Matmul, a, b)
@@ -65,9 +69,10 @@ def spatial_pads(
 ) -> tuple[list[int], list[int]]:
     """(pads before, pads after) from ``pads`` or ``auto_pad``."""
     rank = len(extents)
-    auto = n.text("auto_pad", "NOTSET")
+    auto = n.choice("auto_pad", "NOTSET", *AUTO_PAD)
     if auto == "NOTSET":
-        pads = n.attribute_list("pads", [0] * (2 * rank))
+        pads = [int(item) for item in n.attribute_list("pads", [0] * (2 * rank))]
+        n.require(len(pads) == 2 * rank, f"pads are {2 * rank} numbers, not {len(pads)}")
         return pads[:rank], pads[rank:]
     if auto == "VALID":
         return [0] * rank, [0] * rank
@@ -86,16 +91,28 @@ def add_bias(n: NodeContext, x: SSAValue, bias: SSAValue | None) -> SSAValue:
     """A bias per channel of a channels-first tensor."""
     if bias is None:
         return x
+    n.require(n.shape(bias) == (n.shape(x)[1],), f"a bias of shape {list(n.shape(bias))} for {n.shape(x)[1]} channels")
     return n.build(graph_op("add"), x, n.reshape(bias, [1, n.shape(bias)[0], *[1] * (n.rank(x) - 2)]))
+
+
+def convolved(n: NodeContext) -> tuple[SSAValue, SSAValue, tuple[int, ...], tuple[int, ...]]:
+    """Input, weights, extents of the spatial axes, window of a convolution."""
+    x = n.ranked(0, 3, MAX_SPATIAL + 2)
+    w = n.ranked(1, n.rank(x))
+    extents, window = n.shape(x)[2:], n.shape(w)[2:]
+    stated = n.attribute_list("kernel_shape", window)
+    n.require(tuple(stated) == window, f"kernel_shape is {stated}, but the weights have {list(window)}")
+    groups = n.int("group", 1)
+    n.require(groups > 0, f"group is {groups}")
+    return x, w, extents, window
 
 
 @converter("Conv")
 def conv(n: NodeContext) -> SSAValue:
     """One to three spatial axes; groups, dilations, strides, auto_pad."""
-    x, w = n.input(0), n.input(1)
-    extents, window = n.shape(x)[2:], n.shape(w)[2:]
-    strides = n.attribute_list("strides", [1] * len(extents))
-    dilations = n.attribute_list("dilations", [1] * len(extents))
+    x, w, extents, window = convolved(n)
+    strides = n.per_axis("strides", len(extents), 1, 1)
+    dilations = n.per_axis("dilations", len(extents), 1, 1)
     low, high = spatial_pads(n, extents, window, strides, dilations)
     if any(p < 0 for p in (*low, *high)):
         raise n.unsupported("negative pads are not compiled", "Slice the input instead.")
@@ -108,18 +125,17 @@ def conv(n: NodeContext) -> SSAValue:
 @converter("ConvTranspose")
 def conv_transpose(n: NodeContext) -> SSAValue:
     """One to three spatial axes; groups, dilations, strides, output_padding, output_shape, auto_pad."""
-    x, w = n.input(0), n.input(1)
-    extents, window = n.shape(x)[2:], n.shape(w)[2:]
+    x, w, extents, window = convolved(n)
     rank = len(extents)
-    strides = n.attribute_list("strides", [1] * rank)
-    dilations = n.attribute_list("dilations", [1] * rank)
-    extra = n.attribute_list("output_padding", [0] * rank)
+    strides, dilations = n.per_axis("strides", rank, 1, 1), n.per_axis("dilations", rank, 1, 1)
+    extra = n.per_axis("output_padding", rank, 0, 0)
     full = [
         s * (e - 1) + o + (k - 1) * d + 1
         for s, e, o, k, d in zip(strides, extents, extra, window, dilations, strict=True)
     ]
-    auto = n.text("auto_pad", "NOTSET")
-    wanted = n.attribute_list("output_shape")[-rank:]
+    auto = n.choice("auto_pad", "NOTSET", *AUTO_PAD)
+    wanted = [int(item) for item in n.attribute_list("output_shape")][-rank:]
+    n.require(len(wanted) in (0, rank), f"output_shape has {rank} numbers, not {len(wanted)}")
     if auto in ("SAME_UPPER", "SAME_LOWER") and not wanted:
         wanted = [e * s for e, s in zip(extents, strides, strict=True)]
     if wanted:
@@ -144,63 +160,9 @@ def conv_transpose(n: NodeContext) -> SSAValue:
     return add_bias(n, product, n.optional(2))
 
 
-@converter("MaxPool", "AveragePool")
-def pool(n: NodeContext) -> list[SSAValue]:
-    """One to three spatial axes; ceil_mode, dilations, indices, count_include_pad, auto_pad."""
-    x = n.input(0)
-    extents = n.shape(x)[2:]
-    window = n.attribute_list("kernel_shape")
-    strides = n.attribute_list("strides", [1] * len(extents))
-    dilations = n.attribute_list("dilations", [1] * len(extents))
-    low, high = spatial_pads(n, extents, window, strides, dilations)
-    parameters: dict[str, object] = {}
-    if n.flag("ceil_mode"):
-        grown = [_ceil_pad(*item) for item in zip(extents, window, strides, dilations, low, high, strict=True)]
-        if n.node.op == "AveragePool" and n.flag("count_include_pad") and grown != high:
-            raise n.unsupported("ceil_mode with count_include_pad is not compiled", "Set one of them to 0.")
-        high = grown
-    maximum = n.node.op == "MaxPool"
-    if maximum and n.wants(1):
-        parameters["indices"] = True
-        parameters["column_major"] = n.flag("storage_order")
-    op = n.op(
-        Pool,
-        x,
-        kind="max" if maximum else "average",
-        window=window,
-        strides=strides,
-        dilations=dilations,
-        pads_low=low,
-        pads_high=high,
-        count_include_pad=not maximum and n.flag("count_include_pad"),
-        **parameters,
-    )
-    return list(op.results)
-
-
-def _ceil_pad(extent: int, window: int, stride: int, dilation: int, low: int, high: int) -> int:
-    """The pad after that makes the last, incomplete window count (but not one that starts in the padding)."""
-    reach = (window - 1) * dilation + 1
-    outputs = -(-(extent + low + high - reach) // stride) + 1
-    if (outputs - 1) * stride >= extent + low:
-        outputs -= 1
-    return max(high, (outputs - 1) * stride + reach - extent - low)
-
-
-@converter("GlobalAveragePool", "GlobalMaxPool")
-def global_pool(n: NodeContext) -> SSAValue:
-    """Any number of spatial axes."""
-    x = n.input(0)
-    axes = list(range(2, n.rank(x)))
-    maximum = n.node.op == "GlobalMaxPool"
-    total = n.build(Reduce, x, kind="max" if maximum else "sum", axes=axes, keepdims=True)
-    count = math.prod(n.shape(x)[2:])
-    return total if maximum else n.build(graph_op("mul"), total, n.number(1.0 / count, total))
-
-
 @converter("Einsum")
 def einsum(n: NodeContext) -> SSAValue:
-    """Any equation, with ellipsis; an index repeated within one operand is refused."""
+    """Any equation, with ellipsis and indices repeated within one operand (its diagonal)."""
     equation = n.text("equation").replace(" ", "")
     operands = [n.input(index) for index in range(len(n.inputs))]
     left, arrow, right = equation.partition("->")
@@ -213,8 +175,11 @@ def einsum(n: NodeContext) -> SSAValue:
         right = dots + "".join(sorted(c for c in set(counts) if counts.count(c) == 1 and c not in dots))
     else:
         right = right.replace("...", dots)
-    if any(len(set(term)) != len(term) for term in terms):
-        raise n.unsupported(f"the equation {equation} repeats an index within one operand", "Take the diagonal first.")
+    n.require(
+        len(set(right)) == len(right) and set(right) <= set("".join(terms)), f"the equation {equation} is not valid"
+    )
+    diagonals = [_diagonal(n, value, term) for value, term in zip(operands, terms, strict=True)]
+    operands, terms = [value for value, _ in diagonals], [term for _, term in diagonals]
     value, labels = operands[0], terms[0]
     for index in range(1, len(operands)):
         needed = set(right) | {label for term in terms[index + 1 :] for label in term}
@@ -230,9 +195,30 @@ def _spell_out(n: NodeContext, terms: list[str], operands: list[SSAValue]) -> tu
     """Ellipses replaced by capital-letter-free labels of their own; returns also the longest one."""
     spare = [chr(0x3B1 + i) for i in range(20)]
     widths = [n.rank(o) - len(t.replace("...", "")) for o, t in zip(operands, terms, strict=True)]
+    for term, width in zip(terms, widths, strict=True):
+        letters = term.replace("...", "", 1)
+        fits = (not letters or letters.isalpha()) and (0 <= width <= len(spare) if "..." in term else width == 0)
+        n.require(fits, f"the term '{term}' of the equation does not fit its operand")
     most = max((w for w, t in zip(widths, terms, strict=True) if "..." in t), default=0)
     dots = "".join(spare[:most])
     return [t.replace("...", dots[most - w :]) for t, w in zip(terms, widths, strict=True)], dots
+
+
+def _diagonal(n: NodeContext, value: SSAValue, labels: str) -> tuple[SSAValue, str]:
+    """``value`` with every index once: repeated axes are moved to the end, and their diagonal is a strided slice."""
+    repeated = next((label for label in labels if labels.count(label) > 1), None)
+    if repeated is None:
+        return value, labels
+    first, second = [axis for axis, label in enumerate(labels) if label == repeated][:2]
+    extent = n.shape(value)[first]
+    n.require(
+        extent == n.shape(value)[second], f"the index {repeated} stands for {extent} and {n.shape(value)[second]}"
+    )
+    rest = [axis for axis in range(len(labels)) if axis not in (first, second)]
+    kept = [n.shape(value)[axis] for axis in rest]
+    flat = n.reshape(n.transpose(value, [*rest, first, second]), [*kept, extent * extent])
+    picked = slice_of(n, flat, {}, {len(kept): extent}, {len(kept): extent + 1})
+    return _diagonal(n, picked, "".join(labels[axis] for axis in rest) + repeated)
 
 
 def _contract(
@@ -240,6 +226,11 @@ def _contract(
 ) -> tuple[SSAValue, str]:
     """Two operands as one batched matrix product: labels in both and needed are batch, in both and not needed
     summed."""
+    for label in set(left) & set(right):
+        pair = n.shape(a)[left.index(label)], n.shape(b)[right.index(label)]
+        n.require(
+            pair[0] == pair[1] or 1 in pair, f"an index of the equation stands for extents {pair[0]} and {pair[1]}"
+        )
     sizes = dict(zip(left, n.shape(a), strict=True)) | {
         label: extent for label, extent in zip(right, n.shape(b), strict=True) if extent != 1 or label not in left
     }

@@ -112,7 +112,7 @@ def _average(k: KernelLowering, op: Any) -> None:
 def _taps_counted(k: KernelLowering, op: Any, s: Sliding, axis: int, output: Expr) -> SSAValue:
     """How many taps of one axis an average divides by: those inside the input (or inside it and its pads)."""
     padded = op.count_include_pad
-    low, high = (s.pads[axis], op.pads_high[axis]) if padded else (0, 0)
+    low, high = (s.pads[axis], op.pads_high[axis] - op.overhang[axis]) if padded else (0, 0)
     first = output * s.strides[axis] - s.pads[axis]
     dilation, window, extent = s.dilations[axis], s.window[axis], s.inputs[axis]
     least, most = first.bounds()

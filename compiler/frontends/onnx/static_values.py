@@ -1,0 +1,64 @@
+"""Values known at compile time, worked out when a converter asks for one.
+
+In: a value of the graph under construction. Out: its array if it follows from constants alone, else None. The one
+idea: shape arithmetic (Shape, Gather, Concat, Range ... on constants) is ordinary graph ops, and each op's own
+reference semantics evaluates it, so a model's parameters need no rules of their own. Work is bounded: nothing large is
+computed on an untrusted model's word.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from xdsl.ir import SSAValue
+
+from penstock.compiler.dialects.graph.base import GraphOp, elements
+from penstock.compiler.dialects.graph.structure import Constant
+from penstock.compiler.weights import WeightStore
+
+Array = NDArray[Any]
+MAX_ELEMENTS = 1 << 22  # of any result
+MAX_FLOPS = 1 << 28  # of any op
+
+
+class StaticValues:
+    """Arrays of values that follow from constants; each op is evaluated once at most."""
+
+    def __init__(self, weights: WeightStore) -> None:
+        self._weights = weights
+        self._known: dict[SSAValue, Array | None] = {}
+
+    def of(self, value: SSAValue) -> Array | None:
+        """The array of ``value``, or None if it depends on the model's inputs or is too large to work out."""
+        pending = [value]
+        while pending:
+            current = pending[-1]
+            owner = current.owner
+            if current in self._known:
+                pending.pop()
+            elif isinstance(owner, Constant):
+                self._known[current] = owner.array(self._weights)
+            elif not isinstance(owner, GraphOp):
+                self._known[current] = None
+            else:
+                missing = [operand for operand in owner.operands if operand not in self._known]
+                if missing:
+                    pending.extend(missing)
+                else:
+                    self._known.update(zip(owner.results, self._results(owner), strict=True))
+        return self._known[value]
+
+    def _results(self, op: GraphOp) -> list[Array | None]:
+        """The arrays of an op whose operands are settled."""
+        unknown: list[Array | None] = [None] * len(op.results)
+        operands = [array for operand in op.operands if (array := self._known[operand]) is not None]
+        small = all(elements(result.type) <= MAX_ELEMENTS for result in op.results)
+        if len(operands) < len(op.operands) or not small or op.cost().flops > MAX_FLOPS:
+            return unknown
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            results = op.evaluate(*operands)
+        return [np.asarray(array) for array in (results if isinstance(results, tuple) else (results,))]
