@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from importlib.metadata import version
 from os import PathLike, fspath
@@ -217,6 +217,9 @@ def run_phases(
         groups[0] = Group(groups[0].passes[source.passes_done :], phases[0])
     groups = _adjusted(groups, options.passes)
     report = Report(source.name, options.target)
+    kept = _Keeper()
+    if options.keep_debug:
+        observers = [*observers, kept]
     with _without_gc():
         started = time.perf_counter()
         module, ctx = _guarded(source.make)
@@ -239,7 +242,7 @@ def run_phases(
             raise OptionError(BAD_VALUE, f"with --strict, this is an error: {report.notes[0]}")
         result = Result(module, ctx, report)
         if phases[-1].name == "package":
-            result.artifact = _guarded(lambda: _package(result, source, options, phases[-1], observers))
+            result.artifact = _guarded(lambda: _package(result, options, phases[-1], observers, kept.texts))
     return result
 
 
@@ -355,9 +358,13 @@ def _adjusted(groups: list[Group], passes: str) -> list[Group]:
 
 
 def _package(
-    result: Result, source: Source, options: CompileOptions, phase: Phase, observers: Sequence[Observer]
+    result: Result,
+    options: CompileOptions,
+    phase: Phase,
+    observers: Sequence[Observer],
+    debug: Mapping[str, bytes],
 ) -> Artifact:
-    """The phase package: plan, weights and code become an artifact, and the report is completed."""
+    """The phase package: plan, weights, code and ``debug`` files become an artifact; completes the report."""
     from penstock.compiler.passes.package.contents import build_contents
 
     for observer in observers:
@@ -370,7 +377,7 @@ def _package(
         "dims": result.ctx.options["dims"],
         "passes": options.passes,
     }
-    contents = build_contents(result.module, result.ctx, manifest)
+    contents = replace(build_contents(result.module, result.ctx, manifest), debug=debug)
     report = result.report
     ops = count_ops(result.module)
     record = Record("package", "package", time.perf_counter() - started, ops, ops)
@@ -384,6 +391,21 @@ def _package(
     for observer in observers:
         observer.after_phase(phase, record, result.module, result.ctx)
     return Artifact(contents, report)
+
+
+class _Keeper(Observer):
+    """Keeps the IR after each phase, for the artifact's ``debug/``."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, bytes] = {}
+
+    def imported(self, phase: Phase, record: Record, module: ModuleOp, ctx: CompilerContext) -> None:
+        self.after_phase(phase, record, module, ctx)
+
+    def after_phase(self, phase: Phase, record: Record, module: ModuleOp, ctx: CompilerContext) -> None:
+        from penstock.compiler.irtext import to_text
+
+        self.texts[f"{phase.number:02d}-{phase.name}.mlir"] = to_text(module).encode()
 
 
 def _guarded(step: Callable[[], Any]) -> Any:

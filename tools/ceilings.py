@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 CHAINS = 24
 """Independent accumulators: more than latency (4 cycles) times throughput (2 per cycle), fewer than registers."""
@@ -92,8 +93,9 @@ def _best(threads: int, work: Callable[[], object]) -> float:
 @cache
 def _fma_loop() -> tuple[int, Callable[[int, float], float]]:
     """Lanes of the widest vector, and a compiled loop of CHAINS independent vector multiply-adds per step."""
-    from llvmlite import binding as llvm
+    from llvmlite import binding
 
+    llvm: Any = binding
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     features = llvm.get_host_cpu_features()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from penstock.runtime import Model
+    from penstock.runtime import Model, TensorInfo
 
     Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -71,7 +71,7 @@ def read_inputs(model: Model, texts: Sequence[str], seed: int | None) -> Arrays:
     return {info.name: arrays[info.name] for info in model.inputs} | arrays
 
 
-def random_inputs(infos: Sequence[Any], seed: int) -> Arrays:
+def random_inputs(infos: Sequence[TensorInfo], seed: int) -> Arrays:
     """Arrays by name: normal numbers for floating point, else 0 or 1, which are valid as indices and as masks."""
     import numpy as np
 
@@ -93,11 +93,12 @@ def onnxruntime_session(path: str, threads: int) -> Any:
         import onnxruntime
     except ImportError as error:
         raise OptionError(MISSING_PACKAGE, "onnxruntime is not installed.", "pip install onnxruntime") from error
-    settings = onnxruntime.SessionOptions()
+    library: Any = onnxruntime
+    settings = library.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+        return library.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
     except Exception as error:
         reason = str(error).split("\n")[0].rstrip(".")
         raise OptionError(BAD_INPUT, f"onnxruntime cannot load {path}: {reason}.") from error

@@ -8,6 +8,7 @@ all the way.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -68,12 +69,14 @@ def _kernels(source: str, level: str) -> list[tuple[Kernel, str]]:
 
     from penstock.compiler.context import CompilerContext
     from penstock.compiler.dialects.tile.memory import Kernel
+    from penstock.compiler.dumps import read_ir
     from penstock.compiler.errors import INVALID_IR, IRError
-    from penstock.compiler.irtext import parse_module, read_text
+    from penstock.compiler.irtext import read_text
     from penstock.compiler.verification import Violation, verify
 
     text = sys.stdin.read() if source == "-" else read_text(source)
-    module = parse_module(text, CompilerContext(), source)
+    path = Path("stdin.mlir") if source == "-" else Path(source)
+    module = read_ir(text, path, CompilerContext(), complete=False)
     try:
         verify(module)
     except Violation as violation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -156,9 +156,8 @@ def _show(rows: list[dict[str, object]], seconds: float, repeat: int, isa: str) 
 
     lines: list[list[str]] = []
     for row in rows:
-        shape = row["shape"]
-        assert isinstance(shape, list)
-        cells = [str(row["name"]), "x".join(map(str, [*shape, row["dtype"]]))]
+        shape = cast("list[int]", row["shape"])
+        cells = [str(row["name"]), "x".join([*map(str, shape), str(row["dtype"])])]
         cells += [f"{row[key]:.6g}" if key in row else "" for key in ("min", "mean", "max")]
         error, spread = row.get("error"), row.get("range")
         cells.append(f"{error:.3g}" if isinstance(error, float) else "")

@@ -22,9 +22,8 @@ KINDS = {
     "X": (
         "Defects of penstock",
         (
-            "Exit status 1. A folder `penstock-failure-...` holds the IR before the failing pass, the traceback "
-            "and the "
-            "command that runs it again: please report it."
+            "Exit status 1. A folder `penstock-failure-...` holds the IR before the failing pass, the traceback and "
+            "the command that runs it again: please report it."
         ),
     ),
 }

@@ -355,3 +355,18 @@ def test_opt_lists_passes(penstock: Program) -> None:
 def test_a_folder_without_permission(penstock: Program, mlp: Path, tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
     error(penstock("compile", mlp, "-o", "locked/m.pens"), CANNOT_WRITE_OUTPUT)
+
+
+# code ----------------------------------------------------------------------------------------------------------------
+
+
+def test_code_of_a_dump_and_of_a_pipe(penstock: Program, mlp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    assert penstock("compile", mlp, "--dump-dir", "dump", "-q").status == 0
+    listed = penstock("code", "dump/07-lower.mlir", "--list")
+    assert listed.status == 0
+    assert len(listed.out.splitlines()) == 3
+    assert "define" in penstock("code", "dump/09-emit.mlir", "--form", "llvm").out
+    monkeypatch.setattr("sys.stdin", io.StringIO(penstock("opt", "dump/07-lower.mlir").out))
+    assert penstock("code", "-", "--list").out == listed.out

@@ -103,6 +103,21 @@ def test_wrong_options(options: dict[str, object], error: type[Exception], code:
     assert caught.value.code == code  # type: ignore[attr-defined]
 
 
+def test_debug_holds_the_ir_after_each_phase() -> None:
+    import io
+    import zipfile
+
+    plain, debug = penstock.compile(MLP), penstock.compile(MLP, keep_debug=True)
+    with zipfile.ZipFile(io.BytesIO(debug.bytes)) as archive:
+        names = [name for name in archive.namelist() if name.startswith("debug/")]
+        assert "debug/01-import.mlir" in names
+        assert b"graph.dispatch" in archive.read("debug/06-fuse.mlir")
+    assert len(debug.bytes) > len(plain.bytes)
+    inputs = dict(np.load(MLP.with_suffix(".npz")))
+    outputs = [artifact.load().session(threads=1).run(inputs)["logits"] for artifact in (plain, debug)]
+    assert outputs[0].tobytes() == outputs[1].tobytes()
+
+
 # Dumps ---------------------------------------------------------------------------------------------------------------
 
 
