@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from penstock.compiler.errors import (
@@ -24,6 +26,8 @@ from penstock.compiler.pipeline import (
     phases_between,
     spell,
 )
+
+FILECHECK = Path(__file__).parents[2] / "filecheck"
 
 
 def test_the_ten_phases_in_order() -> None:
@@ -54,6 +58,13 @@ def test_a_pass_is_named_as_its_file_and_says_what_it_does(name: str) -> None:
     assert which.__module__.rsplit(".", 1)[1] == name.replace("-", "_")
     assert pass_doc(which).endswith((".", ":")), "the first paragraph is a sentence"
     assert len(pass_doc(which)) < 400
+
+
+@pytest.mark.parametrize("name", list(pass_files()))
+def test_a_pass_has_a_filecheck_test(name: str) -> None:
+    path = FILECHECK / pass_files()[name].phase / f"{name}.mlir"
+    assert path.exists()
+    assert any(name in line for line in path.read_text().splitlines() if "RUN:" in line)
 
 
 def test_a_range_of_phases() -> None:

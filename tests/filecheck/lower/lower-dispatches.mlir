@@ -1,0 +1,35 @@
+// RUN: penstock opt -p lower-dispatches %s | filecheck %s
+// RUN: penstock opt -p 'lower-dispatches{isa=x86-64-v3}' %s | filecheck %s --check-prefix ONE
+
+// Two dispatches of one kernel: the function stays as it is, and beside it every instruction set level has the kernel
+// once, located at the node it was first made for. Five elements are one vector: the tail is part of its type.
+// CHECK: func.func @main
+// CHECK-COUNT-2: graph.dispatch "map" @neg
+// CHECK: builtin.module @"x86-64-v4" {
+// CHECK-NEXT: tile.kernel @neg(%[[X:.*]]: memref<5xf32>, %[[Y:.*]]: memref<5xf32>) units(%[[BEGIN:.*]], %[[END:.*]] of 1)
+// CHECK: scf.for %{{.*}} = %[[BEGIN]] to %[[END]]
+// CHECK-NEXT: %[[V:.*]] = tile.load %[[X]], %{{.*}} {strides = [1]} : (memref<5xf32>, index) -> vector<5xf32> loc("one")
+// CHECK-NEXT: %[[N:.*]] = tile.neg %[[V]]
+// CHECK-NEXT: tile.store %[[N]], %[[Y]]
+// CHECK-NOT: tile.kernel
+// CHECK: builtin.module @"x86-64-v3" {
+// CHECK-NEXT: tile.kernel @neg
+// CHECK-NOT: tile.kernel
+
+// Asked for one level, there is one.
+// ONE-NOT: x86-64-v4
+// ONE: builtin.module @"x86-64-v3" {
+// ONE-NEXT: tile.kernel @neg
+builtin.module {
+  func.func @main(%x : tensor<5xf32> {penstock.name = "x"}) -> (tensor<5xf32> {penstock.name = "y"}) {
+    %a = graph.dispatch "map" @neg(%p = %x : tensor<5xf32>) {
+      %r = graph.neg %p : (tensor<5xf32>) -> tensor<5xf32> loc("one")
+      graph.yield %r : (tensor<5xf32>) -> ()
+    } loc("one")
+    %b = graph.dispatch "map" @neg(%p = %a : tensor<5xf32>) {
+      %r = graph.neg %p : (tensor<5xf32>) -> tensor<5xf32> loc("two")
+      graph.yield %r : (tensor<5xf32>) -> ()
+    } loc("two")
+    func.return %b : tensor<5xf32>
+  }
+}
