@@ -88,6 +88,9 @@ NO_NATIVE_LIBRARY = ErrorCode(
     "The native library {path} cannot be used: {reason}.",
     "Install penstock again, or build it with: python runtime/native/build.py.",
 )
+CHECK_FAILED = ErrorCode(
+    "PENS-R017", "{reason}.", "Compile the model for these values, or feed those it was compiled for."
+)
 
 CODES: dict[str, ErrorCode] = {value.code: value for value in list(globals().values()) if isinstance(value, ErrorCode)}
 _BY_STATUS = {entry.status: entry for entry in CODES.values()}

@@ -39,6 +39,7 @@ class CommandKind(IntEnum):
 
     DISPATCH = 0
     COPY = 1
+    CHECK = 2
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class WeightSlot:
 
 @dataclass(frozen=True)
 class Command:
-    """One step: dispatch a kernel over ``units`` parallel units, or copy ``reads[0]`` to ``writes[0]``.
+    """One step: dispatch a kernel over ``units`` parallel units, copy ``reads[0]`` to ``writes[0]``, or end the run
+    with ``message`` unless the boolean ``reads[0]`` is true.
 
     The kernel's buffers are ``reads`` then ``writes``. ``grain`` is the fewest units worth handing to one more thread
     (cost model): below ``2 * grain`` units the command stays serial. ``source`` names the source nodes, for profiling;
@@ -95,6 +97,7 @@ class Command:
     source: str = ""
     flops: int = 0
     bytes: int = 0
+    message: str = ""
 
     @property
     def arguments(self) -> tuple[BufferRange, ...]:
@@ -169,6 +172,9 @@ class Plan:
         if command.kind == CommandKind.COPY:
             if len(command.reads) != 1 or len(command.writes) != 1 or command.reads[0].bytes != command.writes[0].bytes:
                 raise PlanError("a copy takes one range and writes another of the same size")
+        elif command.kind == CommandKind.CHECK:
+            if [argument.bytes for argument in command.arguments] != [1] or command.writes or not command.message:
+                raise PlanError("a check reads one boolean and has a message")
         elif not 0 <= command.kernel < len(self.kernels):
             raise PlanError(f"there is no kernel {command.kernel}")
         elif not command.writes:

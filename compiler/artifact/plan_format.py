@@ -25,7 +25,7 @@ from penstock.compiler.artifact.plan import (
 )
 
 MAGIC = b"PENSPLAN"
-VERSION = 1
+VERSION = 2
 """Version of the whole artifact format: any change of the file or of a record raises it."""
 
 
@@ -149,7 +149,7 @@ RECORDS: dict[str, Record] = {
             "commands",
             "One step of the plan.",
             (
-                ("kind", "u16", "0 dispatch, 1 copy"),
+                ("kind", "u16", "0 dispatch, 1 copy, 2 check"),
                 ("device", "u16", "0: the CPU"),
                 ("kernel", "u32", "counted from the variant's first"),
                 ("first_argument", "u32", "index into arguments"),
@@ -160,6 +160,7 @@ RECORDS: dict[str, Record] = {
                 ("flops", "u64", "arithmetic of one execution"),
                 ("bytes", "u64", "memory traffic of one execution"),
                 *_string("source", "source nodes"),
+                *_string("message", "what a check that fails says"),
             ),
         ),
         Record(
@@ -302,6 +303,7 @@ def _encode_variant(tables: _Tables, isa: str, variant: Variant) -> None:
             flops=command.flops,
             bytes=command.bytes,
             **tables.strings("source", command.source),
+            **tables.strings("message", command.message),
         )
         for argument in command.arguments:
             place = {"space": argument.space, "index": argument.index, "offset": argument.offset}
@@ -366,6 +368,7 @@ class _Decoder:
             source=self.text(row, "source"),
             flops=row["flops"],
             bytes=row["bytes"],
+            message=self.text(row, "message"),
         )
 
     def variants(self) -> dict[str, Variant]:

@@ -39,7 +39,8 @@ typedef enum {
     PENS_INVALID_ARGUMENT = 9,
     PENS_SESSION_BUSY = 10,
     PENS_EXECUTOR_FAILED = 13,
-    PENS_NO_THREADS = 15
+    PENS_NO_THREADS = 15,
+    PENS_CHECK_FAILED = 17
 } pens_status;
 
 typedef enum {

@@ -133,7 +133,8 @@ static int command_fits(const pens_model *model, const plan_variant *variant, co
     uint32_t arguments = (uint32_t)c->read_count + c->write_count;
     if (c->device != 0 || c->first_argument > model->counts[TABLE_ARGUMENTS] ||
         arguments > model->counts[TABLE_ARGUMENTS] - c->first_argument || c->units < 0 || c->grain < 1 ||
-        text(model, c->source_offset, c->source_bytes) == NULL)
+        text(model, c->source_offset, c->source_bytes) == NULL ||
+        text(model, c->message_offset, c->message_bytes) == NULL)
         return 0;
     for (uint32_t i = 0; i < arguments; i++)
         if (!argument_fits(model, variant, PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + i),
@@ -141,10 +142,12 @@ static int command_fits(const pens_model *model, const plan_variant *variant, co
             return 0;
     if (c->kind == COMMAND_DISPATCH)
         return c->kernel < variant->kernel_count && c->write_count > 0;
-    if (c->kind != COMMAND_COPY || c->read_count != 1 || c->write_count != 1)
+    if (c->read_count != 1)
         return 0;
     const plan_argument *from = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
-    return from[0].bytes == from[1].bytes;
+    if (c->kind == COMMAND_CHECK)
+        return c->write_count == 0 && from->bytes == 1;
+    return c->kind == COMMAND_COPY && c->write_count == 1 && from[0].bytes == from[1].bytes;
 }
 
 pens_status pens_check_variant(const pens_model *model, const plan_variant *v, pens_error *error)

@@ -5,10 +5,10 @@
 #include <stdint.h>
 
 #define PENS_PLAN_MAGIC "PENSPLAN"
-#define PENS_FORMAT_VERSION 1u
+#define PENS_FORMAT_VERSION 2u
 
 enum { SPACE_ARENA = 0, SPACE_WEIGHTS = 1, SPACE_INPUT = 2, SPACE_OUTPUT = 3 };
-enum { COMMAND_DISPATCH = 0, COMMAND_COPY = 1 };
+enum { COMMAND_DISPATCH = 0, COMMAND_COPY = 1, COMMAND_CHECK = 2 };
 enum { DIM_STATIC = 0 };
 enum {
     TABLE_TENSORS = 0,
@@ -23,7 +23,7 @@ enum {
 };
 
 /* Bytes of one record of each table, in file order. */
-#define PENS_RECORD_BYTES { 24, 16, 24, 48, 16, 56, 24, 1 }
+#define PENS_RECORD_BYTES { 24, 16, 24, 48, 16, 64, 24, 1 }
 
 /* One table of the directory. */
 typedef struct {
@@ -88,7 +88,7 @@ _Static_assert(sizeof(plan_kernel) == 16, "plan_kernel");
 
 /* One step of the plan. */
 typedef struct {
-    uint16_t kind; /* 0 dispatch, 1 copy */
+    uint16_t kind; /* 0 dispatch, 1 copy, 2 check */
     uint16_t device; /* 0: the CPU */
     uint32_t kernel; /* counted from the variant's first */
     uint32_t first_argument; /* index into arguments */
@@ -100,8 +100,10 @@ typedef struct {
     uint64_t bytes; /* memory traffic of one execution */
     uint32_t source_offset; /* source nodes: where it starts in the strings */
     uint32_t source_bytes; /* its length */
+    uint32_t message_offset; /* what a check that fails says: where it starts in the strings */
+    uint32_t message_bytes; /* its length */
 } plan_command;
-_Static_assert(sizeof(plan_command) == 56, "plan_command");
+_Static_assert(sizeof(plan_command) == 64, "plan_command");
 
 /* A byte range a command reads or writes. */
 typedef struct {

@@ -18,10 +18,11 @@ typedef struct {
 } patch;
 
 typedef struct {
-    pens_kernel kernel; /* NULL: a copy */
+    pens_kernel kernel; /* NULL: a check or a copy */
     void **buffers;
     int64_t units;
     uint64_t copy_bytes;
+    const char *message; /* of a check; else NULL */
     uint32_t tasks; /* how many ranges the units are cut into */
 } step;
 
@@ -75,6 +76,8 @@ static void prepare_steps(pens_session *session)
         if (c->kind == COMMAND_DISPATCH) {
             const plan_kernel *k = PENS_ROW(model, plan_kernel, TABLE_KERNELS, model->variant->first_kernel + c->kernel);
             s->kernel = (pens_kernel)(uintptr_t)(model->image + k->entry);
+        } else if (c->kind == COMMAND_CHECK) {
+            s->message = (const char *)model->tables[TABLE_STRINGS].data + c->message_offset;
         } else {
             s->copy_bytes = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument)->bytes;
         }
@@ -203,6 +206,8 @@ static pens_status run_parallel(pens_session *session, const step *s, pens_error
 
 static pens_status run_step(pens_session *session, const step *s, pens_error *error)
 {
+    if (s->message != NULL)
+        return *(const uint8_t *)s->buffers[0] ? PENS_OK : pens_fail(error, PENS_CHECK_FAILED, "%s.", s->message);
     if (s->kernel == NULL) {
         memmove(s->buffers[1], s->buffers[0], s->copy_bytes);
         return PENS_OK;

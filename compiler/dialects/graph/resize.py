@@ -7,6 +7,7 @@ output element is a weighted sum of a few input elements (``taps``): from this t
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,94 @@ COORDINATES = (
     "tf_half_pixel_for_nn",
     "tf_crop_and_resize",
 )
+
+
+@dataclass(frozen=True)
+class Span:
+    """One axis: ``size`` outputs sampled from ``extent`` inputs. ``scale``, ``start`` and ``end`` (of the region that
+    tf_crop_and_resize spreads the outputs over) are numbers, or values of the graph when they are fed at run time."""
+
+    extent: int
+    size: int
+    scale: Any
+    start: Any = 0.0
+    end: Any = 1.0
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How outputs are sampled, written once over an array namespace ``xp``: numpy, or one that builds graph ops."""
+
+    mode: str
+    coordinate_mode: str = "half_pixel"
+    nearest_mode: str = "round_prefer_floor"
+    cubic_coeff_a: float = -0.75
+    exclude_outside: bool = False
+    antialias: bool = False
+
+    def coordinates(self, xp: Any, index: Any, span: Span) -> Any:
+        """For each output index (f64, [size]), where it lies among the inputs."""
+        extent, size, scale = span.extent, span.size, span.scale
+        length = scale * extent
+        match self.coordinate_mode:
+            case "align_corners":
+                single = xp.equal(length, 1)
+                return xp.where(single, index * 0.0, index * (extent - 1) / xp.where(single, length * 1.0, length - 1))
+            case "asymmetric":
+                return index / scale
+            case "tf_half_pixel_for_nn":
+                return (index + 0.5) / scale
+            case "pytorch_half_pixel":
+                return xp.where(xp.equal(length, 1), index * 0.0 - 0.5, (index + 0.5) / scale - 0.5)
+            case "tf_crop_and_resize":
+                start, end = span.start * (extent - 1), span.end * (extent - 1)
+                return start + index * (end - start) / (size - 1) if size > 1 else index * 0.0 + (start + end) / 2
+            case "half_pixel_symmetric":
+                return extent / 2 * (1 - size / length) + (index + 0.5) / scale - 0.5
+            case _:
+                return (index + 0.5) / scale - 0.5
+
+    def taps(self, xp: Any, where: Any, span: Span, least_scale: float) -> tuple[Any, Any]:
+        """For each coordinate ``where`` the input indices it reads (whole numbers) and their weights, [size, n].
+
+        ``least_scale`` is the smallest that ``span.scale`` can be: it bounds the kernel's width under antialias."""
+        where, last = xp.reshape(where, (-1, 1)), span.extent - 1
+        if self.mode == "nearest":
+            indices = xp.minimum(xp.maximum(self._round(xp, where), 0.0), float(last))
+            return indices, indices * 0.0 + 1.0
+        reach = 1 if self.mode == "linear" else 2
+        squeeze = xp.minimum(span.scale, 1.0) if self.antialias else 1.0
+        first = 1 + math.floor(-reach / min(least_scale, 1.0)) if self.antialias else 1 - reach
+        offsets = np.arange(first, 2 - first if self.antialias else reach + 1, dtype=np.float64)
+        base = xp.floor(where)
+        distance = xp.abs((offsets - (where - base)) * squeeze)
+        weights = xp.maximum(1 - distance, 0.0) if self.mode == "linear" else self._cubic(xp, distance)
+        if self.antialias:
+            weights = weights / xp.sum(weights, axis=1, keepdims=True)
+        indices = base + offsets
+        if self.exclude_outside:
+            weights = xp.where((indices < 0.0) | (indices > last), weights * 0.0, weights)
+            total = xp.sum(weights, axis=1, keepdims=True)
+            weights = weights / xp.where(xp.equal(total, 0.0), total + 1.0, total)
+        return xp.minimum(xp.maximum(indices, 0.0), float(last)), weights
+
+    def _round(self, xp: Any, where: Any) -> Any:
+        match self.nearest_mode:
+            case "round_prefer_floor":
+                return xp.ceil(where - 0.5)
+            case "round_prefer_ceil":
+                return xp.floor(where + 0.5)
+            case "floor":
+                return xp.floor(where)
+            case _:
+                return xp.ceil(where)
+
+    def _cubic(self, xp: Any, x: Any) -> Any:
+        """The cubic convolution kernel at distances x >= 0 (Keys 1981, equation 15)."""
+        a = self.cubic_coeff_a
+        near = ((a + 2) * x - (a + 3)) * x * x + 1
+        far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+        return xp.where(x <= 1, near, xp.where(x < 2, far, far * 0.0))
 
 
 class Resize(GraphOp):
@@ -80,70 +169,32 @@ class Resize(GraphOp):
         require(self.mode == "nearest" or is_float(element), f"interpolation does not take {type_name(element)}")
         return [tensor(sizes, element)]
 
+    def sampling(self) -> Sampling:
+        """How elements are sampled along every axis."""
+        return Sampling(
+            self.mode,
+            self.coordinate_mode,
+            self.nearest_mode,
+            self.cubic_coeff_a,
+            self.exclude_outside,
+            self.antialias,
+        )
+
+    def span(self, axis: int) -> Span:
+        """What is sampled along ``axis``, and where."""
+        edges = (self.region[axis], self.region[axis + len(self.region) // 2]) if self.region else (0.0, 1.0)
+        return Span(self.shapes()[0][axis], shape_of(self.out.type)[axis], self.scales[axis], *edges)
+
     def coordinates(self, axis: int) -> Any:
         """For each output index along ``axis``, where it lies in x: f64."""
-        extent, size, scale = self.shapes()[0][axis], shape_of(self.out.type)[axis], self.scales[axis]
-        index, length = np.arange(size, dtype=np.float64), scale * extent
-        match self.coordinate_mode:
-            case "align_corners":
-                return np.zeros(size) if length == 1 else index * (extent - 1) / (length - 1)
-            case "asymmetric":
-                return index / scale
-            case "tf_half_pixel_for_nn":
-                return (index + 0.5) / scale
-            case "pytorch_half_pixel" if length == 1:
-                return np.full(size, -0.5)
-            case "tf_crop_and_resize":
-                start, end = (edge * (extent - 1) for edge in self._edges(axis))
-                return start + index * (end - start) / (size - 1) if size > 1 else np.full(size, (start + end) / 2)
-            case "half_pixel_symmetric":
-                return extent / 2 * (1 - size / length) + (index + 0.5) / scale - 0.5
-            case _:
-                return (index + 0.5) / scale - 0.5
-
-    def _edges(self, axis: int) -> tuple[float, float]:
-        return self.region[axis], self.region[axis + len(self.region) // 2]
+        span = self.span(axis)
+        return self.sampling().coordinates(np, np.arange(span.size, dtype=np.float64), span)
 
     def taps(self, axis: int) -> tuple[Any, Any]:
         """Along ``axis``: for each output index the input indices it reads (int64) and their weights, [out, n]."""
-        extent, scale = self.shapes()[0][axis], self.scales[axis]
-        where = self.coordinates(axis)
-        if self.mode == "nearest":
-            indices = self._round(where)[:, None]
-            return np.clip(indices, 0, extent - 1), np.ones_like(indices, dtype=np.float64)
-        reach = 1 if self.mode == "linear" else 2
-        squeeze = min(scale, 1.0) if self.antialias else 1.0
-        first = 1 + math.floor(-reach / squeeze) if self.antialias else 1 - reach
-        offsets = np.arange(first, 2 - first if self.antialias else reach + 1)
-        base = np.floor(where)
-        distance = (offsets - (where - base)[:, None]) * squeeze
-        weights = np.clip(1 - np.abs(distance), 0, None) if self.mode == "linear" else self._cubic(np.abs(distance))
-        if self.antialias:
-            weights = weights / weights.sum(axis=1, keepdims=True)
-        indices = base.astype(np.int64)[:, None] + offsets
-        if self.exclude_outside:
-            weights = np.where((indices < 0) | (indices >= extent), 0.0, weights)
-            total = weights.sum(axis=1, keepdims=True)
-            weights = weights / np.where(total == 0, 1.0, total)
-        return np.clip(indices, 0, extent - 1), weights
-
-    def _round(self, where: Any) -> Any:
-        match self.nearest_mode:
-            case "round_prefer_floor":
-                return np.ceil(where - 0.5).astype(np.int64)
-            case "round_prefer_ceil":
-                return np.floor(where + 0.5).astype(np.int64)
-            case "floor":
-                return np.floor(where).astype(np.int64)
-            case _:
-                return np.ceil(where).astype(np.int64)
-
-    def _cubic(self, x: Any) -> Any:
-        """The cubic convolution kernel at distances x >= 0 (Keys 1981, equation 15)."""
-        a = self.cubic_coeff_a
-        near = ((a + 2) * x - (a + 3)) * x * x + 1
-        far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-        return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+        span = self.span(axis)
+        indices, weights = self.sampling().taps(np, self.coordinates(axis), span, span.scale)
+        return indices.astype(np.int64), weights
 
     def resized_axes(self) -> tuple[int, ...]:
         """The axes along which elements are not simply copied."""
@@ -152,7 +203,7 @@ class Resize(GraphOp):
         return tuple(
             axis
             for axis, (extent, size, scale) in enumerate(shapes)
-            if extent != size or (self._edges(axis) != (0, 1) if cropped else scale != 1)
+            if extent != size or ((self.span(axis).start, self.span(axis).end) != (0, 1) if cropped else scale != 1)
         )
 
     def evaluate(self, *operands: Array) -> Array:

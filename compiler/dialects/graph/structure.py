@@ -20,8 +20,18 @@ from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove, IsTerminator, Pure, SingleBlockImplicitTerminator
 from xdsl.utils.exceptions import VerifyException
 
-from penstock.compiler.dialects.graph.base import Cost, GraphOp, Tensor, Text, TypeRuleError, elements, tensor_type
-from penstock.compiler.dtypes import from_numpy, numpy_dtype, shape_of, tensor
+from penstock.compiler.dialects.graph.base import (
+    Cost,
+    GraphOp,
+    Tensor,
+    Text,
+    TypeRuleError,
+    element_of,
+    elements,
+    require,
+    tensor_type,
+)
+from penstock.compiler.dtypes import I1, from_numpy, numpy_dtype, shape_of, tensor
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -99,6 +109,39 @@ def _dense(result: Tensor, array: Array) -> Attribute:
     if array.dtype.kind == "b":
         flat = [int(item) for item in flat]
     return DenseIntOrFPElementsAttr.from_list(result, flat)  # pyright: ignore
+
+
+class Checked(GraphOp):
+    """x, if ``holds`` is true when the model runs; if not, the run ends with ``message``.
+
+    For what a model promises but cannot know before it runs, such as a shape that is fed to it. Whatever depends on the
+    promise uses the result, so a promise nobody relies on is not checked.
+    """
+
+    name = "graph.checked"
+    operand_names = ("x", "holds")
+    message = Text(doc="what a run says that breaks the promise: a sentence without its full stop")
+
+    def infer(self) -> list[Tensor]:
+        x, holds = (value.type for value in self.operands)
+        require(element_of(self.operands[1]) == I1 and elements(holds) == 1, "a check reads one boolean")
+        return [tensor(shape_of(x), element_of(self.operands[0]))]
+
+    def evaluate(self, *operands: Array) -> Array:
+        """Raises ValueError with the message."""
+        if not operands[1].all():
+            raise ValueError(f"{self.message}.")
+        return operands[0]
+
+    def fold(self) -> SSAValue | None:
+        """A promise known to be kept: x."""
+        holds = self.operands[1].owner
+        value = holds.attributes.get("value") if isinstance(holds, Constant) else None
+        kept = isinstance(value, DenseIntOrFPElementsAttr) and all(value.get_values())
+        return self.operands[0] if kept else None
+
+    def cost(self) -> Cost:
+        return Cost(0, self.bytes_moved())
 
 
 class Yield(GraphOp):

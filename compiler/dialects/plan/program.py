@@ -1,4 +1,4 @@
-"""The ops of a plan: places (input, output, weight, buffer, view) and commands (dispatch, copy).
+"""The ops of a plan: places (input, output, weight, buffer, view) and commands (dispatch, copy, check).
 
 In: memory by name. Out: what to run on it, in order. The one idea: places are values and commands name them, so the
 text reads like a program, while every place has an address: a space (this run's arena, the mapped weights, a caller's
@@ -25,7 +25,8 @@ from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove, NoTerminator, SymbolOpInterface
 
 from penstock.compiler.dialects.declared import Int, Ints, Text, TypeRuleError
-from penstock.compiler.dialects.plan.base import PlanOp, Texts, memory_bytes
+from penstock.compiler.dialects.plan.base import PlanOp, Texts, memory_bytes, memory_of
+from penstock.compiler.dtypes import I1
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import LocationAttr
@@ -114,6 +115,22 @@ class Copy(Command):
         source, target = self.operands
         if memory_bytes(source) != memory_bytes(target):
             raise TypeRuleError("a copy takes memory and writes memory of the same size")
+
+
+class Check(Command):
+    """Ends the run with ``message`` unless the boolean that it reads is true."""
+
+    name = "plan.check"
+    message = Text(doc="a sentence without its full stop")
+
+    @property
+    def reads(self) -> Sequence[SSAValue]:
+        return list(self.operands)
+
+    def check(self) -> None:
+        (holds,) = self.operands
+        if memory_of(holds).element_type != I1 or memory_bytes(holds) != 1:
+            raise TypeRuleError("a check reads one boolean")
 
 
 class Dispatch(Command):

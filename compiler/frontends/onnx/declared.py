@@ -79,6 +79,14 @@ class DeclaredTypes:
             raise Refusal(error.code, str(error), error.hint) from error
         return tensor(fixed, element)
 
+    def shape(self, value: ValueInfo | None) -> tuple[int, ...] | None:
+        """The shape declared for ``value``; None if it is open or not declared at all."""
+        if value is None or value.kind != "tensor" or value.dims is None:
+            return None
+        extents = [dim if isinstance(dim, int) else self.dims.get(dim or "") for dim in value.dims]
+        fixed = tuple(extent for extent in extents if extent is not None)
+        return fixed if len(fixed) == len(extents) else None
+
     def check(self, declared: ValueInfo, value: SSAValue) -> None:
         """Raise Refusal if ``value`` is not what the model declares under its name."""
         shape, element = shape_of(value.type), element_of(value)

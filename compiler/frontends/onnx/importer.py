@@ -39,7 +39,7 @@ from penstock.compiler.frontends.onnx.declared import DeclaredTypes
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
 from penstock.compiler.frontends.onnx.ordering import in_order
 from penstock.compiler.frontends.onnx.reader import read_model
-from penstock.compiler.frontends.onnx.records import Function, Graph, Model, Node, Reference, Tensor
+from penstock.compiler.frontends.onnx.records import Function, Graph, Model, Node, Reference, Tensor, ValueInfo
 from penstock.compiler.frontends.onnx.schemas import check_node
 from penstock.compiler.frontends.onnx.standard_functions import standard_body
 from penstock.compiler.frontends.onnx.static_values import StaticValues
@@ -97,6 +97,7 @@ class Importer:
         self.static = StaticValues(ctx.weights)
         self._callers: list[Node] = []  # the calls of functions being inlined, outermost first
         self._ops = 0
+        self._values: Mapping[str, ValueInfo] = {}  # declared types of the graph being converted
 
     # The whole model -------------------------------------------------------------------------------------------------
 
@@ -204,7 +205,8 @@ class Importer:
             self.location = outer
 
     def _nodes(self, nodes: Sequence[Node], scope: Scope, opsets: Mapping[str, int], graph: Graph | None) -> None:
-        outer = self.location
+        outer, values = self.location, self._values
+        self._values = graph.values if graph is not None else {}
         for node in nodes:
             if not self._callers:
                 self.location = name_location(node.name)
@@ -215,7 +217,7 @@ class Importer:
                 scope[name] = value
                 if value is not None and graph is not None:
                     self._name_result(node, name, value, graph)
-        self.location = outer
+        self.location, self._values = outer, values
 
     def _name_result(self, node: Node, name: str, value: SSAValue, graph: Graph) -> None:
         """Give a result its name in the IR, and hold it against what the model declares about it."""
@@ -333,6 +335,10 @@ class Importer:
         except KeyError:
             raise Refusal(UNSUPPORTED_TYPE, f"a constant of type {array.dtype} is not compiled") from None
         return self.insert(Constant.of(array, self.ctx.weights, name=name, location=self.location)).out
+
+    def declared_shape(self, node: Node, output: int) -> tuple[int, ...] | None:
+        """The shape that the model declares for an output of ``node``, if it does."""
+        return self.declared.shape(self._values.get(node.outputs[output])) if output < len(node.outputs) else None
 
     def evaluate(self, value: SSAValue) -> Array | None:
         """The compile-time value of ``value``, computed from constants; None if it depends on inputs or is large."""

@@ -16,14 +16,15 @@ from xdsl.ir import Attribute, SSAValue
 from penstock.compiler.dialects.graph.base import GraphOp, element_of
 from penstock.compiler.dialects.graph.elementwise import Cast
 from penstock.compiler.dialects.graph.shape import Expand, Reshape, Transpose
-from penstock.compiler.dialects.graph.structure import Constant
-from penstock.compiler.dtypes import element_type, shape_of, tensor, type_name
+from penstock.compiler.dialects.graph.structure import Checked, Constant
+from penstock.compiler.dtypes import I64, element_type, shape_of, tensor, type_name
 from penstock.compiler.errors import (
     INVALID_NODE,
     SHAPE_UNKNOWN,
     UNSUPPORTED_ATTRIBUTE,
     UNSUPPORTED_TYPE,
 )
+from penstock.compiler.frontends.onnx.arithmetic import Value
 from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Node, Tensor, type_title
 
 if TYPE_CHECKING:
@@ -130,6 +131,33 @@ class NodeContext:
         if value is None:
             return None if default is None else list(default)
         return [int(item) for item in self.attribute_list(attribute)]
+
+    # Values fed at run time ------------------------------------------------------------------------------------------
+
+    def fed(self, index: int) -> bool:
+        """True if input ``index`` is given and its value is only known at run time."""
+        return self.has(index) and self.importer.evaluate(self.input(index)) is None
+
+    def value(self, index: int, element: Attribute = I64) -> Value:
+        """Input ``index`` for arithmetic in the graph, as element type ``element``."""
+        return Value(self, self.cast(self.input(index), element))
+
+    def promised(self, what: str, output: int = 0) -> tuple[int, ...]:
+        """The shape that the model declares for an output: what a result's shape is when ``what`` is fed at run time.
+        Refuses the node if nothing is declared."""
+        shape = self.importer.declared_shape(self.node, output)
+        if shape is None:
+            raise Refusal(
+                SHAPE_UNKNOWN,
+                f"{what} depends on the model's inputs, and the model does not declare the shape of its result",
+                "Make it a constant of the model, or declare the result's shape.",
+            )
+        return shape
+
+    def checked(self, x: SSAValue, holds: Value, what: str) -> SSAValue:
+        """``x``, where a run ends with a sentence unless ``holds``: ``what`` is what the model was compiled for."""
+        message = f"node '{self.node.name}' ({self.node.op}): {what} is not what the model was compiled for"
+        return self.build(Checked, x, holds.reshape([]).ssa, message=message)
 
     # Attributes ------------------------------------------------------------------------------------------------------
 

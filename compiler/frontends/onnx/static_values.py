@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.ir import SSAValue
 
-from penstock.compiler.dialects.graph.base import GraphOp, elements
+from penstock.compiler.dialects.graph.base import GraphOp, element_of, elements
 from penstock.compiler.dialects.graph.structure import Constant
+from penstock.compiler.dtypes import numpy_dtype, shape_of
 from penstock.compiler.weights import WeightStore
 
 Array = NDArray[Any]
@@ -39,6 +40,8 @@ class StaticValues:
             owner = current.owner
             if current in self._known:
                 pending.pop()
+            elif elements(current.type) == 0:
+                self._known[current] = np.empty(shape_of(current.type), numpy_dtype(element_of(current)))
             elif isinstance(owner, Constant):
                 self._known[current] = owner.array(self._weights)
             elif not isinstance(owner, GraphOp):

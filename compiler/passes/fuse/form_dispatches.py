@@ -1,6 +1,6 @@
 """Group all ops into dispatches: a root with the views before it and the elementwise ops after it, or a map.
 
-Before: a function of graph ops. After: the function holds only stored constants, ``graph.dispatch`` and its return;
+Before: a function of graph ops. After: the function holds stored constants, checks, ``graph.dispatch`` and its return;
 every other op stands in the body of a dispatch. Views and small constants are copied into every dispatch that uses
 them; other ops are computed once.
 
@@ -27,7 +27,7 @@ from penstock.compiler.dialects.graph.base import GraphOp, elements
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.elementwise import Elementwise
 from penstock.compiler.dialects.graph.shape import Expand, Iota, Reshape, Slice, Transpose
-from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
+from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch, Yield
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dtypes import shape_of
 from penstock.compiler.locations import fuse_ops, source_names
@@ -95,12 +95,12 @@ class Fusion:
         assert terminator is not None
         for index, value in enumerate(list(terminator.operands)):
             terminator.operands[index] = self._materialise(value)
-        self._sort(block)
         for op in reversed(list(block.ops)):
             unused = isinstance(op, GraphOp) and all(result.first_use is None for result in op.results)
             if unused:
                 op.detach()
                 op.erase()
+        self._sort(block)
 
     def _sort(self, block: Block) -> None:
         """Put every op after what it uses: dispatches were made from the results backwards."""
@@ -126,7 +126,7 @@ class Fusion:
                         stack.append((owner, False))
 
         for op in live:
-            if isinstance(op, Dispatch | Constant):
+            if isinstance(op, Dispatch | Constant | Checked):
                 place(op)
         for op in order:
             op.detach()
@@ -177,16 +177,26 @@ class Fusion:
                 self.done[current] = current
                 stack.pop()
                 continue
-            body = Body(self, current)
-            waiting = [
-                needed for needed in body.inputs if needed not in self.done and isinstance(needed.owner, Operation)
-            ]
+            body = None if isinstance(owner, Checked) else Body(self, current)
+            inputs = owner.operands if body is None else body.inputs
+            waiting = [needed for needed in inputs if needed not in self.done and isinstance(needed.owner, Operation)]
             if waiting:
                 stack.extend(waiting)
                 continue
-            self._build(body)
+            if body is None:
+                self._keep(owner)
+            else:
+                self._build(body)
             stack.pop()
         return self.done.get(value, value)
+
+    def _keep(self, op: Operation) -> None:
+        """``op``, which stays outside of dispatches, on what they compute."""
+        copy = op.clone(value_mapper={value: self.done.get(value, value) for value in op.operands})
+        last = self.function.body.block.last_op
+        assert last is not None
+        self.function.body.block.insert_op_before(copy, last)
+        self.done.update(zip(op.results, copy.results, strict=True))
 
     def _build(self, body: Body) -> None:
         inputs = [self.done.get(value, value) for value in body.inputs]

@@ -20,7 +20,6 @@ from penstock.compiler.dialects.graph.base import GraphOp, element_of, elements,
 from penstock.compiler.dialects.graph.elementwise import Elementwise
 from penstock.compiler.dialects.graph.normalization import AlongAxis, Normalize
 from penstock.compiler.dialects.graph.reduction import Reduce
-from penstock.compiler.dialects.graph.resize import Resize
 from penstock.compiler.dialects.graph.shape import Concat, Pad, Reshape, Slice, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import shape_of, tensor
@@ -161,7 +160,7 @@ class SinkReduce(Pattern):
 class SinkAxes(Pattern):
     """Ops with a value per axis, or one axis, work on the axes as they were before."""
 
-    roots = (Normalize, AlongAxis, Pad, Slice, Resize)
+    roots = (Normalize, AlongAxis, Pad, Slice)
 
     def rewrite(self, op: GraphOp, rewriter: Rewriter, /) -> None:
         source = source_of(op.operands[0])
@@ -177,7 +176,7 @@ class SinkAxes(Pattern):
         elif isinstance(op, Normalize):
             parameters["axes"] = tuple(sorted(permutation[axis] for axis in op.axes))
         else:
-            for name in ("low", "high", "starts", "steps", "scales"):
+            for name in ("low", "high", "starts", "steps"):
                 if name in parameters:
                     parameters[name] = tuple(parameters[name][axis] for axis in back)
         shape = shape_of(op.results[0].type)

@@ -44,6 +44,9 @@ def plan_for(program: plan.Program, level: str, kernels: Sequence[str], scratch:
 
 def _command(op: plan.Command, numbers: dict[str, int], position: int) -> Command:
     reads, writes = tuple(map(_range, op.reads)), tuple(map(_range, op.writes))
+    if isinstance(op, plan.Check):
+        source = " + ".join(source_names(op.location))
+        return Command(CommandKind.CHECK, reads, writes, source=source, message=op.message)
     if not isinstance(op, plan.Dispatch):
         return Command(CommandKind.COPY, reads, writes, source="copy", bytes=2 * reads[0].bytes)
     return Command(

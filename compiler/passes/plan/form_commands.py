@@ -1,6 +1,6 @@
 """Turn the main function into a program: a place for every value, a command for every dispatch.
 
-Before: ``@main`` with stored constants, dispatches and reshapes, and a module of kernels per level. After: a
+Before: ``@main`` with stored constants, dispatches, checks and reshapes, and a module of kernels per level. After: a
 ``plan.program`` instead of ``@main``. Results that are returned are computed straight into the caller's memory, a
 reshape is a view, and what is returned but computed nowhere (an input, a weight, a value returned twice) is copied.
 """
@@ -18,7 +18,7 @@ from xdsl.passes import ModulePass
 
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.shape import Reshape
-from penstock.compiler.dialects.graph.structure import Constant
+from penstock.compiler.dialects.graph.structure import Checked, Constant
 from penstock.compiler.dialects.graph.structure import Dispatch as GraphDispatch
 from penstock.compiler.dialects.plan import program as plan
 from penstock.compiler.dialects.plan.base import memory_of
@@ -75,6 +75,10 @@ class _Former:
                 base = self.memory[op.operands[0]]
                 view = plan.View.build(base, result=memory_of(op.out), location=op.location)
                 self.memory[op.out] = self._add(view, op.out).out
+            elif isinstance(op, Checked):
+                holds = self.memory[op.operands[1]]
+                self._add(plan.Check.build(holds, message=op.message, location=op.location))
+                self.memory[op.out] = self.memory[op.operands[0]]
             elif isinstance(op, GraphDispatch):
                 self._dispatch(op, direct)
         for value, output in zip(returned, self.outputs, strict=True):
@@ -149,7 +153,7 @@ def grain(kernel: Kernel) -> int:
 def _computed(value: SSAValue) -> SSAValue | None:
     """The dispatch's result that ``value`` is, perhaps in another shape; None for an input or a weight."""
     owner = value.owner
-    while isinstance(owner, Reshape):
+    while isinstance(owner, Reshape | Checked):
         value = owner.operands[0]
         owner = value.owner
     return value if isinstance(owner, GraphDispatch) else None

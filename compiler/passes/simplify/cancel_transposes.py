@@ -130,6 +130,9 @@ class SinkThroughOne(Pattern):
         for name in ("starts", "steps", "low", "high", "scales"):
             if name in parameters:
                 parameters[name] = [parameters[name][axis] for axis in back]
+        if "region" in parameters:
+            edges = parameters["region"]
+            parameters["region"] = [edges[axis + half] for half in (0, len(back)) for axis in back]
         if "axes" in parameters:
             axes: Permutation = parameters["axes"]
             parameters["axes"] = sorted(permutation[axis] for axis in axes)

@@ -18,7 +18,7 @@ from xdsl.passes import ModulePass
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.base import GraphOp, tensor_bytes
 from penstock.compiler.dialects.graph.shape import Expand, Iota
-from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
+from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch, Yield
 from penstock.compiler.locations import source_names
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
 
@@ -44,7 +44,7 @@ class FoldConstant(Pattern):
         self.weights, self.max_bytes = ctx.weights, max_bytes
 
     def rewrite(self, op: GraphOp, rewriter: Rewriter, /) -> None:
-        if isinstance(op, Constant | Dispatch | Yield | Iota) or not op.operands:
+        if isinstance(op, Constant | Checked | Dispatch | Yield | Iota) or not op.operands:
             return
         if not all(_is_known(value.owner) for value in op.operands):
             return

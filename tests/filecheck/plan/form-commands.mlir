@@ -16,6 +16,14 @@
 // CHECK-NEXT: plan.copy %x, %[[Z]]
 // CHECK-NOT: func.func
 
+// A check ends the run unless its boolean is true; what it guards is the same memory.
+// CHECK-LABEL: plan.program @guarded
+// CHECK: %x = plan.input {index = 0, called = "x"}
+// CHECK-NEXT: %[[OK:.*]] = plan.input {index = 1, called = "ok"} : () -> memref<i1>
+// CHECK-NEXT: %[[Y:.*]] = plan.output
+// CHECK-NEXT: plan.check %[[OK]] {message = "node 'r': it is not"}
+// CHECK-NEXT: plan.copy %x, %[[Y]]
+
 // MEMORY: plan.program @main levels ["x86-64-v4", "x86-64-v3"] arena 64
 // MEMORY: plan.weight {key = "constant#{{[0-9a-f]+}}", offset = 0}
 // MEMORY: plan.buffer {offset = 0, lives = [0, 1]}
@@ -34,6 +42,11 @@ builtin.module {
     } loc("again")
     %y = graph.reshape %g : (tensor<2x4xf32>) -> tensor<8xf32> loc("flat")
     func.return %y, %x : tensor<8xf32>, tensor<2x4xf32>
+  }
+  func.func @guarded(%x : tensor<4xf32> {penstock.name = "x"}, %ok : tensor<i1> {penstock.name = "ok"})
+      -> (tensor<4xf32> {penstock.name = "y"}) {
+    %y = graph.checked %x, %ok {message = "node 'r': it is not"} : (tensor<4xf32>, tensor<i1>) -> tensor<4xf32> loc("r")
+    func.return %y : tensor<4xf32>
   }
   builtin.module @"x86-64-v4" {
     tile.kernel @scale(%a: memref<8xf32>, %b: memref<4xf32>, %c: memref<8xf32>) units(%begin, %end of 1) attributes {outputs = 1 : i64, unit_cost = 100.0 : f64} {

@@ -46,7 +46,8 @@ def test_all_problems_are_told_at_once() -> None:
         helper.make_node("StringNormalizer", ["x"], ["c"], name="second"),
         helper.make_node("Reshape", ["x", "shape"], ["d"], name="third"),
     ]
-    candidate = model(nodes, [value("x"), value("shape", [2], TensorProto.INT64)], [value("b"), value("c"), value("d")])
+    inputs = [value("x"), value("shape", [2], TensorProto.INT64)]
+    candidate = model(nodes, inputs, [value("b"), value("c"), value("d", ["rows", "columns"])])
     problems = check_model(candidate)
     assert [(str(p.code), p.node) for p in problems] == [
         ("PENS-M005", "first"),

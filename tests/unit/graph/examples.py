@@ -34,6 +34,7 @@ CASES: dict[str, list[Case]] = {
     "cast": [case("4xf32", result="4xi64"), case("3xi1", result="3xf16"), case("3xi8", result="3xui16")],
     "mod": [case("4xi32", "4xi32"), case("4xf32", "4xf32", fmod=True)],
     "select": [case("2x1xi1", "3xf32", "f32")],
+    "checked": [case("2x3xf32", "i1", message="it is"), case("0xi64", "1xi1", message="it is")],
     "reshape": [case("2x3xf32", result="6xf32"), case("1xf32", result="f32"), case("0x3xf32", result="0xf32")],
     "transpose": [case("2x3x4xf32", permutation=(2, 0, 1)), case("f32", permutation=())],
     "expand": [case("3x1xf32", result="2x3x4xf32")],

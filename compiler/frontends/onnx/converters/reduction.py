@@ -11,7 +11,7 @@ from penstock.compiler.dialects.graph.ordering import TopK
 from penstock.compiler.dialects.graph.reduction import ArgReduce, Cumulative, Reduce
 from penstock.compiler.dialects.graph.shape import Iota
 from penstock.compiler.dtypes import F64, I1, I64, is_float, tensor
-from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op, widened
 from penstock.compiler.frontends.onnx.converters.pooling import p_norm
 from penstock.compiler.frontends.onnx.node_context import NodeContext
@@ -22,16 +22,22 @@ COMPOSED = ("ReduceMean", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogS
 
 @converter(*PLAIN, *COMPOSED)
 def reduce(n: NodeContext) -> SSAValue:
-    """Axes from an input (known at compile time) or attribute; all numeric types, booleans for max and min."""
+    """Axes from an input or attribute; all numeric types, booleans for max and min."""
     x = n.input(0)
     rank = n.rank(x)
+    keep = n.flag("keepdims", True)
+    if n.fed(1):
+        return fed.reduced(n, x, keep, lambda axes: _reduced(n, x, axes, keep))
     given = n.ints(1, "axes")
     if not given:
         if n.flag("noop_with_empty_axes"):
             return _unreduced(n, x)
         given = list(range(rank))
-    axes = sorted({n.normal_axis(axis, rank) for axis in given})
-    keep = n.flag("keepdims", True)
+    return _reduced(n, x, sorted({n.normal_axis(axis, rank) for axis in given}), keep)
+
+
+def _reduced(n: NodeContext, x: SSAValue, axes: list[int], keep: bool) -> SSAValue:
+    """The node's reduction of ``x`` along ``axes``."""
 
     def total(kind: str, value: SSAValue) -> SSAValue:
         return n.build(Reduce, value, kind=kind, axes=axes, keepdims=keep)
@@ -137,10 +143,14 @@ def cumulative(n: NodeContext) -> SSAValue:
 
 @converter("TopK")
 def top_k(n: NodeContext) -> list[SSAValue]:
-    """k is known at compile time."""
+    """A k fed at run time must be the declared one."""
     x = n.ranked(0, 1, 32)
-    k = int(n.static_scalar(1, "k")) if n.opset >= 10 else n.int("k")
     axis = n.axis("axis", -1, n.rank(x))
+    if n.fed(1):
+        k = n.promised("k")[axis]
+        x = fed.extent(n, 1, "k", x, k)
+    else:
+        k = int(n.static_scalar(1, "k")) if n.opset >= 10 else n.int("k")
     op = n.op(TopK, x, axis=axis, k=k, largest=n.flag("largest", True), sorted=n.flag("sorted", True))
     return list(op.results)
 

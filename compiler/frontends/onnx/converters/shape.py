@@ -11,14 +11,16 @@ from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.shape import Concat, Iota, Pad, Slice
 from penstock.compiler.dtypes import I64, numpy_dtype, tensor
 from penstock.compiler.errors import INVALID_NODE
-from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
 
 
 @converter("Reshape")
 def reshape(n: NodeContext) -> SSAValue:
-    """The shape is known at compile time."""
+    """A shape fed at run time must be the declared one."""
+    if n.fed(1):
+        return fed.reshape(n)
     x = n.input(0)
     source, wanted = n.shape(x), n.ints(1, "shape") or []
     keep_zero = n.flag("allowzero")
@@ -44,6 +46,8 @@ def flatten(n: NodeContext) -> SSAValue:
 @converter("Squeeze")
 def squeeze(n: NodeContext) -> SSAValue:
     """Axes from an input or attribute, or all axes of extent 1."""
+    if n.fed(1):
+        return fed.squeezed(n, insert=False)
     x = n.input(0)
     shape = n.shape(x)
     axes = n.ints(1, "axes")
@@ -58,6 +62,8 @@ def squeeze(n: NodeContext) -> SSAValue:
 @converter("Unsqueeze")
 def unsqueeze(n: NodeContext) -> SSAValue:
     """Axes from an input or attribute."""
+    if n.fed(1):
+        return fed.squeezed(n, insert=True)
     x = n.input(0)
     axes = n.ints(1, "axes") or []
     rank = n.rank(x) + len(axes)
@@ -77,7 +83,9 @@ def transpose(n: NodeContext) -> SSAValue:
 
 @converter("Expand")
 def expand(n: NodeContext) -> SSAValue:
-    """The shape is known at compile time."""
+    """A shape fed at run time must be the declared one."""
+    if n.fed(1):
+        return fed.expand(n)
     x = n.input(0)
     wanted = n.ints(1, "shape") or []
     return n.expand(x, np.broadcast_shapes(n.shape(x), tuple(wanted)))
@@ -103,10 +111,10 @@ def size(n: NodeContext) -> SSAValue:
 
 @converter("ConstantOfShape")
 def constant_of_shape(n: NodeContext) -> SSAValue:
-    """The shape is known at compile time."""
-    extents = n.ints(0, "shape") or []
+    """A shape fed at run time must be the declared one."""
     value = n.tensor_attribute("value").reshape(()) if "value" in n.node.attributes else np.float32(0)
-    return n.expand(n.constant(np.asarray(value)), extents)
+    fill = n.constant(np.asarray(value))
+    return fed.constant_of_shape(n, fill) if n.fed(0) else n.expand(fill, n.ints(0, "shape") or [])
 
 
 @converter("Concat")
@@ -137,7 +145,9 @@ def slice_of(
 
 @converter("Slice")
 def slice_(n: NodeContext) -> SSAValue:
-    """Starts, ends, axes and steps are known at compile time; steps may be negative."""
+    """Starts, ends, axes and steps, constant or not (then the result's shape is declared); steps may be negative."""
+    if any(n.fed(index) for index in range(1, 5)):
+        return fed.sliced(n)
     x = n.input(0)
     extents = n.shape(x)
     begin, end = n.ints(1, "starts") or [], n.ints(2, "ends") or []
@@ -161,11 +171,14 @@ def slice_(n: NodeContext) -> SSAValue:
 
 @converter("Split")
 def split(n: NodeContext) -> list[SSAValue]:
-    """Sizes known at compile time, or equal parts."""
+    """Equal parts or given sizes; sizes fed at run time must be the declared ones."""
     x = n.input(0)
     axis = n.axis("axis", 0, n.rank(x))
     extent = n.shape(x)[axis]
-    parts = n.ints(1, "split")
+    if n.fed(1):
+        x, parts = fed.parts(n, x, axis)
+    else:
+        parts = n.ints(1, "split")
     if parts is None:
         count = n.int("num_outputs", len(n.node.outputs)) if n.opset >= 18 else len(n.node.outputs)
         part = -(-extent // count)
@@ -182,9 +195,9 @@ def split(n: NodeContext) -> list[SSAValue]:
 
 @converter("Tile")
 def tile(n: NodeContext) -> SSAValue:
-    """Repeats are known at compile time."""
-    x = n.input(0)
-    extents, repeats = n.shape(x), n.ints(1, "repeats") or []
+    """Repeats fed at run time must give the declared shape."""
+    x, repeats = fed.repeats(n) if n.fed(1) else (n.input(0), n.ints(1, "repeats") or [])
+    extents = n.shape(x)
     split_shape = [e for extent in extents for e in (1, extent)]
     wide = [e for repeat, extent in zip(repeats, extents, strict=True) for e in (repeat, extent)]
     return n.reshape(n.expand(n.reshape(x, split_shape), wide), [r * e for r, e in zip(repeats, extents, strict=True)])
@@ -192,9 +205,14 @@ def tile(n: NodeContext) -> SSAValue:
 
 @converter("Pad")
 def pad(n: NodeContext) -> SSAValue:
-    """Pads are known at compile time; negative pads cut. Modes constant, edge, reflect and wrap."""
+    """Pads, constant or not (then the result's shape is declared); negative pads cut. All modes."""
     x = n.input(0)
     rank = n.rank(x)
+    value = n.optional(2)
+    fill = n.number(n.float("value", 0.0) if n.opset < 11 else 0.0, x) if value is None else n.reshape(value, [])
+    mode = n.text("mode", "constant")
+    if n.fed(1) or n.fed(3):
+        return fed.padded(n, fill, mode)
     pads = n.ints(1, "pads") or []
     axes = [n.normal_axis(a, rank) for a in (n.ints(3, "axes") or range(rank))]
     low, high = [0] * rank, [0] * rank
@@ -209,15 +227,14 @@ def pad(n: NodeContext) -> SSAValue:
     low, high = [max(p, 0) for p in low], [max(p, 0) for p in high]
     if not any(low + high):
         return x
-    value = n.optional(2)
-    fill = n.number(n.float("value", 0.0) if n.opset < 11 else 0.0, x) if value is None else n.reshape(value, [])
-    mode = n.text("mode", "constant")
     return n.build(Pad, x, *([fill] if mode == "constant" else []), low=low, high=high, mode=mode)
 
 
 @converter("Range")
 def range_(n: NodeContext) -> SSAValue:
-    """Start, limit and step are known at compile time."""
+    """Start, limit and step, constant or not (then the result's length is declared)."""
+    if any(n.fed(index) for index in range(3)):
+        return fed.counted(n)
     start, limit, delta = (n.static(i, "the range").reshape(-1)[0] for i in range(3))
     if delta == 0:
         raise Refusal(INVALID_NODE, "the step of the range is 0")

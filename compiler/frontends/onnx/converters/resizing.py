@@ -1,0 +1,129 @@
+"""Resizing of images and volumes.
+
+Extents and scales come from sizes, from scales or (before opset 11) from attributes; what is fed at run time instead
+is held against the declared shape of the result.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.resize import Resize, Sampling
+from penstock.compiler.dtypes import F64, tensor
+from penstock.compiler.frontends.onnx.arithmetic import Value, Values
+from penstock.compiler.frontends.onnx.converters import converter, fed
+from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
+from penstock.compiler.frontends.onnx.node_context import NodeContext
+
+POLICIES = ("stretch", "not_larger", "not_smaller")
+
+
+@converter("Resize", "Upsample")
+def resize(n: NodeContext) -> SSAValue:
+    """Nearest, linear and cubic, all coordinate modes; scales, sizes and the region cropped may be fed at run time, if
+    the result's shape is declared."""
+    rank, old = n.rank(n.input(0)), n.opset < 11
+    axes = [n.normal_axis(axis, rank) for axis in n.attribute_list("axes", list(range(rank)))]
+    sampling = _sampling(n, old)
+    x, sizes, scales = _by_sizes(n, axes) if _has_sizes(n, old) else _by_scales(n, axes, 1 if old else 2)
+    region = _region(n, axes) if sampling.coordinate_mode == "tf_crop_and_resize" else []
+    if isinstance(scales, Value) or isinstance(region, Value):
+        return fed.resized(n, x, sizes, axes, scales, region, sampling)
+    op = n.op(
+        Resize,
+        x,
+        scales=scales,
+        mode=sampling.mode,
+        coordinate_mode=sampling.coordinate_mode,
+        nearest_mode=sampling.nearest_mode,
+        cubic_coeff_a=sampling.cubic_coeff_a,
+        exclude_outside=sampling.exclude_outside,
+        antialias=sampling.antialias,
+        region=region,
+        result=tensor(sizes, element_of(x)),
+    )
+    return _extrapolated(n, op) if region else op.out
+
+
+def _sampling(n: NodeContext, old: bool) -> Sampling:
+    mode = n.text("mode", "nearest")
+    return Sampling(
+        {"bilinear": "linear"}.get(mode, mode),
+        "asymmetric" if old else n.text("coordinate_transformation_mode", "half_pixel"),
+        "floor" if old else n.text("nearest_mode", "round_prefer_floor"),
+        n.float("cubic_coeff_a", -0.75),
+        n.flag("exclude_outside"),
+        n.flag("antialias"),
+    )
+
+
+def _has_sizes(n: NodeContext, old: bool) -> bool:
+    return not old and n.has(3) and n.shape(n.input(3)) != (0,)
+
+
+def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[int], list[float] | Value]:
+    """The input, the result's extents, and a scale for each axis, from the input sizes."""
+    x = n.input(0)
+    extents, policy = n.shape(x), n.choice("keep_aspect_ratio_policy", "stretch", *POLICIES)
+    old = np.array([extents[axis] for axis in axes], np.float64)
+    n.require(n.shape(n.input(3)) == (len(axes),), f"sizes are {len(axes)} numbers")
+    if n.fed(3):
+        sizes = list(n.promised("its size"))
+        wanted = n.value(3, F64)
+        if policy != "stretch":
+            ratios = wanted / old
+            ratio = ratios.reduce("min" if policy == "not_larger" else "max")
+            wanted = Values.floor(ratio * old + 0.5)
+        x = n.checked(x, Values.equal(wanted, [sizes[axis] for axis in axes]).all(), "its size")
+    else:
+        wanted = n.static(3, "sizes").astype(np.float64)
+        if policy != "stretch":
+            ratio = (wanted / old).min() if policy == "not_larger" else (wanted / old).max()
+            wanted = np.floor(ratio * old + 0.5)
+        sizes = list(extents)
+        for axis, size in zip(axes, wanted, strict=True):
+            sizes[axis] = int(size)
+    return x, sizes, [size / extent if extent else 1.0 for size, extent in zip(sizes, extents, strict=True)]
+
+
+def _by_scales(n: NodeContext, axes: list[int], at: int) -> tuple[SSAValue, list[int], list[float] | Value]:
+    """The same from the input scales, or from the attribute."""
+    x = n.input(0)
+    extents = n.shape(x)
+    if n.fed(at):
+        return fed.scaled(n, axes, n.value(at, F64))
+    given = n.static(at, "scales") if n.has(at) else np.asarray(n.attribute_list("scales"), np.float32)
+    n.require(given.size == len(axes), f"scales are {len(axes)} numbers, not {given.size}")
+    sizes, scales = list(extents), [1.0] * len(extents)
+    for axis, scale in zip(axes, given.reshape(-1), strict=True):
+        n.require(bool(np.isfinite(scale) and scale > 0), f"a scale is {scale}")
+        sizes[axis], scales[axis] = int(np.floor(extents[axis] * float(scale))), float(scale)
+    return x, sizes, scales
+
+
+def _region(n: NodeContext, axes: list[int]) -> list[float] | Value:
+    """The input roi, for all axes: starts, then ends."""
+    count, rank = n.shape(n.input(1)), n.rank(n.input(0))
+    n.require(count == (2 * len(axes),), f"roi is {2 * len(axes)} numbers")
+    if n.fed(1):
+        return n.value(1, F64)
+    given = n.static(1, "roi")
+    edges = [0.0] * rank + [1.0] * rank
+    for place, axis in enumerate(axes):
+        edges[axis], edges[rank + axis] = float(given[place]), float(given[place + len(axes)])
+    return edges
+
+
+def _extrapolated(n: NodeContext, op: Resize) -> SSAValue:
+    """``extrapolation_value`` wherever a coordinate lies outside of the input."""
+    result, rank = op.out, n.rank(op.out)
+    for axis in op.resized_axes():
+        where = op.coordinates(axis)
+        inside = (where >= 0) & (where <= n.shape(op.operands[0])[axis] - 1)
+        if not inside.all():
+            mask = n.constant(inside.reshape([-1 if a == axis else 1 for a in range(rank)]))
+            fill = n.number(n.float("extrapolation_value", 0.0), result)
+            result = n.build(graph_op("select"), mask, result, fill)
+    return result
