@@ -2,14 +2,17 @@
 
     python benchmarks/call_overhead.py
 
-In: nothing. Out: nanoseconds per call, the best and the median of many batches, from Python in every engine.
+In: nothing. Out: nanoseconds per call, the best and the median of many batches, from Python in every engine, and from
+C in penstock (where a C compiler is found).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -52,6 +55,20 @@ def batches(call: Callable[[], object], number: int) -> list[float]:
     return found
 
 
+def batches_from_c(artifact: Path, folder: Path, number: int) -> list[float] | None:
+    """The same in a C program that is linked with libpenstock.a; None where there is no C compiler."""
+    from penstock.runtime.library import FOLDER
+
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        return None
+    source, program = Path(__file__).with_suffix(".c"), folder / "call_overhead"
+    flags = ["-std=c11", "-O2", f"-I{FOLDER}", "-pthread", "-o", str(program)]
+    subprocess.run([compiler, str(source), str(Path(FOLDER) / "libpenstock.a"), *flags], check=True)
+    done = subprocess.run([program, artifact, str(number), str(CALLS)], check=True, capture_output=True, text=True)
+    return [float(line) for line in done.stdout.split()]
+
+
 def main() -> int:
     """Measure and print a line per way of calling."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -69,9 +86,16 @@ def main() -> int:
                 peer.version()
             except ImportError:
                 continue
-            run = peer.load(peer.compile(folder / "linear.onnx", folder).path, threads=1)
+            artifact = peer.compile(folder / "linear.onnx", folder).path
+            run = peer.load(artifact, threads=1)
             found = batches(lambda run=run: run(inputs), arguments.batches)
             results[f"{peer_name} from Python"] = {"best": min(found), "median": statistics.median(found)}
+            if peer_name == "penstock":
+                native = batches_from_c(Path(artifact), folder, arguments.batches)
+                if native is None:
+                    print("penstock from C: not measured, there is no C compiler", file=sys.stderr)
+                else:
+                    results["penstock from C"] = {"best": min(native), "median": statistics.median(native)}
     if arguments.json:
         print(json.dumps(results))
     else:

@@ -1,10 +1,11 @@
 /* Run a compiled model from C, twice: with two threads of the session's own, and with threads of ours.
  *
  *     cc -std=c11 -O2 -I LIB run_model.c LIB/libpenstock.a -pthread -o run_model
- *     ./run_model model.pens
+ *     ./run_model model.pens [INPUT [EXPECTED]]
  *
  * LIB is the folder with penstock.h and libpenstock.a: `python -c "import penstock.runtime.library as l; print(l.FOLDER)"`.
- * Inputs are filled with a fixed pseudo-random pattern, so that two runs can be compared bit for bit. */
+ * INPUT holds the bytes of the first input, EXPECTED those of the first output (f32), to which the result is compared.
+ * Inputs without a file are filled with a fixed pseudo-random pattern, so that two runs can be compared bit for bit. */
 #define _POSIX_C_SOURCE 200809L
 #include "penstock.h"
 
@@ -66,6 +67,34 @@ static void fill(const pens_tensor *tensor, void *data)
     }
 }
 
+/* The whole file, which must hold just so many bytes; NULL with a sentence if it does not. */
+static void *read_file(const char *path, uint64_t bytes)
+{
+    FILE *file = fopen(path, "rb");
+    char *data = malloc(bytes + 1);
+    if (file == NULL || data == NULL || fread(data, 1, bytes + 1, file) != bytes) {
+        fprintf(stderr, "%s does not hold %llu bytes\n", path, (unsigned long long)bytes);
+        free(data);
+        data = NULL;
+    }
+    if (file != NULL)
+        fclose(file);
+    return data;
+}
+
+/* The largest distance between two f32 tensors, as a share of the range of the second. */
+static double error_of(const float *found, const float *expected, uint64_t count)
+{
+    double worst = 0, low = 1e300, high = -1e300;
+    for (uint64_t i = 0; i < count; i++) {
+        double e = expected[i], distance = e > found[i] ? e - found[i] : found[i] - e;
+        worst = distance <= worst ? worst : distance;
+        low = e < low ? e : low;
+        high = e > high ? e : high;
+    }
+    return high > low ? worst / (high - low) : worst;
+}
+
 static int run(pens_model *model, const pens_session_options *options, const char *title, void **inputs, void **outputs)
 {
     pens_error error;
@@ -94,8 +123,8 @@ int main(int argc, char **argv)
 {
     pens_error error;
     pens_model *model;
-    if (argc != 2) {
-        fprintf(stderr, "usage: run_model MODEL.pens\n");
+    if (argc < 2 || argc > 4) {
+        fprintf(stderr, "usage: run_model MODEL.pens [INPUT [EXPECTED]]\n");
         return 2;
     }
     if (pens_load_file(argv[1], NULL, &model, &error) != PENS_OK) {
@@ -110,10 +139,12 @@ int main(int argc, char **argv)
         return 1;
     for (uint32_t i = 0; i < input_count; i++) {
         pens_tensor tensor = pens_input(model, i);
-        inputs[i] = malloc(tensor.bytes + 1);
+        int given = i == 0 && argc > 2;
+        inputs[i] = given ? read_file(argv[2], tensor.bytes) : malloc(tensor.bytes + 1);
         if (inputs[i] == NULL)
             return 1;
-        fill(&tensor, inputs[i]);
+        if (!given)
+            fill(&tensor, inputs[i]);
     }
     for (uint32_t i = 0; i < output_count; i++) {
         first[i] = calloc(1, pens_output(model, i).bytes + 1);
@@ -125,6 +156,14 @@ int main(int argc, char **argv)
     int failed = run(model, &own, "two threads of the session", inputs, first) ||
                  run(model, &host, "two threads of the host", inputs, second);
     int same = 1;
+    if (argc > 3 && output_count > 0) {
+        pens_tensor tensor = pens_output(model, 0);
+        void *expected = tensor.dtype == PENS_F32 ? read_file(argv[3], tensor.bytes) : NULL;
+        if (expected == NULL)
+            return 1;
+        printf("largest error: %.2g of the range\n", error_of(first[0], expected, tensor.bytes / sizeof(float)));
+        free(expected);
+    }
     for (uint32_t i = 0; i < output_count; i++) {
         pens_tensor tensor = pens_output(model, i);
         same = same && memcmp(first[i], second[i], tensor.bytes) == 0;
