@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from penstock.compiler.artifact.elf import LinkedImage
+    from penstock.compiler.backends.cpu.target import CpuTarget
     from penstock.compiler.dialects.tile.memory import Kernel
 
 
@@ -35,18 +36,18 @@ class Code:
 class Backend(Protocol):
     """What a device must offer to the pipeline.
 
-    ``levels`` are its instruction sets, the most capable first; every dispatch is lowered once per level, by the
-    schedules in the package ``schedules``, which are given the level's description. ``text_forms`` are the forms of
-    text a person can look at.
+    ``levels`` are its instruction sets, the most capable first; every dispatch is lowered once per level, by schedules
+    that are given the level's description. ``text_forms`` are the forms of text a person can look at.
+    ``computes`` is false for a device whose kernels have no results.
     """
 
     name: str
     doc: str
     levels: tuple[str, ...]
-    schedules: str
     text_forms: tuple[str, ...]
+    computes: bool
 
-    def describe(self, level: str) -> object:
+    def describe(self, level: str) -> CpuTarget:
         """The frozen description of a level that schedules decide by. Raises TargetError for an unknown level."""
         ...
 

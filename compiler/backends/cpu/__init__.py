@@ -21,8 +21,8 @@ class CpuBackend:
     name = "cpu"
     doc = "x86-64 processors with AVX2 (x86-64-v3) or AVX-512 (x86-64-v4)"
     levels = ("x86-64-v4", "x86-64-v3")
-    schedules = "penstock.compiler.passes.lower.schedules"
     text_forms = ("llvm", "asm")
+    computes = True
 
     def describe(self, level: str) -> CpuTarget:
         from penstock.compiler.backends.cpu.target import cpu_target

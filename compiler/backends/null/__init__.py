@@ -23,8 +23,8 @@ class NullBackend:
     name = "null"
     doc = "kernels that do nothing: measures the runtime, tests what lies around the kernels"
     levels = (LEVEL,)
-    schedules = "penstock.compiler.passes.lower.schedules"
     text_forms = ("llvm", "asm")
+    computes = False
 
     def describe(self, level: str) -> CpuTarget:
         from penstock.compiler.backends.cpu import BACKEND

@@ -12,12 +12,12 @@ import math
 import pkgutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
+from penstock.compiler.backends.cpu.target import CpuTarget
 from penstock.compiler.dialects.graph.base import element_of, elements
 from penstock.compiler.dialects.graph.elementwise import Elementwise
 from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
@@ -31,23 +31,6 @@ from penstock.compiler.passes.lower.tile_scalars import Typed, memory_type
 
 VIEWS = ("graph.reshape", "graph.transpose")
 
-
-@dataclass(frozen=True)
-class Machine:
-    """What schedules know of a CPU: f32 lanes and number of vector registers, per-core cache sizes in bytes."""
-
-    isa: str
-    lanes: int
-    registers: int
-    l1: int = 32 * 1024
-    l2: int = 1024 * 1024
-    gflops: float = 100.0
-
-
-MACHINES = {
-    "x86-64-v4": Machine("x86-64-v4", 16, 32, gflops=200.0),
-    "x86-64-v3": Machine("x86-64-v3", 8, 16, gflops=100.0),
-}
 
 Schedule = Callable[["KernelLowering"], None]
 SCHEDULES: dict[str, Schedule] = {}
@@ -71,7 +54,7 @@ def load_schedules() -> None:
         importlib.import_module(f"{package.__name__}.{info.name}")
 
 
-def lower_dispatch(dispatch: Dispatch, machine: Machine, symbol: str | None = None) -> Kernel:
+def lower_dispatch(dispatch: Dispatch, machine: CpuTarget, symbol: str | None = None) -> Kernel:
     """The kernel that computes ``dispatch`` on ``machine``. Raises InternalError for a kind without a schedule."""
     load_schedules()
     if dispatch.kind not in SCHEDULES:
@@ -86,7 +69,7 @@ def lower_dispatch(dispatch: Dispatch, machine: Machine, symbol: str | None = No
 class KernelLowering:
     """A builder, an evaluator over the dispatch's body, and the way from a root's tile to memory."""
 
-    def __init__(self, dispatch: Dispatch, machine: Machine, symbol: str) -> None:
+    def __init__(self, dispatch: Dispatch, machine: CpuTarget, symbol: str) -> None:
         self.dispatch, self.machine = dispatch, machine
         self.body: Block = dispatch.body
         self.outputs: tuple[SSAValue, ...] = tuple(dispatch.terminator.operands)
@@ -198,4 +181,4 @@ class KernelLowering:
     def elementwise_cost(self, count: int) -> float:
         """Nanoseconds that ``count`` elements of the body's elementwise ops and their traffic take, roughly."""
         per = sum(op.flops_per_element for op in self.body.ops if isinstance(op, Elementwise))
-        return count * (0.05 + 2.0 * per / self.machine.gflops)
+        return count * (0.05 + 2.0 * per / self.machine.peak_f32)

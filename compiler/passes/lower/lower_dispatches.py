@@ -13,11 +13,10 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.passes import ModulePass
 
+from penstock.compiler.backends import backend
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.structure import Dispatch
-from penstock.compiler.passes.lower.kernel import MACHINES, lower_dispatch
-
-DEFAULT_ISAS = ("x86-64-v4", "x86-64-v3")
+from penstock.compiler.passes.lower.kernel import lower_dispatch
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,15 @@ class LowerDispatches(ModulePass):
     isa: tuple[str, ...] = ()
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        asked = cast("tuple[str, ...]", cast(CompilerContext, ctx).options.get("isa") or DEFAULT_ISAS)
+        context = cast(CompilerContext, ctx)
+        target = backend(context.target.partition(":")[0])
+        asked = cast("tuple[str, ...]", context.options.get("isa") or target.levels)
         unique: dict[str, Dispatch] = {}
         for dispatch in op.walk():
             if isinstance(dispatch, Dispatch):
                 unique.setdefault(dispatch.symbol, dispatch)
         for isa in self.isa or asked:
-            kernels = [lower_dispatch(dispatch, MACHINES[isa]) for dispatch in unique.values()]
+            kernels = [lower_dispatch(dispatch, target.describe(isa)) for dispatch in unique.values()]
             nested = ModuleOp(kernels, sym_name=StringAttr(isa))
             nested.location = op.location
             op.body.block.add_op(nested)

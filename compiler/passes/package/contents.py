@@ -12,10 +12,10 @@ from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
 
-from penstock.compiler.artifact.elf import LinkedImage, link
+from penstock.compiler.artifact.elf import LinkedImage
 from penstock.compiler.artifact.plan import Plan
 from penstock.compiler.artifact.writer import Contents
-from penstock.compiler.backends.cpu.compile import compile_kernel
+from penstock.compiler.backends import backend
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.plan.program import Program, Weight
 from penstock.compiler.passes.package.binary_plan import plan_for
@@ -25,13 +25,13 @@ from penstock.compiler.passes.plan.form_commands import kernels_by_level
 def build_contents(module: ModuleOp, ctx: CompilerContext, manifest: dict[str, Any]) -> Contents:
     """Everything of the artifact; ``manifest`` is completed with what the plan knows."""
     program = next(op for op in module.body.block.ops if isinstance(op, Program))
+    target = backend(ctx.target.partition(":")[0])
     images: dict[str, LinkedImage] = {}
     plans: dict[str, Plan] = {}
     for level, kernels in kernels_by_level(module).items():
-        objects = [compile_kernel(kernel, level) for kernel in kernels.values()]
-        images[level] = link([item.object for item in objects])
-        scratch = max((item.scratch_bytes for item in objects), default=0)
-        plans[level] = plan_for(program, level, list(kernels), scratch)
+        code = target.compile(list(kernels.values()), level)
+        images[level] = code.image
+        plans[level] = plan_for(program, level, list(kernels), code.scratch_bytes)
     weights = [ctx.weights[op.key] for op in program.body.ops if isinstance(op, Weight)]
     plan = next(iter(plans.values()))
     full = {

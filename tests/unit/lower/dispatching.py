@@ -12,16 +12,16 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from penstock.compiler.backends.cpu.jit import run_kernel
-from penstock.compiler.backends.cpu.target import host_isa
+from penstock.compiler.backends.cpu.target import LEVELS, cpu_target, host_isa
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
 from penstock.compiler.dtypes import F32, numpy_dtype, shape_of, tensor
 from penstock.compiler.locations import name_location
-from penstock.compiler.passes.lower.kernel import MACHINES, lower_dispatch
+from penstock.compiler.passes.lower.kernel import lower_dispatch
 from penstock.compiler.weights import WeightStore
 
 LOCATION = name_location("node")
-ISAS = [isa for isa in MACHINES if isa <= host_isa()]
+ISAS = [isa for isa in LEVELS if isa <= host_isa()]
 
 
 def make(
@@ -66,7 +66,7 @@ def reference(dispatch: Dispatch, arrays: Sequence[NDArray[Any]]) -> list[NDArra
 
 def native(dispatch: Dispatch, arrays: Sequence[NDArray[Any]], isa: str, pieces: int = 1) -> list[NDArray[Any]]:
     """What the dispatch's kernel computes on ``isa``, its units run in ``pieces`` ranges."""
-    kernel = lower_dispatch(dispatch, MACHINES[isa])
+    kernel = lower_dispatch(dispatch, cpu_target(isa))
     kernel.verify()
     shapes = [(shape_of(v.type), numpy_dtype(element_of(v))) for v in dispatch.terminator.operands]
     results = [np.full(shape, 77, dtype) for shape, dtype in shapes]

@@ -41,10 +41,10 @@ class Attention:
         self.element = element_of(self.op.out)
         self.register = register_type(self.element)
         lanes = k.machine.lanes
-        self.width = (4 if k.machine.registers >= 32 else 2) * lanes
+        self.width = (4 if k.machine.vector_registers >= 32 else 2) * lanes
         self.width = min(self.width, -(-self.t // lanes) * lanes)
         vectors = self.width // lanes
-        self.rows = max(1, min((k.machine.registers - 2 - vectors) // vectors, self.s))
+        self.rows = max(1, min((k.machine.vector_registers - 2 - vectors) // vectors, self.s))
         self.rows = -(-self.s // -(-self.s // self.rows))
         self.strips = -(-self.t // self.width)
         self.padded = self.strips * self.width
@@ -59,7 +59,7 @@ class Attention:
         blocks = -(-tiles // sweep)
         self.transposed = k.b.alloc(self.d * self.padded, self.register)
         self.scores = k.b.alloc(self.rows * self.padded, self.register)
-        cost = self.op.cost().flops / (heads * blocks) / k.machine.gflops
+        cost = self.op.cost().flops / (heads * blocks) / k.machine.peak_f32
         with k.parallel((self.batch, self.heads, blocks), cost) as (batch, head, block):
             self.at = (batch, head)
             self.shared_at = (batch, k.settle(head.floordiv(self.heads // self.shared)))

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 from xdsl.ir import SSAValue
 
+from penstock.compiler.backends.cpu.target import CpuTarget
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.tile.base import element
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates
-from penstock.compiler.passes.lower.kernel import KernelLowering, Machine, schedule
+from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
 MAX_UNROLLED_CHAINS = 4
@@ -35,7 +36,7 @@ class Blocking:
     chains: int
 
 
-def choose_blocking(m: int, n: int, k: int, panel: int, machine: Machine) -> Blocking:
+def choose_blocking(m: int, n: int, k: int, panel: int, machine: CpuTarget) -> Blocking:
     """The register tile for an m x n x k product: least wasted work, then most flops per load."""
     widths = [w for w in (64, 48, 32, 16, 8) if w <= max(machine.lanes * 4, 8) and w >= min(machine.lanes, 8)]
     if panel:
@@ -43,7 +44,7 @@ def choose_blocking(m: int, n: int, k: int, panel: int, machine: Machine) -> Blo
     best: tuple[float, Blocking] | None = None
     for columns in widths:
         vectors = -(-columns // machine.lanes)
-        most = (machine.registers - 1 - vectors) // vectors
+        most = (machine.vector_registers - 1 - vectors) // vectors
         tiles = -(-m // most) if most else 0
         if most < 1 or tiles == 0:
             continue
@@ -87,7 +88,7 @@ class Contraction:
         row_blocks = -(-row_tiles // blocking.sweep)
         flops = 2 * blocking.rows * blocking.sweep * blocking.columns * self.depth
         extents = (math.prod(self.batch), column_tiles, row_blocks)
-        with k.parallel(extents, flops / k.machine.gflops) as (batch, column, block):
+        with k.parallel(extents, flops / k.machine.peak_f32) as (batch, column, block):
             at = k.split(batch, tuple(self.batch))
             if self.n % blocking.columns == 0:
                 self._rows(at, column * blocking.columns, blocking.columns, block, row_tiles)

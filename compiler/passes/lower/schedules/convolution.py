@@ -59,7 +59,7 @@ class Convolution:
         sweep = -(-rows // blocks)
         blocks = -(-rows // sweep)
         flops = 2 * math.prod(s.window) * self.depth * s.outputs[-1] * blocking.columns * sweep
-        with k.parallel((s.batch, column_tiles, blocks), flops / k.machine.gflops) as (batch, column, block):
+        with k.parallel((s.batch, column_tiles, blocks), flops / k.machine.peak_f32) as (batch, column, block):
             start = k.e.scalar(block * sweep)
             with k.b.loop(start, k.b.imin(k.b.iadd(start, sweep), rows)) as loop:
                 outputs = k.split(iv(loop.index, 0, rows - 1), outer)

@@ -44,14 +44,14 @@ class Recurrence:
         self.register = register_type(self.element)
         self.total = self.gates * self.hidden
         lanes = k.machine.lanes
-        self.width = min((4 if k.machine.registers >= 32 else 2) * lanes, self.hidden)
+        self.width = min((4 if k.machine.vector_registers >= 32 else 2) * lanes, self.hidden)
         self.way, self.side = Expr(), 0
 
     def emit(self) -> None:
         k = self.k
         self.gate = k.b.alloc(self.steps * self.batch * self.total, self.register)
         self.h = k.b.alloc(self.batch * self.hidden, self.register)
-        cost = self.op.cost().flops / self.op.directions / (k.machine.gflops / 3)
+        cost = self.op.cost().flops / self.op.directions / (k.machine.peak_f32 / 3)
         with k.parallel((self.op.directions,), cost) as (way,):
             if self.op.directions == 1:
                 self._direction(Expr(), 0)
@@ -102,7 +102,7 @@ class Recurrence:
         """left[rows, depth] @ right[depth, columns) in register tiles; ``finish(row, column, sum)`` takes each tile."""
         k = self.k
         vectors = -(-self.width // k.machine.lanes)
-        most = max(1, min(rows, (k.machine.registers - 1 - vectors) // vectors))
+        most = max(1, min(rows, (k.machine.vector_registers - 1 - vectors) // vectors))
         chains = max(1, min(4, 8 // (most * vectors))) if depth >= 16 else 1
 
         def tile(row: Expr, height: int, column: Expr, width: int) -> None:

@@ -199,7 +199,7 @@ class Channels:
         """Units: batch x output rows; strips of channels and tiles along the row inside."""
         k, s = self.k, self.sliding
         outer = s.outputs[:-1]
-        cost = flops * s.outputs[-1] * s.features / k.machine.gflops * 3
+        cost = flops * s.outputs[-1] * s.features / k.machine.peak_f32 * 3
         with k.parallel((s.batch, *outer), cost) as (batch, *outputs):
             self.batch = batch
 
