@@ -18,16 +18,18 @@ from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 
 from penstock.compiler.context import CompilerContext
+from penstock.compiler.dialects.graph.base import tensor_type
 from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.recurrence import Recurrent
-from penstock.compiler.dialects.graph.shape import Transpose
+from penstock.compiler.dialects.graph.shape import Reshape, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dtypes import shape_of
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
 
 WIDTHS = (64, 48, 32, 16)
+RECURRENT_PANEL = 64  # gate columns: what a register tile of the widest level takes
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ class PackConv(_Packing):
 
 
 class TransposeRecurrent(_Packing):
-    """Recurrent weights [dirs, gates, width] are stored as [dirs, width, gates], so that lanes run along gates."""
+    """Recurrent weights [dirs, gates, width] are stored as [dirs, gates / panel, width, panel], so that lanes run along
+    gates and a panel is read from one end to the other; as one panel where panels would cut a gate in two."""
 
     roots = (Recurrent,)
 
@@ -116,8 +119,13 @@ class TransposeRecurrent(_Packing):
             constant = self.constant(op.operands[index])
             if constant is None:
                 continue
-            stored = np.ascontiguousarray(np.swapaxes(constant.array(self.weights), 1, 2))
-            if stored.size <= 8:
+            array = constant.array(self.weights)
+            directions, gates, width = array.shape
+            if array.size <= 8:
                 continue
-            view = rewriter.insert(Transpose.build(self.store(rewriter, constant, stored), permutation=(0, 2, 1)))
-            rewriter.set_operand(op, index, view.out)
+            panel = RECURRENT_PANEL if shape_of(op.operands[2].type)[2] % RECURRENT_PANEL == 0 else gates
+            panels = array.reshape(directions, gates // panel, panel, width)
+            stored = self.store(rewriter, constant, np.ascontiguousarray(np.swapaxes(panels, 2, 3)))
+            view = rewriter.insert(Transpose.build(stored, permutation=(0, 1, 3, 2)))
+            flat = rewriter.insert(Reshape.build(view.out, result=tensor_type(op.operands[index])))
+            rewriter.set_operand(op, index, flat.out)
