@@ -321,6 +321,8 @@ class Importer:
             raise Refusal(MODEL_TOO_LARGE, f"the model becomes more than {MAX_OPS:,} operations")
         for kind in op.result_types:
             rank, size = len(shape_of(kind)), tensor_bytes(kind)
+            if any(extent < 0 for extent in shape_of(kind)):
+                raise Refusal(INVALID_NODE, f"a value would have the shape {list(shape_of(kind))}")
             if rank > MAX_RANK:
                 raise Refusal(MODEL_TOO_LARGE, f"a value has {rank} axes; {MAX_RANK} are the most")
             if size > MAX_BYTES:

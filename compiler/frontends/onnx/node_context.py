@@ -239,7 +239,8 @@ class NodeContext:
         """A constant tensor; a Python number or list needs ``element``."""
         from penstock.compiler.dtypes import numpy_dtype
 
-        value = np.asarray(array) if element is None else np.asarray(array).astype(numpy_dtype(element))
+        with np.errstate(all="ignore"):
+            value = np.asarray(array) if element is None else np.asarray(array).astype(numpy_dtype(element))
         return self.importer.constant(value, self.node.name)
 
     def number(self, value: float, like: SSAValue) -> SSAValue:

@@ -150,6 +150,7 @@ def reduced(n: NodeContext, x: SSAValue, keep: bool, along: Callable[[list[int]]
 
 
 def _choices(n: NodeContext, rank: int, count: int) -> Iterable[tuple[int, ...]]:
+    n.require(count <= rank, f"it has {count} axes, but the tensor has rank {rank}")
     if math.comb(rank, count) > 1 << 12:
         raise n.unsupported(f"its {count} axes of {rank} are fed at run time", "Make the axes a constant of the model.")
     return itertools.combinations(range(rank), count)
@@ -229,6 +230,7 @@ def padded(n: NodeContext, fill: SSAValue, mode: str) -> SSAValue:
 def _hits(n: NodeContext, index: int, rank: int, count: int) -> tuple[list[int], Value]:
     """Which axes are named by input ``index`` (all in order if it is left out), and for each axis by which entry of it:
     booleans, [rank, count]."""
+    n.require(count <= rank, f"{count} parameters are too many for a tensor of rank {rank}")
     if n.has(index):
         axes = n.value(index)
         n.require(math.prod(axes.shape) == count, f"there are {count} parameters for {math.prod(axes.shape)} axes")

@@ -33,7 +33,7 @@ def reduce(n: NodeContext) -> SSAValue:
         if n.flag("noop_with_empty_axes"):
             return _unreduced(n, x)
         given = list(range(rank))
-    return _reduced(n, x, sorted({n.normal_axis(axis, rank) for axis in given}), keep)
+    return _reduced(n, x, sorted({n.normal_axis(axis, rank) for axis in given} & set(range(rank))), keep)
 
 
 def _reduced(n: NodeContext, x: SSAValue, axes: list[int], keep: bool) -> SSAValue:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
@@ -32,11 +31,11 @@ def recurrent(n: NodeContext) -> list[SSAValue]:
     def state(index: int) -> SSAValue:
         given = n.optional(index)
         if given is None:
-            return n.constant(np.zeros((ways, batch, hidden)), kind)
+            return n.expand(n.constant(0, kind), [ways, batch, hidden])
         return n.transpose(given, (1, 0, 2)) if batchwise else given
 
     bias = n.optional(3)
-    bias = n.constant(np.zeros((ways, 2 * gates * hidden)), kind) if bias is None else bias
+    bias = n.expand(n.constant(0, kind), [ways, 2 * gates * hidden]) if bias is None else bias
     operands = [x, w, r, bias, state(5), *([state(6)] if lstm else [])]
     extras: list[str] = []
     for index, name in ((4, "lengths"), *(((7, "peepholes"),) if lstm else ())):

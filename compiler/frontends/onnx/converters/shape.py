@@ -7,7 +7,7 @@ import math
 import numpy as np
 from xdsl.ir import SSAValue
 
-from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.base import broadcast_shapes, element_of
 from penstock.compiler.dialects.graph.shape import Concat, Iota, Pad, Slice
 from penstock.compiler.dtypes import I64, numpy_dtype, tensor
 from penstock.compiler.errors import INVALID_NODE
@@ -88,7 +88,7 @@ def expand(n: NodeContext) -> SSAValue:
         return fed.expand(n)
     x = n.input(0)
     wanted = n.ints(1, "shape") or []
-    return n.expand(x, np.broadcast_shapes(n.shape(x), tuple(wanted)))
+    return n.expand(x, broadcast_shapes(n.shape(x), tuple(wanted)))
 
 
 @converter("Shape")
@@ -153,6 +153,11 @@ def slice_(n: NodeContext) -> SSAValue:
     begin, end = n.ints(1, "starts") or [], n.ints(2, "ends") or []
     axes = n.ints(3, "axes") or list(range(len(begin)))
     strides = n.ints(4, "steps") or [1] * len(begin)
+    n.require(
+        len(begin) == len(end) == len(axes) == len(strides),
+        f"it has {len(begin)} starts, {len(end)} ends, {len(axes)} axes and {len(strides)} steps",
+    )
+    n.require(len(axes) <= len(extents), f"{len(axes)} axes are too many for a tensor of rank {len(extents)}")
     starts: dict[int, int] = {}
     sizes: dict[int, int] = {}
     steps: dict[int, int] = {}
@@ -180,10 +185,15 @@ def split(n: NodeContext) -> list[SSAValue]:
     else:
         parts = n.ints(1, "split")
     if parts is None:
-        count = n.int("num_outputs", len(n.node.outputs)) if n.opset >= 18 else len(n.node.outputs)
+        count = len(n.node.outputs)
+        asked = n.int("num_outputs", count) if n.opset >= 18 else count
+        n.require(asked == count, f"num_outputs is {asked}, but it has {count} outputs")
         part = -(-extent // count)
         parts = [max(0, min(part, extent - i * part)) for i in range(count)]
-    if sum(parts) != extent:
+    n.require(
+        len(parts) == len(n.node.outputs), f"it is split in {len(parts)} parts, but has {len(n.node.outputs)} outputs"
+    )
+    if sum(parts) != extent or any(part < 0 for part in parts):
         raise Refusal(INVALID_NODE, f"the parts {parts} do not add up to {extent}")
     results: list[SSAValue] = []
     start = 0
@@ -198,6 +208,7 @@ def tile(n: NodeContext) -> SSAValue:
     """Repeats fed at run time must give the declared shape."""
     x, repeats = fed.repeats(n) if n.fed(1) else (n.input(0), n.ints(1, "repeats") or [])
     extents = n.shape(x)
+    n.require(len(repeats) == len(extents), f"{len(repeats)} repeats are given for {len(extents)} axes")
     split_shape = [e for extent in extents for e in (1, extent)]
     wide = [e for repeat, extent in zip(repeats, extents, strict=True) for e in (repeat, extent)]
     return n.reshape(n.expand(n.reshape(x, split_shape), wide), [r * e for r, e in zip(repeats, extents, strict=True)])
@@ -210,11 +221,12 @@ def pad(n: NodeContext) -> SSAValue:
     rank = n.rank(x)
     value = n.optional(2)
     fill = n.number(n.float("value", 0.0) if n.opset < 11 else 0.0, x) if value is None else n.reshape(value, [])
-    mode = n.text("mode", "constant")
+    mode = n.choice("mode", "constant", "constant", "reflect", "edge", "wrap")
     if n.fed(1) or n.fed(3):
         return fed.padded(n, fill, mode)
     pads = n.ints(1, "pads") or []
     axes = [n.normal_axis(a, rank) for a in (n.ints(3, "axes") or range(rank))]
+    n.require(len(pads) == 2 * len(axes), f"{len(pads)} pads are given for {len(axes)} axes")
     low, high = [0] * rank, [0] * rank
     for index, axis in enumerate(axes):
         low[axis], high[axis] = pads[index], pads[index + len(axes)]
@@ -235,17 +247,24 @@ def range_(n: NodeContext) -> SSAValue:
     """Start, limit and step, constant or not (then the result's length is declared)."""
     if any(n.fed(index) for index in range(3)):
         return fed.counted(n)
-    start, limit, delta = (n.static(i, "the range").reshape(-1)[0] for i in range(3))
-    if delta == 0:
-        raise Refusal(INVALID_NODE, "the step of the range is 0")
-    count = max(0, math.ceil((limit - start) / delta))
-    return n.constant((np.arange(count) * delta + start).astype(numpy_dtype(element_of(n.input(0)))))
+    start, limit, delta = (n.static_scalar(index, "a bound of the range").item() for index in range(3))
+    known = all(np.isfinite(value) for value in (start, limit, delta))
+    n.require(known and delta != 0, f"there is no range from {start} to {limit} in steps of {delta}")
+    distance = limit - start
+    steps = distance / delta if isinstance(distance, float) else -(-distance // delta)
+    count = max(0, math.ceil(steps))
+    n.require(count < 1 << 31, f"the range has {count:,} elements")
+    if count <= 1 << 16:
+        return n.constant((np.arange(count) * delta + start).astype(numpy_dtype(element_of(n.input(0)))))
+    position = n.build(Iota, axis=0, result=tensor([count], element_of(n.input(0))))
+    step = n.build(graph_op("mul"), position, n.reshape(n.input(2), []))
+    return n.build(graph_op("add"), step, n.reshape(n.input(0), []))
 
 
 @converter("Trilu")
 def trilu(n: NodeContext) -> SSAValue:
     """Any diagonal, known at compile time or not."""
-    x = n.input(0)
+    x = n.ranked(0, 2, 32)
     offset = n.cast(n.reshape(n.input(1), []), I64) if n.has(1) else n.constant(0, I64)
     rows, columns = n.shape(x)[-2:]
     row = n.build(Iota, axis=0, result=tensor([rows, columns], I64))
@@ -257,19 +276,23 @@ def trilu(n: NodeContext) -> SSAValue:
 
 @converter("EyeLike")
 def eye_like(n: NodeContext) -> SSAValue:
-    """A constant."""
-    x = n.input(0)
+    """Any diagonal and type."""
+    x = n.ranked(0, 2)
     kind = n.element_attribute("dtype") if "dtype" in n.node.attributes else element_of(x)
     rows, columns = n.shape(x)
-    return n.constant(np.eye(rows, columns, n.int("k", 0)).astype(numpy_dtype(kind)))
+    row = n.build(Iota, axis=0, result=tensor([rows, columns], I64))
+    column = n.build(Iota, axis=1, result=tensor([rows, columns], I64))
+    diagonal = n.build(graph_op("add"), row, n.constant(n.int("k", 0), I64))
+    return n.cast(n.build(graph_op("eq"), diagonal, column), kind)
 
 
 @converter("DepthToSpace")
 def depth_to_space(n: NodeContext) -> SSAValue:
     """Both modes."""
-    x = n.input(0)
+    x = n.ranked(0, 4)
     batch, channels, height, width = n.shape(x)
     block = n.int("blocksize")
+    n.require(block > 0 and channels % block**2 == 0, f"{channels} channels do not make blocks of {block} by {block}")
     if n.text("mode", "DCR") == "DCR":
         inner = n.reshape(x, [batch, block, block, channels // block**2, height, width])
         inner = n.transpose(inner, (0, 3, 4, 1, 5, 2))
@@ -282,9 +305,11 @@ def depth_to_space(n: NodeContext) -> SSAValue:
 @converter("SpaceToDepth")
 def space_to_depth(n: NodeContext) -> SSAValue:
     """Both modes; any block size that divides the extents."""
-    x = n.input(0)
+    x = n.ranked(0, 4)
     batch, channels, height, width = n.shape(x)
     block = n.int("blocksize")
+    fits = block > 0 and height % block == 0 and width % block == 0
+    n.require(fits, f"{height} by {width} is not made of blocks of {block} by {block}")
     inner = n.reshape(x, [batch, channels, height // block, block, width // block, block])
     inner = n.transpose(inner, (0, 3, 5, 1, 2, 4) if n.text("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4))
     return n.reshape(inner, [batch, channels * block**2, height // block, width // block])

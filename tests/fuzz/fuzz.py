@@ -1,0 +1,242 @@
+"""Damaged input for everything that parses: any bytes end in a sentence with a code, never in another exception.
+
+    python tests/fuzz/fuzz.py reader --runs 1000000      # ONNX files, bytes and structure damaged
+    python tests/fuzz/fuzz.py text --runs 100000         # IR text
+    python tests/fuzz/fuzz.py loader --runs 10000000     # artifacts, in C under ASan and UBSan
+
+In: how many runs, and a seed. Out: nothing, or the seed and the exception of the first finding (exit status 1). The one
+idea: run ``i`` depends on the seed and ``i`` alone, so a finding is repeated with ``--seed S --runs 1``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+MODELS = ROOT / "tests" / "data" / "models"
+NAMES = ("mlp_b1", "lstm", "mobilenet_v2", "minilm_b1", "dlrm_b64")
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+
+
+class NoSanitizer(Exception):
+    """There is no C compiler with sanitizers on this machine."""
+
+
+@cache
+def corpus() -> list[bytes]:
+    """Small whole models, and ONNX's own test models of single operators, their parameters stored in them."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from conformance.onnx_backend.cases import all_cases, bind_shape_inputs
+
+    found = [(MODELS / f"{name}.onnx").read_bytes() for name in NAMES] * 40
+    for case in all_cases().values():
+        if case.kind == "node":
+            found.append(case.model.SerializeToString())
+            found.append(bind_shape_inputs(case.model, case.data_sets[0][0])[0].SerializeToString())
+    return found
+
+
+def damage(data: bytes, rng: random.Random) -> bytes:
+    """A few bytes changed, dropped, doubled or moved."""
+    result = bytearray(data)
+    for _ in range(rng.randint(1, 8)):
+        if not result:
+            break
+        at = rng.randrange(len(result))
+        match rng.randrange(6):
+            case 0:
+                result[at] ^= 1 << rng.randrange(8)
+            case 1:
+                result[at] = rng.choice((0, 1, 0x7F, 0x80, 0xFF))
+            case 2:
+                del result[at : at + rng.randint(1, 16)]
+            case 3:
+                result[at:at] = result[at : at + rng.randint(1, 32)]
+            case 4:
+                result[at : at + 5] = rng.randbytes(5)
+            case _:
+                del result[at : len(result) if rng.random() < 0.2 else at + 1]
+    return bytes(result)
+
+
+def restructure(data: bytes, rng: random.Random) -> bytes:
+    """A model that is still protobuf, with types, extents, attributes, names and nodes changed."""
+    import onnx
+
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    for _ in range(rng.randint(1, 4)):
+        node = rng.choice(graph.node)
+        match rng.randrange(9):
+            case 0:
+                node.op_type = rng.choice(graph.node).op_type
+            case 1 if node.input:
+                node.input[rng.randrange(len(node.input))] = rng.choice([*rng.choice(graph.node).output, "", "nowhere"])
+            case 2 if node.attribute:
+                attribute = rng.choice(node.attribute)
+                attribute.i = rng.choice((-(2**63), -1, 0, 1, 2**31, 2**63 - 1))
+                if attribute.ints:
+                    attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice((-(2**63), -7, -1, 0, 2**40))
+            case 3 if node.attribute:
+                changed: Any = rng.choice(node.attribute)
+                changed.type = rng.randrange(0, 15)
+            case 4:
+                value = rng.choice([*graph.input, *graph.output])
+                dims = value.type.tensor_type.shape.dim
+                if dims:
+                    rng.choice(dims).dim_value = rng.choice((-1, 0, 1, 3, 2**31, 2**62))
+            case 5 if graph.input:
+                rng.choice(graph.input).type.tensor_type.elem_type = rng.randrange(0, 30)
+            case 6 if graph.initializer:
+                tensor = rng.choice(graph.initializer)
+                if rng.random() < 0.8 and tensor.raw_data:
+                    tensor.raw_data = damage(tensor.raw_data, rng)[: len(tensor.raw_data)].ljust(
+                        len(tensor.raw_data), b"\0"
+                    )
+                else:
+                    tensor.data_type = rng.randrange(0, 30)
+            case 7 if graph.initializer:
+                tensor = rng.choice(graph.initializer)
+                if tensor.dims:
+                    tensor.dims[rng.randrange(len(tensor.dims))] = rng.choice((-1, 0, 1, 2**31, 2**62))
+            case _:
+                graph.node.remove(node) if len(graph.node) > 1 else graph.node.append(node)
+    if rng.random() < 0.3:
+        model.opset_import[0].version = rng.randrange(0, 40)
+    return model.SerializeToString()
+
+
+def _must_speak(error: Any) -> None:
+    """Raises AssertionError for a refusal without a code or a sentence."""
+    if not (error.code and error.message):
+        raise AssertionError(f"refused without a word: {error!r}")
+
+
+def reader(rng: random.Random) -> None:
+    """One damaged ONNX file, imported."""
+    from penstock.compiler.context import CompilerContext
+    from penstock.compiler.frontends.onnx import import_model
+    from penstock.runtime.errors import PenstockError
+
+    data = rng.choice(corpus())
+    data = damage(data, rng) if rng.random() < 0.5 else restructure(data, rng)
+    try:
+        import_model(data, CompilerContext())
+    except PenstockError as error:
+        _must_speak(error)
+
+
+@cache
+def texts() -> list[str]:
+    """IR text of every phase of two small models."""
+    from penstock.compiler.context import CompilerContext
+    from penstock.compiler.frontends.onnx import import_model
+    from penstock.compiler.irtext import to_text
+    from penstock.compiler.pipeline import PHASES, default_groups
+    from penstock.compiler.runner import Runner
+
+    found: list[str] = []
+    for name in ("mlp_b1", "lstm"):
+        context = CompilerContext()
+        module = import_model(MODELS / f"{name}.onnx", context)
+        for phase in PHASES[1:9]:
+            Runner(context).run(module, default_groups([phase]))
+            found.append(to_text(module))
+    return found
+
+
+def text(rng: random.Random) -> None:
+    """One damaged IR text, parsed and verified."""
+    from penstock.compiler.context import CompilerContext
+    from penstock.compiler.irtext import parse_module
+    from penstock.runtime.errors import PenstockError
+
+    lines = rng.choice(texts()).split("\n")
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(lines))
+        match rng.randrange(4):
+            case 0:
+                lines[at] = damage(lines[at].encode(), rng).decode("utf-8", "replace")
+            case 1:
+                del lines[at]
+            case 2:
+                lines.insert(at, rng.choice(lines))
+            case _:
+                other = rng.randrange(len(lines))
+                lines[at], lines[other] = lines[other], lines[at]
+    try:
+        parse_module("\n".join(lines), CompilerContext(), "fuzz.mlir")
+    except PenstockError as error:
+        _must_speak(error)
+
+
+def build_loader(folder: Path) -> Path:
+    """The C driver with the runtime, under sanitizers. Raises NoSanitizer."""
+    from penstock.runtime.native.build import BuildError, find_compiler
+
+    native = ROOT / "runtime" / "native"
+    try:
+        compiler, _ = find_compiler()
+    except BuildError as error:
+        raise NoSanitizer(str(error)) from error
+    program = folder / "loader"
+    sources = [str(Path(__file__).with_name("loader.c")), *map(str, sorted(native.glob("*.c")))]
+    flags = ["-std=gnu11", "-g", "-O1", *SANITIZERS, f"-I{native}", "-pthread", "-o", str(program)]
+    done = subprocess.run([*compiler, *flags, *sources], capture_output=True, text=True, check=False)
+    works = done.returncode == 0 and subprocess.run([program], check=False).returncode == 2
+    if not works:
+        raise NoSanitizer(f"{compiler[0]} has no address sanitizer: {done.stderr.strip()[-300:]}")
+    return program
+
+
+def loader(folder: Path, runs: int, seed: int) -> subprocess.CompletedProcess[str]:
+    """``runs`` damaged artifacts, loaded by the sanitized runtime. Raises NoSanitizer."""
+    import penstock
+
+    program = build_loader(folder)
+    paths: list[Path] = []
+    for name in ("mlp_b1", "lstm"):
+        paths.append(folder / f"{name}.pens")
+        penstock.compile(MODELS / f"{name}.onnx", target="cpu:x86-64-v3").save(paths[-1])
+    return subprocess.run([program, str(runs), str(seed), *paths], capture_output=True, text=True, check=False)
+
+
+TARGETS: dict[str, Callable[[random.Random], None]] = {"reader": reader, "text": text}
+
+
+def main() -> int:
+    """Run one of the fuzzers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", choices=[*TARGETS, "loader"])
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments: Any = parser.parse_args()
+    if arguments.target == "loader":
+        with tempfile.TemporaryDirectory() as folder:
+            done = loader(Path(folder), arguments.runs, arguments.seed)
+        print(done.stdout, done.stderr)
+        return 1 if done.returncode else 0
+    start = time.monotonic()
+    for seed in range(arguments.seed, arguments.seed + arguments.runs):
+        try:
+            TARGETS[arguments.target](random.Random(seed))
+        except Exception:
+            traceback.print_exc()
+            print(f"found by: fuzz.py {arguments.target} --runs 1 --seed {seed}")
+            return 1
+    print(f"{arguments.runs} runs in {time.monotonic() - start:.0f} s, no finding")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

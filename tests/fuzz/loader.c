@@ -1,0 +1,167 @@
+/* Damaged artifacts, loaded: `loader RUNS SEED FILE...`. Build it with the runtime's sources under ASan and UBSan.
+ *
+ * A run changes a few bytes of an artifact, most often in the plan, mends the checksums so that the damage reaches the
+ * code behind them, loads the result from a block of just its size, and makes a session of it if the loader accepts it.
+ * Kernels are not run: machine code is trusted, what the plan says of memory is not. */
+#include "internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { END = 22, COMMENT = 16, ENTRY = 46, LARGEST_ARENA = 1 << 26 };
+
+typedef struct {
+    uint8_t *data;
+    uint64_t bytes, directory, plan, plan_bytes, plan_entry;
+} artifact;
+
+static uint64_t state;
+
+static uint64_t next(void)
+{ /* xorshift64*: Vigna 2016 */
+    state ^= state >> 12, state ^= state << 25, state ^= state >> 27;
+    return state * 2685821657736338717u;
+}
+
+static uint64_t below(uint64_t count)
+{
+    return count ? next() % count : 0;
+}
+
+static uint32_t get(const uint8_t *p, int bytes)
+{
+    uint32_t value = 0;
+    while (bytes-- > 0)
+        value = value << 8 | p[bytes];
+    return value;
+}
+
+static void put(uint8_t *p, uint64_t value, int bytes)
+{
+    for (int i = 0; i < bytes; i++, value >>= 8)
+        p[i] = (uint8_t)value;
+}
+
+static artifact read_artifact(const char *path)
+{
+    artifact a = {0};
+    FILE *file = fopen(path, "rb");
+    if (file == NULL || fseek(file, 0, SEEK_END) != 0)
+        exit(2);
+    a.bytes = (uint64_t)ftell(file);
+    a.data = malloc(a.bytes);
+    rewind(file);
+    if (a.data == NULL || fread(a.data, 1, a.bytes, file) != a.bytes)
+        exit(2);
+    fclose(file);
+    a.directory = get(a.data + a.bytes - END - COMMENT + 16, 4);
+    for (uint64_t at = a.directory; get(a.data + at, 4) == 0x02014b50;) {
+        uint32_t name = get(a.data + at + 28, 2);
+        if (name == 8 && memcmp(a.data + at + ENTRY, "plan.bin", 8) == 0) {
+            uint64_t local = get(a.data + at + 42, 4);
+            a.plan_entry = at;
+            a.plan = local + 30 + get(a.data + local + 26, 2) + get(a.data + local + 28, 2);
+            a.plan_bytes = get(a.data + at + 24, 4);
+        }
+        at += ENTRY + name + get(a.data + at + 30, 2) + get(a.data + at + 32, 2);
+    }
+    return a;
+}
+
+static const uint64_t SPECIAL[] = {0, 1, 2, 7, 8, 63, 64, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000,
+                                   0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF, 0x8000000000000000, 0xFFFFFFFFFFFFFFFF};
+
+static void change(const artifact *a, uint8_t *data, uint64_t bytes)
+{
+    uint64_t begin = 0, span = bytes, kind = below(100);
+    if (kind < 75)
+        begin = a->plan, span = a->plan_bytes;
+    else if (kind < 90)
+        begin = a->directory, span = a->bytes - a->directory;
+    if (begin + span > bytes)
+        return;
+    int width = 1 << below(4);
+    uint64_t at = begin + below(span) / (uint64_t)width * (uint64_t)width;
+    if (at + (uint64_t)width > bytes)
+        return;
+    switch (below(4)) {
+    case 0:
+        data[at] ^= (uint8_t)(1 << below(8));
+        break;
+    case 1:
+        put(data + at, SPECIAL[below(sizeof SPECIAL / sizeof *SPECIAL)], width);
+        break;
+    case 2:
+        put(data + at, next() >> below(64), width);
+        break;
+    default:
+        memmove(data + at, data + begin + below(span - (uint64_t)width + 1), (size_t)width);
+    }
+}
+
+static void mend_checksums(const artifact *a, uint8_t *data, uint64_t bytes)
+{
+    if (bytes != a->bytes)
+        return;
+    put(data + a->plan_entry + 16, pens_crc32(data + a->plan, a->plan_bytes), 4);
+    uint64_t end = bytes - END - COMMENT;
+    uint32_t start = get(data + end + 16, 4), length = get(data + end + 12, 4);
+    if (start <= bytes && length <= bytes - start)
+        put(data + bytes - 4, pens_crc32(data + start, length), 4);
+}
+
+static int try_loading(const uint8_t *data, uint64_t bytes)
+{
+    pens_error error;
+    pens_model *model;
+    if (pens_load_memory(data, bytes, NULL, &model, &error) != PENS_OK)
+        return error.message[0] == 0;
+    uint64_t weights, arena, scratch, sum = 0;
+    size_t manifest;
+    pens_memory(model, &weights, &arena, &scratch);
+    sum += pens_manifest(model, &manifest) != NULL;
+    for (uint32_t i = 0; i < pens_input_count(model); i++)
+        sum += strlen(pens_input(model, i).name) + (uint64_t)pens_input(model, i).rank;
+    for (uint32_t i = 0; i < pens_output_count(model); i++)
+        sum += strlen(pens_output(model, i).name) + (uint64_t)pens_output(model, i).bytes;
+    pens_session *session = NULL;
+    pens_session_options options = {.threads = 1};
+    if (arena < LARGEST_ARENA && scratch < LARGEST_ARENA && pens_session_create(model, &options, &session, &error) == PENS_OK)
+        pens_session_destroy(session);
+    pens_unload(model);
+    return sum == UINT64_MAX;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 4)
+        return 2;
+    uint64_t runs = strtoull(argv[1], NULL, 10), accepted = 0;
+    int count = argc - 3;
+    artifact *corpus = calloc((size_t)count, sizeof *corpus);
+    for (int i = 0; i < count; i++)
+        corpus[i] = read_artifact(argv[3 + i]);
+    for (uint64_t run = 0; run < runs; run++) {
+        state = (strtoull(argv[2], NULL, 10) + run) * 0x9E3779B97F4A7C15u | 1;
+        const artifact *a = &corpus[below((uint64_t)count)];
+        uint64_t bytes = below(20) == 0 ? below(a->bytes + 1) : a->bytes;
+        uint8_t *data = malloc(bytes ? bytes : 1);
+        memcpy(data, a->data, bytes);
+        for (uint64_t i = below(4) + 1; i > 0; i--)
+            change(a, data, bytes);
+        if (below(20) != 0)
+            mend_checksums(a, data, bytes);
+        if (try_loading(data, bytes) != 0) {
+            fprintf(stderr, "run %llu was refused without a sentence\n", (unsigned long long)run);
+            return 1;
+        }
+        accepted++;
+        free(data);
+    }
+    for (int i = 0; i < count; i++)
+        free(corpus[i].data);
+    free(corpus);
+    printf("%llu runs\n", (unsigned long long)accepted);
+    return 0;
+}

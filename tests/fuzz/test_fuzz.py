@@ -1,0 +1,29 @@
+"""Each fuzzer for a moment, with fixed seeds; and one run for every finding it ever had."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from fuzz import fuzz
+
+
+@pytest.mark.parametrize("start", range(0, 400, 100))
+def test_damaged_models(start: int) -> None:
+    for seed in range(start, start + 100):
+        fuzz.reader(random.Random(seed))
+
+
+def test_damaged_text() -> None:
+    for seed in range(60):
+        fuzz.text(random.Random(seed))
+
+
+def test_damaged_artifacts(tmp_path: Path) -> None:
+    try:
+        done = fuzz.loader(tmp_path, 20_000, 1)
+    except fuzz.NoSanitizer as error:
+        pytest.skip(str(error))
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout == "20000 runs\n"
