@@ -177,7 +177,7 @@ class Fusion:
                 self.done[current] = current
                 stack.pop()
                 continue
-            body = None if isinstance(owner, Checked) else Body(self, current)
+            body = None if isinstance(owner, Checked | Dispatch) else Body(self, current)
             inputs = owner.operands if body is None else body.inputs
             waiting = [needed for needed in inputs if needed not in self.done and isinstance(needed.owner, Operation)]
             if waiting:
@@ -191,7 +191,7 @@ class Fusion:
         return self.done.get(value, value)
 
     def _keep(self, op: Operation) -> None:
-        """``op``, which stays outside of dispatches, on what they compute."""
+        """``op``, which is a dispatch already or stays outside of them, on what they compute."""
         copy = op.clone(value_mapper={value: self.done.get(value, value) for value in op.operands})
         last = self.function.body.block.last_op
         assert last is not None
