@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from xdsl.context import Context
 from xdsl.ir import Dialect
 
+from penstock.compiler.errors import NOTED, Problem
 from penstock.compiler.weights import WeightStore
 
 UPSTREAM_DIALECTS = {
@@ -34,15 +35,16 @@ class CompilerContext(Context):
     """xDSL's context plus the state of one compilation.
 
     ``weights`` holds the constants' bytes; ``target`` is the target string (``cpu``); ``options`` are named values a
-    pass may read (each pass documents its own); ``notes`` collects sentences to show the user (never silent);
-    ``files`` holds what emit and package produced, by member name (``code/x86-64-v3``, ``artifact``);
-    ``statistics`` counts what the running pass did, by name, for dumps and reports (the pass runner empties it).
+    pass may read (each pass documents its own); ``notes`` collects what the user should know of nodes that are compiled
+    in a slower way or not just as they say; ``files`` holds what emit and package produced, by member name
+    (``code/x86-64-v3``, ``artifact``); ``statistics`` counts what the running pass did, by name, for dumps and reports
+    (the pass runner empties it).
     """
 
     weights: WeightStore = field(default_factory=WeightStore)
     target: str = "cpu"
     options: dict[str, object] = field(default_factory=dict[str, object])
-    notes: list[str] = field(default_factory=list[str])
+    notes: list[Problem] = field(default_factory=list[Problem])
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
     statistics: Counter[str] = field(default_factory=Counter[str])
 
@@ -51,6 +53,12 @@ class CompilerContext(Context):
             self.register_dialect(name, _upstream(module, attribute))
         for name in own_dialects():
             self.register_dialect(name, _own(name))
+
+    def note(self, node: str, op: str, reason: str, hint: str = "") -> None:
+        """Tell the user, once, that a source node takes a slower way or is not computed just as it says."""
+        problem = Problem(NOTED, node, op, reason, hint)
+        if problem not in self.notes:
+            self.notes.append(problem)
 
     def load_all(self) -> CompilerContext:
         """Load every registered dialect (what the ``opt`` tool wants); returns self."""

@@ -26,6 +26,7 @@ from penstock.compiler.errors import (
     UNKNOWN_ISA,
     UNKNOWN_OPTION,
     InternalError,
+    ModelError,
     OptionError,
     TargetError,
     nearest,
@@ -237,9 +238,9 @@ def run_phases(
 
             write_reproducer(reproducers or Path(tempfile.gettempdir()), error, source.make, running, runner.completed)
             raise
-        report.notes = list(ctx.notes)
-        if options.strict and report.notes:
-            raise OptionError(BAD_VALUE, f"with --strict, this is an error: {report.notes[0]}")
+        report.notes = [note.sentence for note in ctx.notes]
+        if options.strict and ctx.notes:
+            raise ModelError(ctx.notes, source.name)
         result = Result(module, ctx, report)
         if phases[-1].name == "package":
             result.artifact = _guarded(lambda: _package(result, options, phases[-1], observers, kept.texts))

@@ -107,6 +107,11 @@ EXTERNAL_DATA_OUTSIDE = Code(
     "The model refers to a data file outside its own folder, which is never read.",
     "Put the data file beside the model and store a relative path.",
 )
+NOTED = Code(
+    "PENS-M018",
+    "Under --strict: a node is compiled, but by a slower way or not just as it says; else this is only noted.",
+    "Change what the message names, or leave out --strict.",
+)
 
 # Options, pipelines and inputs of a command: PENS-O ----------------------------------------------------------
 

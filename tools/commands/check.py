@@ -40,19 +40,22 @@ def command(model: str, **given: Any) -> int:
     from penstock.tools.options import compile_options, read_dims
 
     options = compile_options(given["target"], given["isa"], given["dims"])
+    notes: list[str] = []
     try:
         problems: list[Problem] = check_model(model, dims=read_dims(given["dims"]))
         if not problems and not given["import_only"]:
-            run_phases(model, options, last="emit", reproducers=Path.cwd())
+            notes = run_phases(model, options, last="emit", reproducers=Path.cwd()).report.notes
     except ModelError as error:
         problems = list(error.problems)
     if given["as_json"]:
         import json
 
         listed = [problem.as_dict() for problem in problems]
-        click.echo(json.dumps({"model": model, "compiles": not problems, "problems": listed}, indent=2))
+        click.echo(json.dumps({"model": model, "compiles": not problems, "problems": listed, "notes": notes}, indent=2))
     elif not problems:
         click.echo(f"{model} can be compiled for {options.target}.")
+        for note in notes:
+            click.echo(f"note: {note}")
     else:
         show(problems)
         places = "1 place" if len(problems) == 1 else f"{len(problems)} places"

@@ -155,6 +155,11 @@ class Importer:
             node = caller
         self._problem(code, node.name, node.op, reason, hint)
 
+    def note(self, node: Node, reason: str, hint: str) -> None:
+        """What the user should know about ``node``, which is compiled."""
+        node = self._callers[0] if self._callers else node
+        self.ctx.note(node.name, node.op, reason, hint)
+
     def _arguments(self, graph: Graph, scope: Scope) -> list[str]:
         """One block argument per input that no initializer stands for; their names."""
         names: list[str] = []

@@ -225,6 +225,10 @@ class NodeContext:
         """A refusal for an attribute value or form that is not compiled."""
         return Refusal(UNSUPPORTED_ATTRIBUTE, reason, hint)
 
+    def note(self, reason: str, hint: str = "") -> None:
+        """Tell the user that the node takes a slower way or is not computed just as it says."""
+        self.importer.note(self.node, reason, hint)
+
     # Building --------------------------------------------------------------------------------------------------------
 
     def build(self, kind: type[OpT], /, *operands: SSAValue, **parameters: Any) -> SSAValue:

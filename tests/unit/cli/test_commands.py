@@ -287,6 +287,7 @@ def test_check_of_a_good_model(penstock: Program, mlp: Path) -> None:
         "model": str(mlp),
         "compiles": True,
         "problems": [],
+        "notes": [],
     }
 
 

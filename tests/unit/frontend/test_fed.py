@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import penstock
-from penstock.compiler.errors import ModelError
+from penstock.compiler.errors import NOTED, ModelError
 from penstock.runtime.errors import RuntimeFailure
 
 I64 = TensorProto.INT64
@@ -135,3 +135,18 @@ def test_what_no_parameter_can_give_is_refused_when_compiling() -> None:
         Fed("Reshape", X, {"shape": np.array([6, 4])}, [6, 5])
     with pytest.raises(ModelError, match="PENS-M014"):
         Fed("Reshape", X, {"shape": np.array([6, 4])}, ["rows", 4])
+
+
+def test_a_slow_way_is_noted_and_refused_under_strict() -> None:
+    """What the user would want to know is said after compiling, and --strict makes it an error that names the node."""
+    cube = np.zeros((3, 3, 3), np.float32)
+    fed = Fed("ReduceSum", cube, {"axes": np.array([0])}, [3, 3], keepdims=0)
+    artifact = penstock.compile(fed.model.SerializeToString())
+    assert artifact.report.notes == [
+        "node 'node' (ReduceSum): its axes are fed at run time, so it is computed along each of 3 sets of axes"
+    ]
+    with pytest.raises(ModelError, match=r"node 'node' .* 3 sets of axes") as caught:
+        penstock.compile(fed.model.SerializeToString(), strict=True)
+    assert caught.value.code == NOTED
+    plain = Fed("Reshape", X, {"shape": np.array([6, 4])}, [6, 4])
+    penstock.compile(plain.model.SerializeToString(), strict=True)

@@ -18,10 +18,12 @@ from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.normalization import Softmax
 from penstock.compiler.dialects.graph.reduction import Reduce
 from penstock.compiler.dialects.graph.shape import Concat, Iota
-from penstock.compiler.dtypes import I1, I64, tensor
+from penstock.compiler.dtypes import F64, I1, I64, tensor
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.node_context import NodeContext
+
+DOUBLE = 11  # ONNX's number of the type
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ def attention(n: NodeContext) -> list[SSAValue]:
     width = n.shape(q)[3]
     scale = n.float("scale") if "scale" in n.node.attributes else 1.0 / math.sqrt(max(width, 1))
     softcap = n.float("softcap", 0.0)
+    if n.int("softmax_precision", 1) == DOUBLE and element_of(q) != F64:
+        n.note("its softmax is computed in f32, though softmax_precision asks for f64")
     visible = _visible(n, element_of(q), n.shape(q)[2], n.shape(k)[2], past)
     operands = [q, k, v] if visible.bias is None else [q, k, v, visible.bias]
     out = n.build(

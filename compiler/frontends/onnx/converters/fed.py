@@ -139,6 +139,8 @@ def reduced(n: NodeContext, x: SSAValue, keep: bool, along: Callable[[list[int]]
     _possible(n, bool(groups), shape)
     if len(groups) > MAX_CHOICES:
         raise n.unsupported(f"its axes can be any of {len(groups)} sets", "Make the axes a constant of the model.")
+    if len(groups) > 1:
+        n.note(f"its axes are fed at run time, so it is computed along each of {len(groups)} sets of axes")
     mask = _mask(n, given, len(source))
     every = [axes for group in groups.values() for axes in group]
     result: SSAValue | None = None

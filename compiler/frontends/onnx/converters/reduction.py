@@ -127,6 +127,8 @@ def cumulative(n: NodeContext) -> SSAValue:
         n.require(known.size == 1, f"the axis is one number, not {known.size}")
         return along(n.normal_axis(int(known.reshape(-1)[0]), n.rank(x)))
     rank = n.rank(x)
+    if rank > 1:
+        n.note(f"its axis is fed at run time, so running sums along all {rank} axes are computed")
     result = along(rank - 1)
     chosen = n.cast(n.reshape(n.input(1), []), I64)
     chosen = n.build(
