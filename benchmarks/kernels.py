@@ -20,9 +20,10 @@ import numpy as np
 import onnx
 from measure import Effort, Measurement, machine, measure_model
 from page import duration, table
-from peak import fma_peak
 from peers import all_peers
 from single_ops import Kernel, all_kernels
+
+from penstock.tools.ceilings import measure as measure_ceilings
 
 
 def rate(kernel: Kernel, item: Measurement, peak: float) -> str:
@@ -63,13 +64,13 @@ def main() -> int:
         parser.error("no kernel matches")
     peers, threads = arguments.peers.split(","), [int(count) for count in arguments.threads.split(",")]
     effort = Effort(arguments.rounds, arguments.seconds, priority=arguments.priority)
-    peak = fma_peak()
+    peak = measure_ceilings().flops
     measured: list[tuple[Kernel, list[Measurement]]] = []
     for number, kernel in enumerate(kernels, 1):
         print(f"\r{number}/{len(kernels)} {kernel.name:40}", end="", file=sys.stderr, flush=True)
         measured.append((kernel, measure_kernel(kernel, peers, threads, effort)))
     print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
-    peak = max(peak, fma_peak())
+    peak = max(peak, measure_ceilings().flops)
     print(f"f32 multiply-add peak, one core: {peak / 1e9:.0f} GFLOP/s\n")
     rows: list[list[str]] = []
     for kernel, items in measured:
