@@ -86,6 +86,10 @@ def command(model: str, **given: Any) -> int:
         click.echo(json.dumps({"seconds": best, "isa": loaded.isa, "outputs": rows, "agrees": agrees}, indent=2))
     else:
         _show(rows, best, given["repeat"], loaded.isa)
+    if not loaded.manifest.get("computes", True):
+        click.echo(
+            f"note: the kernels of target '{loaded.manifest['target']}' do nothing; these are no results", err=True
+        )
     return 0 if agrees else 1
 
 

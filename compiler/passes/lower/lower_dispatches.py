@@ -30,6 +30,8 @@ class LowerDispatches(ModulePass):
         context = cast(CompilerContext, ctx)
         target = backend(context.target.partition(":")[0])
         asked = cast("tuple[str, ...]", context.options.get("isa") or target.levels)
+        if not target.computes:
+            context.note("", "", f"the kernels of target '{target.name}' do nothing, so the outputs are no results")
         unique: dict[str, Dispatch] = {}
         for dispatch in op.walk():
             if isinstance(dispatch, Dispatch):

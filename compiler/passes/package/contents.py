@@ -39,6 +39,7 @@ def build_contents(module: ModuleOp, ctx: CompilerContext, manifest: dict[str, A
         "inputs": [asdict(info) for info in plan.inputs],
         "outputs": [asdict(info) for info in plan.outputs],
         "targets": list(plans),
+        **({} if target.computes else {"computes": False}),
         "kernels": list(plan.kernels),
         "commands": len(plan.commands),
         "memory": {

@@ -16,6 +16,8 @@ import pytest
 
 import penstock
 from penstock.compiler.backends import backend, backends
+from penstock.compiler.errors import NOTED, ModelError
+from penstock.tools.cli import main
 
 MODELS = Path(__file__).parents[2] / "data/models"
 NAMES = ("mlp_b1", "mobilenet_v2", "minilm_b1", "lstm", "unet_small", "dlrm_b64")
@@ -68,6 +70,30 @@ def test_what_does_not_compute_says_so() -> None:
     assert first["commands"] == second["commands"]
     assert first["memory"] == second["memory"]
     assert no_code < code
+    assert "computes" not in first
+    assert second["computes"] is False
+    assert real.report.notes == []
+    assert empty.report.notes == ["the kernels of target 'null' do nothing, so the outputs are no results"]
+
+
+def test_running_what_does_not_compute_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "null.pens"
+    penstock.compile(MODELS / "mlp_b1.onnx", target="null").save(path)
+    assert main(["run", str(path), "--random"]) == 0
+    assert "the kernels of target 'null' do nothing; these are no results" in capsys.readouterr().err
+
+
+def test_strict_exits_with_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    model = str(MODELS / "mlp_b1.onnx")
+    assert main(["compile", model, "--target", "null", "--strict", "-o", str(tmp_path / "null.pens")]) == 2
+    assert f"[{NOTED}]" in capsys.readouterr().err
+    assert not (tmp_path / "null.pens").exists()
+
+
+def test_strict_refuses_what_does_not_compute() -> None:
+    with pytest.raises(ModelError, match="the outputs are no results") as caught:
+        penstock.compile(MODELS / "mlp_b1.onnx", target="null", strict=True)
+    assert caught.value.code == NOTED
 
 
 def opened(artifact: bytes) -> tuple[dict[str, Any], int]:
