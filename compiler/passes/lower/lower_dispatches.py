@@ -15,7 +15,11 @@ from xdsl.passes import ModulePass
 
 from penstock.compiler.backends import backend
 from penstock.compiler.context import CompilerContext
+from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.structure import Dispatch
+from penstock.compiler.dialects.graph.window import CHANNELS_LAST
+from penstock.compiler.dtypes import shape_of
+from penstock.compiler.locations import source_names
 from penstock.compiler.passes.lower.kernel import lower_dispatch
 
 
@@ -36,8 +40,23 @@ class LowerDispatches(ModulePass):
         for dispatch in op.walk():
             if isinstance(dispatch, Dispatch):
                 unique.setdefault(dispatch.symbol, dispatch)
+                _note_narrow_groups(context, dispatch, min(target.describe(isa).lanes for isa in self.isa or asked))
         for isa in self.isa or asked:
             kernels = [lower_dispatch(dispatch, target.describe(isa)) for dispatch in unique.values()]
             nested = ModuleOp(kernels, sym_name=StringAttr(isa))
             nested.location = op.location
             op.body.block.add_op(nested)
+
+
+def _note_narrow_groups(context: CompilerContext, dispatch: Dispatch, lanes: int) -> None:
+    """Say which convolutions leave vector lanes empty: a vector holds output channels of one group only."""
+    for op in dispatch.walk():
+        if isinstance(op, Conv) and dispatch.kind == "convolution" and op.groups > 1:
+            *_, features = shape_of(op.operands[1].type)
+            width = features // op.groups if op.layout == CHANNELS_LAST and not op.panel else 0
+            if 0 < width < lanes:
+                names = source_names(op.location)
+                reason = (
+                    f"each of its {op.groups} groups has {width} output channels, which fill only a part of a vector"
+                )
+                context.note(names[0] if names else "", "Conv", reason)
