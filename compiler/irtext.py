@@ -27,6 +27,8 @@ from penstock.compiler.locations import is_known
 SPLIT_MARKER = "// -----"
 _STRING_OR_UNKNOWN = re.compile(r'"(?:[^"\\]|\\.)*"| loc\(unknown\)')
 
+_WHOLE_TOKENS = re.compile(r'(?:[^"/]|/(?!/)|//[^\n]*|"(?:[^"\\\n\v\f]|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+")*+')
+
 
 def to_text(op: Operation, *, locations: bool = True, generic: bool = False) -> str:
     """``op`` as text ending in a newline. With ``locations`` it reads back with every op's source nodes."""
@@ -44,6 +46,10 @@ def parse_module(text: str, ctx: CompilerContext, name: str = "<text>") -> Modul
     ``name`` is the file's, for messages. The module is not verified. Raises IRError with line and column.
     """
     ctx.load_all()
+    sound = _WHOLE_TOKENS.match(text)
+    if sound is not None and sound.end() < len(text):  # xDSL's lexer takes exponential time to find that out
+        line, column = text.count("\n", 0, sound.end()) + 1, sound.end() - text.rfind("\n", 0, sound.end())
+        raise IRError(IR_SYNTAX, f"{name}:{line}:{column}: this string does not end, or has a wrong escape.")
     parser = _LocatingParser(ctx, text, name)
     try:
         return parser.parse_module()

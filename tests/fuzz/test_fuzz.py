@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from fuzz import fuzz
 
+from penstock.compiler.context import CompilerContext
+from penstock.compiler.errors import IRError
+from penstock.compiler.irtext import parse_module
+
 
 @pytest.mark.parametrize("start", range(0, 400, 100))
 def test_damaged_models(start: int) -> None:
@@ -18,6 +22,12 @@ def test_damaged_models(start: int) -> None:
 def test_damaged_text() -> None:
     for seed in range(60):
         fuzz.text(random.Random(seed))
+
+
+def test_a_string_without_end_is_found_at_once() -> None:
+    """xDSL's lexer would try every way of cutting the rest of the line into pieces."""
+    with pytest.raises(IRError, match=r"x\.mlir:1:6: this string does not end"):
+        parse_module('%a = "' + "a" * 100 + "\n", CompilerContext(), "x.mlir")
 
 
 def test_damaged_artifacts(tmp_path: Path) -> None:

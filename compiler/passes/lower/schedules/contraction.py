@@ -17,6 +17,7 @@ from xdsl.ir import SSAValue
 from penstock.compiler.backends.cpu.target import CpuTarget
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.tile.base import element
+from penstock.compiler.dtypes import byte_width
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates
 from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
@@ -88,7 +89,9 @@ class Contraction:
         row_blocks = -(-row_tiles // blocking.sweep)
         flops = 2 * blocking.rows * blocking.sweep * blocking.columns * self.depth
         extents = (math.prod(self.batch), column_tiles, row_blocks)
-        with k.parallel(extents, flops / k.machine.peak_f32) as (batch, column, block):
+        # With few rows the columns of B, which pass once for all of them, take longer than the arithmetic.
+        passing = self.depth * blocking.columns * byte_width(self.element) / k.machine.l3_bandwidth
+        with k.parallel(extents, max(flops / k.machine.peak_f32, passing)) as (batch, column, block):
             at = k.split(batch, tuple(self.batch))
             if self.n % blocking.columns == 0:
                 self._rows(at, column * blocking.columns, blocking.columns, block, row_tiles)
