@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-CHAINS = 24
-"""Independent accumulators: more than latency (4 cycles) times throughput (2 per cycle), fewer than registers."""
+CHAINS = {16: 24, 8: 12, 4: 12}
+"""Independent accumulators, by lanes: more than latency (4 cycles) times throughput (2 per cycle), fewer than the
+32 registers of AVX-512, or the 16 of narrower vectors."""
 
 STEPS = 1_000_000
 COPY_BYTES = 64 << 20
@@ -55,7 +56,7 @@ def _flops(threads: int) -> float:
     except ImportError:
         return 0.0
     seconds = _best(threads, lambda: loop(STEPS, 1e-9))
-    return threads * STEPS * CHAINS * lanes * 2 / seconds
+    return threads * STEPS * CHAINS[lanes] * lanes * 2 / seconds
 
 
 def _bandwidth(threads: int) -> float:
@@ -92,7 +93,7 @@ def _best(threads: int, work: Callable[[], object]) -> float:
 
 @cache
 def _fma_loop() -> tuple[int, Callable[[int, float], float]]:
-    """Lanes of the widest vector, and a compiled loop of CHAINS independent vector multiply-adds per step."""
+    """Lanes of the widest vector, and a compiled loop of CHAINS[lanes] independent vector multiply-adds per step."""
     from llvmlite import binding
 
     llvm: Any = binding
@@ -115,7 +116,7 @@ _engines: list[object] = []
 
 def _loop_text(lanes: int) -> str:
     vector = f"<{lanes} x float>"
-    chains = range(CHAINS)
+    chains = range(CHAINS[lanes])
     phis = "\n".join(f"  %a{i} = phi {vector} [ %start, %entry ], [ %b{i}, %loop ]" for i in chains)
     call = f"call {vector} @llvm.fma.v{lanes}f32"
     steps = "\n".join(f"  %b{i} = {call}({vector} %a{i}, {vector} %start, {vector} %start)" for i in chains)
@@ -136,7 +137,7 @@ loop:
   br i1 %more, label %loop, label %exit
 exit:
 {sums}
-  %result = extractelement {vector} %s{CHAINS - 1}, i32 0
+  %result = extractelement {vector} %s{CHAINS[lanes] - 1}, i32 0
   ret float %result
 }}
 """
