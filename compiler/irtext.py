@@ -48,16 +48,23 @@ def parse_module(text: str, ctx: CompilerContext, name: str = "<text>") -> Modul
     ctx.load_all()
     sound = _WHOLE_TOKENS.match(text)
     if sound is not None and sound.end() < len(text):  # xDSL's lexer takes exponential time to find that out
-        line, column = text.count("\n", 0, sound.end()) + 1, sound.end() - text.rfind("\n", 0, sound.end())
-        raise IRError(IR_SYNTAX, f"{name}:{line}:{column}: this string does not end, or has a wrong escape.")
-    parser = _LocatingParser(ctx, text, name)
+        where = _position(text, sound.end())
+        raise IRError(IR_SYNTAX, f"{name}:{where}: this string does not end, or has a wrong escape.")
+    parser: _LocatingParser | None = None
     try:
+        parser = _LocatingParser(ctx, text, name)  # which already reads the first token
         return parser.parse_module()
     except ParseError as error:
-        raise IRError(IR_SYNTAX, f"{name}:{parser.position(error.span.start)}: {_sentence(error.msg)}") from error
+        raise IRError(IR_SYNTAX, f"{name}:{_position(text, error.span.start)}: {_sentence(error.msg)}") from error
     except (VerifyException, ValueError, TypeError, KeyError, AssertionError, RecursionError) as error:
         # What an op's own parser raises when the text is well formed but says something the op cannot be.
-        raise IRError(IR_SYNTAX, f"{name}:{parser.position(parser.pos)}: {_sentence(str(error))}") from error
+        where = _position(text, parser.pos if parser is not None else 0)
+        raise IRError(IR_SYNTAX, f"{name}:{where}: {_sentence(str(error))}") from error
+
+
+def _position(text: str, offset: int) -> str:
+    """``line:column`` of an offset in the text, both counted from 1."""
+    return f"{text.count(chr(10), 0, offset) + 1}:{offset - text.rfind(chr(10), 0, offset)}"
 
 
 def read_text(path: str | Path) -> str:
@@ -80,11 +87,6 @@ class _LocatingParser(Parser):
     @cached_property
     def _line_starts(self) -> list[int]:
         return [0, *accumulate(len(line) for line in self._text.splitlines(keepends=True))]
-
-    def position(self, offset: int) -> str:
-        """``line:column`` of an offset in the text, both counted from 1."""
-        line, column = self._line_column(offset)
-        return f"{line}:{column}"
 
     def parse_operation(self) -> Operation:
         start = self.pos

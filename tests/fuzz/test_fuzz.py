@@ -30,6 +30,11 @@ def test_a_string_without_end_is_found_at_once() -> None:
         parse_module('%a = "' + "a" * 100 + "\n", CompilerContext(), "x.mlir")
 
 
+@pytest.mark.parametrize("seed", [6138])
+def test_findings_in_text(seed: int) -> None:
+    fuzz.text(random.Random(seed))
+
+
 def test_damaged_artifacts(tmp_path: Path) -> None:
     try:
         done = fuzz.loader(tmp_path, 20_000, 1)
