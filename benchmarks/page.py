@@ -1,11 +1,12 @@
 """Benchmark results as markdown.
 
-In: the JSON document `compare.py` writes. Out: docs/performance.md.
+In: the JSON document `compare.py` writes, and techniques.md, which is written by hand. Out: docs/performance.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -81,6 +82,7 @@ def page(document: Mapping[str, Any]) -> str:
         lines += [*latency(rows, peers, document["reference"], threads), ""]
     lines += ["## Compiling, loading, memory, exactness", "", *properties(rows), ""]
     lines.append(NOTES.format(reference=document["reference"]))
+    lines.append(Path(__file__).with_name("techniques.md").read_text(encoding="utf-8"))
     return "\n".join(lines)
 
 
