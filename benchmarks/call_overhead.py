@@ -1,9 +1,10 @@
-"""What a call costs: a model with next to nothing to do (one 8x8 linear layer), one thread.
+"""What a call costs: models with next to nothing to do (64 numbers added; one 8x8 linear layer), one thread.
 
     python benchmarks/call_overhead.py
 
-In: nothing. Out: nanoseconds per call, the best and the median of many batches, from Python in every engine, and from
-C in penstock (where a C compiler is found).
+In: nothing. Out: nanoseconds per call, the best and the median of many batches, from Python in every engine (in
+onnxruntime also with its io-binding: inputs and outputs bound once), and from C in penstock (where a C compiler is
+found; its result is compared with the one from Python).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +29,28 @@ CALLS = 2000
 """Calls in a batch: long enough for the clock, short enough that some batches run undisturbed."""
 
 
-def write_model(path: Path) -> None:
+def add_model() -> onnx.GraphProto:
+    """y = x + b with x, b: f32 [64]."""
+    return helper.make_graph(
+        [helper.make_node("Add", ["x", "b"], ["y"], name="add")],
+        "add",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [64])],
+        [numpy_helper.from_array(np.arange(1, 65, dtype=np.float32), "b")],
+    )
+
+
+def linear_model() -> onnx.GraphProto:
     """y = x w + b with x: f32 [1, 8]."""
     random = np.random.default_rng(0)
     weights = {"w": random.standard_normal((8, 8)), "b": random.standard_normal(8)}
-    graph = helper.make_graph(
+    return helper.make_graph(
         [helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="linear")],
         "linear",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8])],
         [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
 
 
 def batches(call: Callable[[], object], number: int) -> list[float]:
@@ -55,8 +66,21 @@ def batches(call: Callable[[], object], number: int) -> list[float]:
     return found
 
 
-def batches_from_c(artifact: Path, folder: Path, number: int) -> list[float] | None:
-    """The same in a C program that is linked with libpenstock.a; None where there is no C compiler."""
+def bound_call(path: Path, x: np.ndarray) -> Callable[[], object]:
+    """A call of onnxruntime with its input and output bound beforehand."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    binding.bind_cpu_input("x", x)
+    binding.bind_output("y")
+    return lambda: session.run_with_iobinding(binding)
+
+
+def batches_from_c(artifact: Path, folder: Path, number: int) -> tuple[list[float], float] | None:
+    """The same in a C program that is linked with libpenstock.a, and y[0]; None where there is no C compiler."""
     from penstock.runtime.library import FOLDER
 
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -66,41 +90,57 @@ def batches_from_c(artifact: Path, folder: Path, number: int) -> list[float] | N
     flags = ["-std=c11", "-O2", f"-I{FOLDER}", "-pthread", "-o", str(program)]
     subprocess.run([compiler, str(source), str(Path(FOLDER) / "libpenstock.a"), *flags], check=True)
     done = subprocess.run([program, artifact, str(number), str(CALLS)], check=True, capture_output=True, text=True)
-    return [float(line) for line in done.stdout.split()]
+    *times, result = (float(line) for line in done.stdout.split())
+    return times, result
+
+
+def measure(graph: onnx.GraphProto, folder: Path, number: int) -> Iterator[tuple[str, list[float]]]:
+    """Each way of calling one model, with the nanoseconds per call of its batches."""
+    x = np.ones([d.dim_value for d in graph.input[0].type.tensor_type.shape.dim], np.float32)
+    path = folder / f"{graph.name}.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    for peer_name, peer_class in all_peers().items():
+        peer = peer_class()
+        try:
+            peer.version()
+        except ImportError:
+            continue
+        artifact = peer.compile(path, folder).path
+        run = peer.load(artifact, threads=1)
+        yield f"{peer_name} from Python", batches(lambda run=run: run({"x": x}), number)
+        if peer_name == "onnxruntime":
+            yield "onnxruntime from Python, bound", batches(bound_call(path, x), number)
+        if peer_name == "penstock":
+            native = batches_from_c(Path(artifact), folder, number)
+            if native is None:
+                print("penstock from C: not measured, there is no C compiler", file=sys.stderr)
+                continue
+            times, result = native
+            expected = float(np.ravel(run({"x": x})["y"])[0])
+            if np.float32(result) != np.float32(expected):
+                raise SystemExit(f"penstock from C computes {result}, from Python {expected}")
+            yield "penstock from C", times
 
 
 def main() -> int:
-    """Measure and print a line per way of calling."""
+    """Measure and print a line per model and way of calling."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batches", type=int, default=100, help=f"batches of {CALLS} calls (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
-    results: dict[str, dict[str, float]] = {}
-    inputs = {"x": np.ones((1, 8), np.float32)}
+    results: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_model(folder / "linear.onnx")
-        for peer_name, peer_class in all_peers().items():
-            peer = peer_class()
-            try:
-                peer.version()
-            except ImportError:
-                continue
-            artifact = peer.compile(folder / "linear.onnx", folder).path
-            run = peer.load(artifact, threads=1)
-            found = batches(lambda run=run: run(inputs), arguments.batches)
-            results[f"{peer_name} from Python"] = {"best": min(found), "median": statistics.median(found)}
-            if peer_name == "penstock":
-                native = batches_from_c(Path(artifact), folder, arguments.batches)
-                if native is None:
-                    print("penstock from C: not measured, there is no C compiler", file=sys.stderr)
-                else:
-                    results["penstock from C"] = {"best": min(native), "median": statistics.median(native)}
+        for graph in (add_model(), linear_model()):
+            results[graph.name] = {
+                label: {"best": min(found), "median": statistics.median(found)}
+                for label, found in measure(graph, Path(name), arguments.batches)
+            }
     if arguments.json:
         print(json.dumps(results))
     else:
-        for label, item in results.items():
-            print(f"{label:28} best {item['best']:7.0f} ns, median {item['median']:7.0f} ns")
+        for model, rows in results.items():
+            for label, item in rows.items():
+                print(f"{model:8} {label:32} best {item['best']:7.0f} ns, median {item['median']:7.0f} ns")
     return 0
 
 

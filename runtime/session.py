@@ -39,8 +39,8 @@ def _address_by_layout(array: Array) -> int | None:
 def _choose_address() -> Callable[[Array], int | None]:
     """How to ask an array for the address of its first element.
 
-    Numpy's C ABI puts the address right behind the object's head (``PyArrayObject_fields.data``); reading it there takes
-    a tenth of the time of ``__array_interface__``, which serves any numpy or Python where that does not hold.
+    Numpy's C ABI puts the address right behind the object's head (``PyArrayObject_fields.data``); reading it there
+    takes a tenth of the time of ``__array_interface__``, which serves any numpy or Python where that does not hold.
     """
     parent = np.zeros(8, np.uint8)
     probes = (parent, parent[3:])
