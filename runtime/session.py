@@ -210,7 +210,7 @@ class Session:
             pointers[index] = _address(array)
         return results
 
-    def _check_outputs(self, names: Sequence[str], out: Mapping[str, Array]) -> None:
+    def _check_outputs(self, names: Sequence[str], out: Mapping[str, Any]) -> None:
         known = {name: (dtype, shape) for name, dtype, shape in self._outputs}
         problems = [f"there is no output called {name}" for name in (*names, *out) if name not in known]
         for name, array in out.items():

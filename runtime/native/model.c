@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { MAX_VARIANTS = 64 };
+
 static const char *isa_name(const pens_model *model, const plan_variant *variant)
 {
     return (const char *)model->tables[TABLE_STRINGS].data + variant->isa_offset;
@@ -48,17 +50,41 @@ static pens_status choose_variant(pens_model *model, const char *wanted, pens_er
     return PENS_OK;
 }
 
+/* A variant's code, its checksum checked. */
+static pens_status find_code(const pens_model *model, const plan_variant *variant, pens_member *member,
+                             pens_error *error)
+{
+    char name[128];
+    snprintf(name, sizeof name, "code/%s", isa_name(model, variant));
+    pens_status status = pens_find_member(model, name, 1, member, error);
+    if (status == PENS_OK && (member->span.bytes != variant->image_bytes || member->span.bytes == 0))
+        return pens_fail(error, PENS_DAMAGED, "The artifact is damaged: %s has an unexpected size.", name);
+    return status;
+}
+
+/* The code this CPU does not take is checked too: a damaged file is to be found on any machine. */
+static pens_status check_other_code(const pens_model *model, pens_error *error)
+{
+    pens_member member;
+    pens_status status = PENS_OK;
+    if (model->counts[TABLE_VARIANTS] > MAX_VARIANTS)
+        return pens_fail(error, PENS_DAMAGED, "The artifact is damaged: it has code for more than %d instruction sets.",
+                         MAX_VARIANTS);
+    for (uint32_t i = 0; status == PENS_OK && i < model->counts[TABLE_VARIANTS]; i++) {
+        const plan_variant *variant = PENS_ROW(model, plan_variant, TABLE_VARIANTS, i);
+        if (variant != model->variant)
+            status = find_code(model, variant, &member, error);
+    }
+    return status;
+}
+
 /* Map the code: straight from the file when it is page aligned there, else copied to fresh pages. */
 static pens_status map_code(pens_model *model, pens_error *error)
 {
-    char name[128];
     pens_member member;
-    snprintf(name, sizeof name, "code/%s", isa_name(model, model->variant));
-    pens_status status = pens_find_member(model, name, 1, &member, error);
+    pens_status status = find_code(model, model->variant, &member, error);
     if (status != PENS_OK)
         return status;
-    if (member.span.bytes != model->variant->image_bytes || member.span.bytes == 0)
-        return pens_fail(error, PENS_DAMAGED, "The artifact is damaged: %s has an unexpected size.", name);
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
     void *image = MAP_FAILED;
     if (model->fd >= 0 && member.offset % page == 0)
@@ -103,6 +129,8 @@ static pens_status open_model(pens_model *model, const pens_load_options *option
     status = choose_variant(model, options ? options->isa : NULL, error);
     if (status == PENS_OK)
         status = pens_check_variant(model, model->variant, error);
+    if (status == PENS_OK)
+        status = check_other_code(model, error);
     return status == PENS_OK ? map_code(model, error) : status;
 }
 

@@ -286,6 +286,23 @@ def test_sessions_share_a_model_on_threads(artifact: bytes) -> None:
         assert not failures
 
 
+def test_a_session_in_use_is_refused(artifact: bytes) -> None:
+    """From inside a call (the host's executor): running, profiling and closing are PENS-R010, and the call goes on."""
+    codes: list[str] = []
+
+    def execute(task: Any, count: int) -> None:
+        for call in (lambda: session.run({"x": X}), lambda: session.profile({"x": X}), session.close):
+            with pytest.raises(PenstockError) as caught:
+                call()
+            codes.append(caught.value.code)
+        for index in range(count):
+            task(index)
+
+    with runtime.load(artifact) as model, model.session(threads=2, executor=execute) as session:
+        np.testing.assert_allclose(session.run({"x": X})["y"], X + 3.25)
+    assert codes == ["PENS-R010"] * 3
+
+
 def test_numpy_scalars_are_kept_alive(image: LinkedImage) -> None:
     """A scalar is an input of rank 0; its value is copied before it can vanish."""
     made = contents(image)
