@@ -27,7 +27,8 @@ from penstock.compiler.locations import is_known
 SPLIT_MARKER = "// -----"
 _STRING_OR_UNKNOWN = re.compile(r'"(?:[^"\\]|\\.)*"| loc\(unknown\)')
 
-_WHOLE_TOKENS = re.compile(r'(?:[^"/]|/(?!/)|//[^\n]*|"(?:[^"\\\n\v\f]|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+")*+')
+_STRING = r'"[^"\\\n\v\f]*(?:\\(?:["nt\\]|[0-9A-Fa-f]{2})[^"\\\n\v\f]*)*"'
+_STRING_OR_COMMENT = re.compile(rf'{_STRING}|//[^\n]*|"')
 
 
 def to_text(op: Operation, *, locations: bool = True, generic: bool = False) -> str:
@@ -46,10 +47,10 @@ def parse_module(text: str, ctx: CompilerContext, name: str = "<text>") -> Modul
     ``name`` is the file's, for messages. The module is not verified. Raises IRError with line and column.
     """
     ctx.load_all()
-    sound = _WHOLE_TOKENS.match(text)
-    if sound is not None and sound.end() < len(text):  # xDSL's lexer takes exponential time to find that out
-        where = _position(text, sound.end())
-        raise IRError(IR_SYNTAX, f"{name}:{where}: this string does not end, or has a wrong escape.")
+    for found in _STRING_OR_COMMENT.finditer(text):
+        if found[0] == '"':  # a string that does not end, which xDSL's lexer takes exponential time to find out
+            where = _position(text, found.start())
+            raise IRError(IR_SYNTAX, f"{name}:{where}: this string does not end, or has a wrong escape.")
     parser: _LocatingParser | None = None
     try:
         parser = _LocatingParser(ctx, text, name)  # which already reads the first token

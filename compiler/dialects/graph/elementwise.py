@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
 
 V = TypeVar("V")
-FLOAT, NUMBER, BOOLEAN, ANY = "floating-point", "numeric", "boolean", "any"
+FLOAT, NUMBER, INTEGER, BOOLEAN, ANY = "floating-point", "numeric", "integer", "boolean", "any"
 
 
 class Elementwise(GraphOp):
@@ -67,6 +67,7 @@ class Elementwise(GraphOp):
         fits = {
             FLOAT: is_float(element),
             NUMBER: element != I1,
+            INTEGER: element != I1 and not is_float(element),
             BOOLEAN: element == I1,
             ANY: True,
         }[self.accepts]

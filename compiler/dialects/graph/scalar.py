@@ -59,6 +59,18 @@ class ScalarBuilder(Protocol, Generic[V]):
     def logical_or(self, a: V, b: V) -> V: ...
     def logical_xor(self, a: V, b: V) -> V: ...
     def logical_not(self, x: V) -> V: ...
+    def bit_and(self, a: V, b: V) -> V: ...
+    def bit_or(self, a: V, b: V) -> V: ...
+    def bit_xor(self, a: V, b: V) -> V: ...
+    def bit_not(self, x: V) -> V: ...
+    def shift_left(self, a: V, b: V) -> V:
+        """Defined where b is at least 0 and less than the type's width."""
+        ...
+
+    def shift_right(self, a: V, b: V) -> V:
+        """Copies of the sign come in (zeros in unsigned types); defined as ``shift_left`` is."""
+        ...
+
     def cast(self, x: V, to: Attribute) -> V:
         """Numeric conversion as ONNX Cast: to integer truncates towards zero; to boolean is ``x != 0``."""
         ...
@@ -230,6 +242,24 @@ class NumpyScalars:
 
     def logical_not(self, x: Value) -> Value:
         return np.logical_not(x)
+
+    def bit_and(self, a: Value, b: Value) -> Value:
+        return np.bitwise_and(a, b)
+
+    def bit_or(self, a: Value, b: Value) -> Value:
+        return np.bitwise_or(a, b)
+
+    def bit_xor(self, a: Value, b: Value) -> Value:
+        return np.bitwise_xor(a, b)
+
+    def bit_not(self, x: Value) -> Value:
+        return np.invert(x)
+
+    def shift_left(self, a: Value, b: Value) -> Value:
+        return np.left_shift(a, b)
+
+    def shift_right(self, a: Value, b: Value) -> Value:
+        return np.right_shift(a, b)
 
     def cast(self, x: Value, to: Attribute) -> Value:
         dtype = numpy_dtype(to)

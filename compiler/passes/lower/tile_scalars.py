@@ -143,6 +143,24 @@ class TileScalars:
     def logical_not(self, x: Typed) -> Typed:
         return self._unary("not_", x)
 
+    def bit_and(self, a: Typed, b: Typed) -> Typed:
+        return self._binary("and_", a, b)
+
+    def bit_or(self, a: Typed, b: Typed) -> Typed:
+        return self._binary("or_", a, b)
+
+    def bit_xor(self, a: Typed, b: Typed) -> Typed:
+        return self._binary("xor", a, b)
+
+    def bit_not(self, x: Typed) -> Typed:
+        return self._unary("not_", x)
+
+    def shift_left(self, a: Typed, b: Typed) -> Typed:
+        return self._binary("shl", a, b)
+
+    def shift_right(self, a: Typed, b: Typed) -> Typed:
+        return self._binary("shr", a, b, signed=True)
+
     def cast(self, x: Typed, to: Attribute) -> Typed:
         if to == I1 and x.element != I1:
             return self.compare("ne", x, 0)

@@ -26,6 +26,11 @@ CASES: dict[str, list[Case]] = {
     **{name: [case("2x3xf32", "3xf32"), case("4x1xi64", "1x5xi64"), case("ui8", "ui8")] for name in _ARITHMETIC},
     **{name: [case("2x3xi1", "3xi1")] for name in ("and", "or", "xor")},
     "not": [case("4xi1")],
+    "bit_not": [case("4xi8"), case("2x3xui64")],
+    **{
+        name: [case("2x3xi32", "3xi32"), case("4xui8", "1xui8")]
+        for name in ("bit_and", "bit_or", "bit_xor", "shift_left", "shift_right")
+    },
     "is_inf": [case("4xf32"), case("4xf32", negative=False)],
     "gelu": [case("4xf32"), case("4xf32", approximate="tanh")],
     "leaky_relu": [case("4xf32"), case("4xf32", alpha=0.2)],
