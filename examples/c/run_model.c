@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { THREADS = 2, REPEATS = 5 };
+enum { THREADS = 2, REPEATS = 20 };
 
 typedef struct {
     pens_task task;
