@@ -254,11 +254,19 @@ def _per_axis(n: NodeContext, hit: Value, given: Value, default: Value | int) ->
 # Sampling ------------------------------------------------------------------------------------------------------------
 
 
+def resizable(n: NodeContext, what: str, axes: Sequence[int]) -> list[int]:
+    """The declared shape of Resize: that of its input but for ``axes``."""
+    shape, source = list(n.promised(what)), n.shape(n.input(0))
+    _possible(n, len(shape) == len(source), shape)
+    kept = [axis for axis in range(len(source)) if axis not in axes]
+    _possible(n, all(shape[axis] == source[axis] for axis in kept), shape)
+    return shape
+
+
 def scaled(n: NodeContext, axes: Sequence[int], scales: Value) -> tuple[SSAValue, list[int], Value]:
     """The checked input of Resize, the declared extents, and the scales of ``axes``."""
-    x, shape = n.input(0), list(n.promised("its scale"))
-    source = n.shape(x)
-    _possible(n, len(shape) == len(source) and 0 not in source, shape)
+    x, shape, source = n.input(0), resizable(n, "its scale", axes), n.shape(n.input(0))
+    _possible(n, 0 not in source, shape)
     n.require(scales.shape == (len(axes),), f"scales are {len(axes)} numbers")
     old = np.array([source[axis] for axis in axes], np.float64)
     holds = Values.equal(Values.floor(scales * old), [shape[axis] for axis in axes]).all()

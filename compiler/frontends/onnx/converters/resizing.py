@@ -69,8 +69,9 @@ def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[int], lis
     extents, policy = n.shape(x), n.choice("keep_aspect_ratio_policy", "stretch", *POLICIES)
     old = np.array([extents[axis] for axis in axes], np.float64)
     n.require(n.shape(n.input(3)) == (len(axes),), f"sizes are {len(axes)} numbers")
+    n.require(policy == "stretch" or bool(old.all()), "the aspect ratio of nothing cannot be kept")
     if n.fed(3):
-        sizes = list(n.promised("its size"))
+        sizes = fed.resizable(n, "its size", axes)
         wanted = n.value(3, F64)
         if policy != "stretch":
             ratios = wanted / old

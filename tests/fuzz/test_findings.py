@@ -1,0 +1,53 @@
+"""What the fuzzers found in the ONNX importer, each in its smallest form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from penstock.compiler.context import CompilerContext
+from penstock.compiler.errors import INVALID_NODE, SHAPE_CONFLICT
+from penstock.compiler.frontends.onnx import import_model
+from penstock.runtime.errors import PenstockError
+
+
+def resize(
+    shape: Sequence[int], declared: Sequence[int], fed: str, axes: Sequence[int], policy: str = "stretch"
+) -> ModelProto:
+    """Resize of f32 ``shape`` along ``axes``; ``fed`` is an input of the model: "sizes", "scales" or "" (then sizes are
+    stored, twos)."""
+    kind = TensorProto.FLOAT if fed == "scales" else TensorProto.INT64
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
+    stored = []
+    if fed:
+        inputs.append(helper.make_tensor_value_info(fed, kind, [len(axes)]))
+    else:
+        stored.append(numpy_helper.from_array(np.full(len(axes), 2, np.int64), "sizes"))
+    names = ["x", "", "scales"] if fed == "scales" else ["x", "", "", "sizes"]
+    node = helper.make_node("Resize", names, ["y"], name="r", axes=axes, keep_aspect_ratio_policy=policy)
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, declared)
+    graph = helper.make_graph([node], "g", inputs, [output], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+
+
+@pytest.mark.parametrize("fed", ["sizes", "scales"])
+@pytest.mark.parametrize(
+    ("declared", "axes"),
+    [((1, 1, 4), (2, 3)), ((1, 1, 4, 4, 4), (2, 3)), ((1, 7, 4, 4), (2, 3))],
+    ids=["lower rank", "higher rank", "another extent that is not resized"],
+)
+def test_resize_to_a_declared_shape_that_cannot_be(fed: str, declared: Sequence[int], axes: Sequence[int]) -> None:
+    with pytest.raises(PenstockError) as caught:
+        import_model(resize((1, 1, 2, 2), declared, fed, axes).SerializeToString(), CompilerContext())
+    assert caught.value.code == SHAPE_CONFLICT
+
+
+@pytest.mark.parametrize("fed", ["sizes", ""])
+def test_resize_of_nothing_has_no_aspect_ratio(fed: str) -> None:
+    model = resize((1, 1, 0, 2), (1, 1, 2, 2), fed, (2, 3), "not_larger")
+    with pytest.raises(PenstockError) as caught:
+        import_model(model.SerializeToString(), CompilerContext())
+    assert caught.value.code == INVALID_NODE
