@@ -8,8 +8,10 @@ parameters are plain Python values on the outside and attributes inside, with on
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Sequence
+import pkgutil
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
 from xdsl.dialects.builtin import ArrayAttr, FloatAttr, FunctionType, IntegerAttr, StringAttr, UnitAttr, f64, i1, i64
@@ -19,6 +21,7 @@ from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
 T = TypeVar("T")
+DeclaredT = TypeVar("DeclaredT", bound="DeclaredOp")
 
 
 class TypeRuleError(VerifyException):
@@ -215,3 +218,15 @@ def _print_parameter(printer: Printer, name: str, value: Attribute) -> None:
 def _normalise(parameter: Parameter[Any], attribute: Attribute) -> Attribute:
     """The attribute as the builder would have made it (``1.0`` parses as f64 already, ``true`` as i1)."""
     return parameter.encode(parameter.decode(attribute))
+
+
+def ops_in(package: str, folder: Iterable[str], base: type[DeclaredT]) -> tuple[type[DeclaredT], ...]:
+    """Every op class with a name that the modules of a dialect's package define, in order of modules and definition:
+    an op is registered by being written. ``folder`` is the package's ``__path__``."""
+    found: dict[str, type[DeclaredT]] = {}
+    for info in pkgutil.iter_modules(list(folder)):
+        module = importlib.import_module(f"{package}.{info.name}")
+        for candidate in vars(module).values():
+            if isinstance(candidate, type) and issubclass(candidate, base) and "name" in vars(candidate):
+                assert found.setdefault(candidate.name, candidate) is candidate, f"two ops are called {candidate.name}"
+    return tuple(found.values())

@@ -6,8 +6,6 @@ The dialect is assembled by scanning the folder, so a new op is registered by be
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -19,17 +17,11 @@ if TYPE_CHECKING:
 
 @cache
 def operations() -> tuple[type[GraphOp], ...]:
-    """Every op class of the dialect, in the order of modules and of definition."""
-    from penstock.compiler.dialects.graph.base import is_concrete
+    """Every op class of the dialect, in order of definition, found by scanning the folder."""
+    from penstock.compiler.dialects.declared import ops_in
+    from penstock.compiler.dialects.graph.base import GraphOp
 
-    found: dict[str, type[GraphOp]] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for candidate in vars(module).values():
-            if is_concrete(candidate) and candidate.__module__ == module.__name__:
-                assert candidate.name not in found, f"two ops are called {candidate.name}"
-                found[candidate.name] = candidate
-    return tuple(found.values())
+    return ops_in(__name__, __path__, GraphOp)
 
 
 @cache

@@ -11,7 +11,6 @@ Text form (parameters at their default are left out)::
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -246,11 +245,6 @@ def normalise_axis(axis: int, rank: int) -> int:
 def show(shape: Sequence[int]) -> str:
     """A shape as sentences write it: ``[2,3]``."""
     return "[" + ",".join(map(str, shape)) + "]"
-
-
-def is_concrete(candidate: object) -> bool:
-    """True for a class that is an op of its own: a GraphOp with a name and no abstract base marker."""
-    return inspect.isclass(candidate) and issubclass(candidate, GraphOp) and "name" in vars(candidate)
 
 
 def wide(x: Array, element: Attribute) -> Array:

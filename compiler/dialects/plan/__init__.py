@@ -18,18 +18,10 @@ if TYPE_CHECKING:
 @cache
 def operations() -> tuple[type[PlanOp], ...]:
     """Every op class of the dialect, in order of definition, found by scanning the folder."""
-    import importlib
-    import pkgutil
-
+    from penstock.compiler.dialects.declared import ops_in
     from penstock.compiler.dialects.plan.base import PlanOp
 
-    found: dict[str, type[PlanOp]] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for candidate in vars(module).values():
-            if isinstance(candidate, type) and issubclass(candidate, PlanOp) and "name" in vars(candidate):
-                found.setdefault(candidate.name, candidate)
-    return tuple(found.values())
+    return ops_in(__name__, __path__, PlanOp)
 
 
 def dialect() -> Dialect:

@@ -17,19 +17,11 @@ if TYPE_CHECKING:
 
 @cache
 def operations() -> tuple[type[TileOp], ...]:
-    """Every op class of the dialect, in order of definition."""
-    import importlib
-    import pkgutil
-
+    """Every op class of the dialect, in order of definition, found by scanning the folder."""
+    from penstock.compiler.dialects.declared import ops_in
     from penstock.compiler.dialects.tile.base import TileOp
 
-    found: dict[str, type[TileOp]] = {}
-    for info in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for candidate in vars(module).values():
-            if isinstance(candidate, type) and issubclass(candidate, TileOp) and "name" in vars(candidate):
-                found.setdefault(candidate.name, candidate)
-    return tuple(found.values())
+    return ops_in(__name__, __path__, TileOp)
 
 
 def dialect() -> Dialect:
