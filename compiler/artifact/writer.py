@@ -59,9 +59,11 @@ def write(contents: Contents, path: str | os.PathLike[str]) -> int:
             file.flush()
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, target)
-    except OSError as error:
+    except BaseException as error:  # an interrupt leaves nothing behind either
         if temporary:
             Path(temporary).unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         reason = "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
         raise ArtifactError(CANNOT_WRITE, f"Cannot write {target}: {reason}.") from error
     return size

@@ -341,6 +341,20 @@ def test_nothing_is_left_when_writing_fails(image: LinkedImage, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_nothing_is_left_when_writing_is_interrupted(
+    image: LinkedImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C just before the end."""
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writer, "_seal", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        writer.write(contents(image), tmp_path / "model.pens")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_undefined_symbols_are_refused() -> None:
     """A kernel that would call libm."""
     text = "declare float @expf(float)\n" + ADD.replace(
