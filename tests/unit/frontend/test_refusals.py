@@ -133,3 +133,39 @@ def test_damaged_models_are_refused_or_read(name: str) -> None:
         except ModelError:
             refused += 1
     assert refused > 10
+
+
+def constant(name: str, values: Any, kind: Any = np.int64) -> Any:
+    return numpy_helper.from_array(np.asarray(values, kind), name)
+
+
+X, Y, N = value("x", [4, 6]), value("y", None), helper.make_node
+
+FOUND_BY_FUZZING = {
+    "expand": N("Expand", ["x", "p"], ["y"]),
+    "split": N("Split", ["x"], ["y"], num_outputs=1 << 62),
+    "tile": N("Tile", ["x", "p"], ["y"]),
+    "slice": N("Slice", ["x", "p", "q"], ["y"]),
+    "pad": N("Pad", ["x", "p"], ["y"]),
+    "range": N("Range", ["r", "s", "r"], ["y"]),
+    "blocks": N("DepthToSpace", ["x"], ["y"], blocksize=2),
+    "shape": N("ConstantOfShape", ["q"], ["y"]),
+}
+
+
+@pytest.mark.parametrize("name", FOUND_BY_FUZZING)
+def test_parameters_that_contradict_each_other(name: str) -> None:
+    """What fuzzing found to end in another exception, or never: each is refused by its node's name, at once."""
+    node = FOUND_BY_FUZZING[name]
+    node.name = name
+    stored = [constant("p", [5, 7, 9]), constant("q", [-3]), constant("r", 1), constant("s", 1 << 62)]
+    problems = check_model(model([node], [X], [Y], initializer=stored))
+    assert [(str(problem.code), problem.node) for problem in problems] == [("PENS-M009", name)]
+
+
+def test_what_is_large_is_not_computed_when_compiling() -> None:
+    """A large identity and the sums over a scalar are graph ops, made without the memory of their values."""
+    wide = value("x", [1 << 16, 1 << 15])
+    assert check_model(model([N("EyeLike", ["x"], ["y"])], [wide], [value("y", None)])) == []
+    scalar = [N("ReduceMean", ["x", "axes"], ["y"])]
+    assert check_model(model(scalar, [value("x", [])], [Y], initializer=[constant("axes", [0])])) == []
