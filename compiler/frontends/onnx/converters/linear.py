@@ -95,10 +95,10 @@ def add_bias(n: NodeContext, x: SSAValue, bias: SSAValue | None) -> SSAValue:
     return n.build(graph_op("add"), x, n.reshape(bias, [1, n.shape(bias)[0], *[1] * (n.rank(x) - 2)]))
 
 
-def convolved(n: NodeContext) -> tuple[SSAValue, SSAValue, tuple[int, ...], tuple[int, ...]]:
-    """Input, weights, extents of the spatial axes, window of a convolution."""
+def convolved(n: NodeContext, weights: int = 1) -> tuple[SSAValue, SSAValue, tuple[int, ...], tuple[int, ...]]:
+    """Input, weights (operand number ``weights``), extents of the spatial axes, window of a convolution."""
     x = n.ranked(0, 3, MAX_SPATIAL + 2)
-    w = n.ranked(1, n.rank(x))
+    w = n.ranked(weights, n.rank(x))
     extents, window = n.shape(x)[2:], n.shape(w)[2:]
     stated = n.attribute_list("kernel_shape", window)
     n.require(tuple(stated) == window, f"kernel_shape is {stated}, but the weights have {list(window)}")
