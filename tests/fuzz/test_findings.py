@@ -51,3 +51,16 @@ def test_resize_of_nothing_has_no_aspect_ratio(fed: str) -> None:
     with pytest.raises(PenstockError) as caught:
         import_model(model.SerializeToString(), CompilerContext())
     assert caught.value.code == INVALID_NODE
+
+
+@pytest.mark.parametrize("depth", [1e30, np.inf, np.nan, 0, -3])
+def test_one_hot_of_no_possible_depth(depth: float) -> None:
+    stored = [numpy_helper.from_array(np.array(depth), "depth"), numpy_helper.from_array(np.zeros(2, np.float32), "v")]
+    node = helper.make_node("OneHot", ["x", "depth", "v"], ["y"], name="o")
+    inputs = [helper.make_tensor_value_info("x", TensorProto.INT64, [3])]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "g", inputs, [output], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    with pytest.raises(PenstockError) as caught:
+        import_model(model.SerializeToString(), CompilerContext())
+    assert caught.value.code == INVALID_NODE

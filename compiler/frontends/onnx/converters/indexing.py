@@ -43,7 +43,9 @@ def one_hot(n: NodeContext) -> SSAValue:
         depth = n.promised("its depth")[axis]
         indices = fed.extent(n, 1, "depth", indices, depth)
     else:
-        depth = int(n.static_scalar(1, "depth"))
+        given = n.static_scalar(1, "depth")
+        n.require(bool(0 < given < 1 << 62), f"depth is {given}")
+        depth = int(given)
     shape = list(n.shape(indices))
     shape.insert(axis, 1)
     wrapped = n.build(
