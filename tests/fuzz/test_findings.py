@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,12 +56,34 @@ def test_resize_of_nothing_has_no_aspect_ratio(fed: str) -> None:
 
 @pytest.mark.parametrize("depth", [1e30, np.inf, np.nan, 0, -3])
 def test_one_hot_of_no_possible_depth(depth: float) -> None:
-    stored = [numpy_helper.from_array(np.array(depth), "depth"), numpy_helper.from_array(np.zeros(2, np.float32), "v")]
-    node = helper.make_node("OneHot", ["x", "depth", "v"], ["y"], name="o")
-    inputs = [helper.make_tensor_value_info("x", TensorProto.INT64, [3])]
-    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    graph = helper.make_graph([node], "g", inputs, [output], stored)
+    refused("OneHot", np.zeros(3, np.int64), depth=np.array(depth), v=np.zeros(2, np.float32))
+
+
+@pytest.mark.parametrize("k", [np.inf, np.nan, 2.5])
+def test_top_k_of_no_integer(k: float) -> None:
+    refused("TopK", np.zeros(3, np.float32), k=np.array([k], np.float32))
+
+
+@pytest.mark.parametrize("bounds", [(-1e308, 1e308, 1.0), (0.0, 1.0, 5e-324)], ids=["distance", "step"])
+def test_a_range_without_end(bounds: tuple[float, float, float]) -> None:
+    refused("Range", None, start=np.array(bounds[0]), limit=np.array(bounds[1]), delta=np.array(bounds[2]))
+
+
+def refused(op: str, x: np.ndarray[Any, Any] | None, **parameters: np.ndarray[Any, Any]) -> None:
+    """A node with an input like ``x`` and stored parameters is refused by name."""
+    inputs = (
+        [] if x is None else [helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)]
+    )
+    outputs = ["y", "i"] if op == "TopK" else ["y"]
+    node = helper.make_node(op, [value.name for value in inputs] + list(parameters), outputs, name="the_node")
+    graph = helper.make_graph(
+        [node],
+        "g",
+        inputs,
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in parameters.items()],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    with pytest.raises(PenstockError) as caught:
+    with pytest.raises(PenstockError, match="the_node") as caught:
         import_model(model.SerializeToString(), CompilerContext())
     assert caught.value.code == INVALID_NODE

@@ -152,7 +152,9 @@ def top_k(n: NodeContext) -> list[SSAValue]:
         k = n.promised("k")[axis]
         x = fed.extent(n, 1, "k", x, k)
     else:
-        k = int(n.static_scalar(1, "k")) if n.opset >= 10 else n.int("k")
+        given = n.static_scalar(1, "k").item() if n.opset >= 10 else n.int("k")
+        n.require(isinstance(given, int), f"k is an integer, not {given}")
+        k = int(given)
     op = n.op(TopK, x, axis=axis, k=k, largest=n.flag("largest", True), sorted=n.flag("sorted", True))
     return list(op.results)
 

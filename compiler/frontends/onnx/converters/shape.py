@@ -252,6 +252,7 @@ def range_(n: NodeContext) -> SSAValue:
     n.require(known and delta != 0, f"there is no range from {start} to {limit} in steps of {delta}")
     distance = limit - start
     steps = distance / delta if isinstance(distance, float) else -(-distance // delta)
+    n.require(math.isfinite(steps), f"there is no end to a range from {start} to {limit} in steps of {delta}")
     count = max(0, math.ceil(steps))
     n.require(count < 1 << 31, f"the range has {count:,} elements")
     if count <= 1 << 16:
