@@ -5,13 +5,16 @@
     python tests/fuzz/fuzz.py loader --runs 10000000     # artifacts, in C under ASan and UBSan
 
 In: how many runs, and a seed. Out: nothing, or the seed and the exception of the first finding (exit status 1). The one
-idea: run ``i`` depends on the seed and ``i`` alone, so a finding is repeated with ``--seed S --runs 1``.
+idea: run ``i`` depends on the seed and ``i`` alone, so a finding is repeated with ``--seed S --runs 1``. A run
+that takes more than SECONDS of processor time or MEMORY bytes is a finding too.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +29,14 @@ ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "tests" / "data" / "models"
 NAMES = ("mlp_b1", "lstm", "mobilenet_v2", "minilm_b1", "dlrm_b64")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SECONDS = 20
+"""Processor time of one run of ``reader`` or ``text``."""
+MEMORY = 6 << 30
+"""Address space of the process in bytes: libraries, the corpus, and what a run may ask for."""
+
+
+class TooSlow(BaseException):
+    """A run took more than SECONDS. No Exception, so that nothing under test takes it for its own."""
 
 
 class NoSanitizer(Exception):
@@ -211,7 +222,24 @@ def loader(folder: Path, runs: int, seed: int) -> subprocess.CompletedProcess[st
     return subprocess.run([program, str(runs), str(seed), *paths], capture_output=True, text=True, check=False)
 
 
-TARGETS: dict[str, Callable[[random.Random], None]] = {"reader": reader, "text": text}
+TARGETS: dict[str, tuple[Callable[[random.Random], None], Callable[[], object]]] = {
+    "reader": (reader, corpus),
+    "text": (text, texts),
+}
+"""One run of each fuzzer, and what makes its corpus."""
+
+
+def _stop(*_: object) -> None:
+    raise TooSlow(f"more than {SECONDS} s of processor time")
+
+
+def limited(run: Callable[[random.Random], None], seed: int) -> None:
+    """One run. Raises TooSlow, MemoryError or whatever else the run does not answer with a PenstockError."""
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        run(random.Random(seed))
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def main() -> int:
@@ -226,11 +254,15 @@ def main() -> int:
             done = loader(Path(folder), arguments.runs, arguments.seed)
         print(done.stdout, done.stderr)
         return 1 if done.returncode else 0
+    run, prepare = TARGETS[arguments.target]
+    prepare()
+    signal.signal(signal.SIGPROF, _stop)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     start = time.monotonic()
     for seed in range(arguments.seed, arguments.seed + arguments.runs):
         try:
-            TARGETS[arguments.target](random.Random(seed))
-        except Exception:
+            limited(run, seed)
+        except (Exception, TooSlow):
             traceback.print_exc()
             print(f"found by: fuzz.py {arguments.target} --runs 1 --seed {seed}")
             return 1
