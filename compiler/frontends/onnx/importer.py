@@ -264,7 +264,7 @@ class Importer:
             return local
         opset = opsets.get(node.domain, 0)
         if node.domain:
-            return None
+            return converters.find(node.op, opset, node.domain)
         if not opset:
             raise Refusal(UNKNOWN_OP, f"{node.op} is ONNX's own, but the model does not import ONNX's operators")
         check_node(node, opset)

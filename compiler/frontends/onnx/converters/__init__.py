@@ -21,7 +21,7 @@ Convert = Callable[["NodeContext"], Any]
 
 @dataclass(frozen=True)
 class Converter:
-    """How ``op`` is converted from opset ``since`` on."""
+    """How ``op`` (of another domain than ONNX's own: ``domain.op``) is converted from opset ``since`` on."""
 
     op: str
     since: int
@@ -44,11 +44,16 @@ NEAREST = {
 _REGISTRY: dict[str, list[Converter]] = {}
 
 
-def converter(*ops: str, since: int = 1) -> Callable[[Convert], Convert]:
-    """Register a function as the converter of ONNX operators, from opset ``since`` until the next registered one."""
+def qualified(op: str, domain: str) -> str:
+    """The name of an operator in the registry: ONNX's own have no domain."""
+    return f"{domain}.{op}" if domain else op
+
+
+def converter(*ops: str, since: int = 1, domain: str = "") -> Callable[[Convert], Convert]:
+    """Register a function as the converter of operators, from opset ``since`` until the next registered one."""
 
     def register(function: Convert) -> Convert:
-        for op in ops:
+        for op in (qualified(name, domain) for name in ops):
             _REGISTRY.setdefault(op, []).append(Converter(op, since, function))
         return function
 
@@ -63,7 +68,7 @@ def registry() -> dict[str, list[Converter]]:
     return {op: sorted(entries, key=lambda entry: entry.since) for op, entries in sorted(_REGISTRY.items())}
 
 
-def find(op: str, opset: int) -> Converter | None:
-    """The converter of ``op`` for an opset version."""
-    fitting = [entry for entry in registry().get(op, []) if entry.since <= opset]
+def find(op: str, opset: int, domain: str = "") -> Converter | None:
+    """The converter of ``op`` for an opset version of its domain."""
+    fitting = [entry for entry in registry().get(qualified(op, domain), []) if entry.since <= opset]
     return fitting[-1] if fitting else None
