@@ -69,6 +69,10 @@ def test_a_range_without_end(bounds: tuple[float, float, float]) -> None:
     refused("Range", None, start=np.array(bounds[0]), limit=np.array(bounds[1]), delta=np.array(bounds[2]))
 
 
+def test_quantising_to_truth_values() -> None:
+    refused("QuantizeLinear", np.zeros(3, np.float32), scale=np.array(1, np.float32), zero=np.array(False))
+
+
 def refused(op: str, x: np.ndarray[Any, Any] | None, **parameters: np.ndarray[Any, Any]) -> None:
     """A node with an input like ``x`` and stored parameters is refused by name."""
     inputs = (

@@ -28,7 +28,9 @@ def quantized(n: NodeContext, x: SSAValue, zero: SSAValue | None, kind: Attribut
     whole = n.build(graph_op("round"), x)
     if zero is not None:
         whole = n.build(graph_op("add"), whole, n.cast(zero, element_of(whole)))
-    limits = np.iinfo(numpy_dtype(kind).name)
+    held = numpy_dtype(kind)
+    n.require(held.kind in "iu", f"{type_name(kind)} holds no quantised numbers")
+    limits = np.iinfo(held.name)
     whole = n.build(graph_op("max"), whole, n.number(float(limits.min), whole))
     return n.cast(n.build(graph_op("min"), whole, n.number(float(limits.max), whole)), kind)
 
