@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from unit.lower.dispatching import check, make
 
+from penstock.compiler.backends.cpu.target import LEVELS
 from penstock.compiler.dialects.graph.activation import Gelu, Relu
 from penstock.compiler.dialects.graph.attention import Attention
 from penstock.compiler.dialects.graph.contraction import Matmul
@@ -22,6 +23,7 @@ from penstock.compiler.dialects.graph.reduction import ArgReduce, Cumulative, Re
 from penstock.compiler.dialects.graph.shape import Concat, Pad, Reshape, Slice, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import F32, I64, tensor
+from penstock.compiler.passes.lower.schedules.contraction import L1_WAY_BYTES, L1_WAYS, choose_blocking
 from penstock.compiler.weights import WeightStore
 
 CHANNELS_LAST = {"layout": "channels_last"}
@@ -90,7 +92,15 @@ def test_gather_wraps_and_limits_indices() -> None:
 
 @pytest.mark.parametrize(
     ("m", "k", "n", "panel"),
-    [(1, 512, 256, 64), (33, 100, 250, 64), (7, 1, 10, 16), (128, 37, 48, 48), (5, 64, 96, 32)],
+    [
+        (1, 512, 256, 64),
+        (33, 100, 250, 64),
+        (7, 1, 10, 16),
+        (128, 37, 48, 48),
+        (5, 64, 96, 32),
+        (49, 1024, 70, 64),  # rows 4 kB apart: a lower tile, and a tail of both
+        (13, 2048, 17, 32),
+    ],
 )
 def test_packed_products_with_epilogue(m: int, k: int, n: int, panel: int) -> None:
     """Bias and relu on the accumulators; tails of rows and columns."""
@@ -100,6 +110,18 @@ def test_packed_products_with_epilogue(m: int, k: int, n: int, panel: int) -> No
         return [Relu.build(Add.build(Matmul.build(x, w, b_panel=panel, n=n).out, b).out).out]
 
     check(make("contraction", [(m, k), (panels, k, panel), (n,)], build))
+
+
+@pytest.mark.parametrize("isa", list(LEVELS))
+@pytest.mark.parametrize("m", [1, 13, 25, 49, 128, 197])
+def test_rows_that_share_a_cache_set_fit_its_ways(isa: str, m: int) -> None:
+    """A tile's rows of A stay in L1 together, and its sums stay in registers."""
+    machine = LEVELS[isa]
+    for row_bytes in (3072, 4096, 8192, 12288):
+        blocking = choose_blocking(m, 512, row_bytes // 4, 64, machine, row_bytes)
+        vectors = blocking.columns // machine.lanes
+        assert blocking.rows * vectors + vectors + 1 <= machine.vector_registers
+        assert blocking.rows <= (m if row_bytes % L1_WAY_BYTES else min(m, L1_WAYS))
 
 
 def test_batched_products_and_heads() -> None:

@@ -24,6 +24,9 @@ from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
 MAX_UNROLLED_CHAINS = 4
+L1_WAY_BYTES = 4096  # addresses so far apart share a set of the L1 cache: 64 sets of 64-byte lines
+L1_WAYS = 12  # rows of A so far apart that stay in the cache together
+NEARLY_EQUAL = 1.04  # scores closer than this say nothing; loads decide
 
 
 @dataclass(frozen=True)
@@ -37,28 +40,31 @@ class Blocking:
     chains: int
 
 
-def choose_blocking(m: int, n: int, k: int, panel: int, machine: CpuTarget) -> Blocking:
-    """The register tile for an m x n x k product: least wasted work, then most flops per load."""
+def choose_blocking(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_bytes: int) -> Blocking:
+    """The register tile for an m x n x k product: least wasted work; where that is nearly equal, fewest loads per flop.
+
+    ``row_bytes`` is the distance between neighbouring rows of A. At multiples of ``L1_WAY_BYTES`` all rows of
+    a tile fall into one set of the L1 cache, and a tile of more rows than ways would miss on every load.
+    """
+    most_rows = L1_WAYS if row_bytes % L1_WAY_BYTES == 0 else m
     widths = [w for w in (64, 48, 32, 16, 8) if w <= max(machine.lanes * 4, 8) and w >= min(machine.lanes, 8)]
     if panel:
         widths = [w for w in widths if panel % w == 0] or [math.gcd(panel, machine.lanes)]
-    best: tuple[float, Blocking] | None = None
+    found: list[tuple[float, float, Blocking]] = []
     for columns in widths:
         vectors = -(-columns // machine.lanes)
-        most = (machine.vector_registers - 1 - vectors) // vectors
-        tiles = -(-m // most) if most else 0
-        if most < 1 or tiles == 0:
+        most = min((machine.vector_registers - 1 - vectors) // vectors, most_rows)
+        tiles = -(-m // most) if most > 0 else 0
+        if tiles == 0:
             continue
         rows = -(-m // tiles)
         # One step over k: rows * vectors multiply-adds, vectors loads of B, rows broadcasts of A (two ports each).
         work = max(rows * vectors, (rows + vectors) * 0.9, 4.0 if rows * vectors < 8 else 0) / (rows * columns)
         waste = (tiles * rows / m) * (-(-n // columns) * columns / n)
-        score = work * waste
-        if best is None or score < best[0] - 1e-9:
-            chains = max(1, min(MAX_UNROLLED_CHAINS, 8 // (rows * vectors))) if k >= 64 else 1
-            best = (score, Blocking(rows, columns, 1, chains))
-    assert best is not None
-    blocking = best[1]
+        chains = max(1, min(MAX_UNROLLED_CHAINS, 8 // (rows * vectors))) if k >= 64 else 1
+        found.append((work * waste, (rows + vectors) / (rows * columns), Blocking(rows, columns, 1, chains)))
+    limit = min(score for score, _, _ in found) * NEARLY_EQUAL
+    blocking = min((option for option in found if option[0] <= limit), key=lambda option: option[1])[2]
     row_tiles, column_tiles = -(-m // blocking.rows), -(-n // blocking.columns)
     sweep = row_tiles if column_tiles >= 8 else max(1, -(-row_tiles * column_tiles // 16))
     return Blocking(blocking.rows, blocking.columns, max(1, min(sweep, row_tiles)), blocking.chains)
@@ -79,9 +85,10 @@ class Contraction:
         *self.batch, self.m, self.n = k.e.shape(self.op.out)
         self.depth = k.e.shape(self.a)[-1]
         self.panel: int = self.op.b_panel
-        self.blocking = choose_blocking(self.m, self.n, self.depth, self.panel, k.machine)
         self.element = element_of(self.op.out)
         self.register = register_type(self.element)
+        row_bytes = self.depth * byte_width(element_of(self.a))
+        self.blocking = choose_blocking(self.m, self.n, self.depth, self.panel, k.machine, row_bytes)
 
     def emit(self) -> None:
         k, blocking = self.k, self.blocking

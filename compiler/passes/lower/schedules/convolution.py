@@ -14,6 +14,7 @@ from typing import Any
 from xdsl.ir import BlockArgument, SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dtypes import byte_width
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
 from penstock.compiler.passes.lower.schedules.contraction import Blocking, accumulate, choose_blocking, combine
@@ -48,7 +49,9 @@ class Convolution:
         taps = math.prod(self.sliding.window)
         per_group = self.features // self.groups
         panel = math.gcd(per_group, self.panel) if self.groups > 1 else self.panel
-        return choose_blocking(self.sliding.outputs[-1], per_group, taps * self.depth, panel, self.k.machine)
+        outputs, depth = self.sliding.outputs[-1], taps * self.depth
+        row_bytes = self.sliding.channels * self.sliding.strides[-1] * byte_width(self.element)
+        return choose_blocking(outputs, per_group, depth, panel, self.k.machine, row_bytes)
 
     def emit(self) -> None:
         k, s, blocking = self.k, self.sliding, self.blocking
