@@ -2,13 +2,16 @@
 
 Before: transposes around the ops whose layout changed. After: they stand at inputs, outputs and where axes are really
 needed in another order; elementwise ops, reductions, joins and pads in between work on the transposed tensors.
+
+``cancel-transposes`` moves a transpose only where that costs nothing. Here convolutions have just been given transposes
+on both sides, so one that many read sinks past each of them, and a small operand is transposed for it. The patterns
+that need no such choice are those of phase simplify.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -16,13 +19,14 @@ from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 
 from penstock.compiler.context import CompilerContext
-from penstock.compiler.dialects.graph.base import GraphOp, element_of, elements, tensor_type
+from penstock.compiler.dialects.graph.base import element_of, elements
 from penstock.compiler.dialects.graph.elementwise import Elementwise
-from penstock.compiler.dialects.graph.normalization import AlongAxis, Normalize
-from penstock.compiler.dialects.graph.reduction import Reduce
-from penstock.compiler.dialects.graph.shape import Concat, Pad, Reshape, Slice, Transpose
+from penstock.compiler.dialects.graph.shape import Concat, Reshape, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import shape_of, tensor
+from penstock.compiler.passes.simplify.arithmetic import Fold
+from penstock.compiler.passes.simplify.cancel_transposes import SinkThroughOne, inverse
+from penstock.compiler.passes.simplify.views import TransposeChain, TransposeOfUnitAxes
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
 
 
@@ -33,7 +37,9 @@ class SinkTransposes(ModulePass):
     name: ClassVar[str] = "sink-transposes"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        patterns = [MergeTransposes(), SinkElementwise(), SinkConcat(), SinkReduce(), SinkAxes(), SinkReshape()]
+        merging = [Fold(), TransposeChain(), TransposeOfUnitAxes()]
+        sinking = [SinkElementwise(), SinkConcat(), SinkThroughOne(shared=True), SinkReshape()]
+        patterns = [*merging, *sinking]
         rewrite(cast(CompilerContext, ctx), op, patterns)
 
 
@@ -41,35 +47,6 @@ def source_of(value: SSAValue) -> Transpose | None:
     """The transpose that makes ``value``, if it is one that changes the order of axes."""
     owner = value.owner
     return owner if isinstance(owner, Transpose) else None
-
-
-def inverse(permutation: Sequence[int]) -> tuple[int, ...]:
-    """The permutation that undoes ``permutation``."""
-    result = [0] * len(permutation)
-    for index, axis in enumerate(permutation):
-        result[axis] = index
-    return tuple(result)
-
-
-class MergeTransposes(Pattern):
-    """A transpose of a transpose is one transpose, or nothing; one that moves only unit axes is a reshape."""
-
-    roots = (Transpose,)
-
-    def rewrite(self, op: Transpose, rewriter: Rewriter, /) -> None:
-        inner = source_of(op.operands[0])
-        if inner is not None:
-            permutation = tuple(inner.permutation[axis] for axis in op.permutation)
-            rewriter.covers(inner, op)
-            rewriter.replace(op, Transpose.build(inner.operands[0], permutation=permutation))
-            return
-        if op.permutation == tuple(range(len(op.permutation))):
-            rewriter.replace(op, op.operands[0])
-            return
-        shape = shape_of(op.operands[0].type)
-        moved = [axis for axis in op.permutation if shape[axis] != 1]
-        if moved == sorted(moved):
-            rewriter.replace(op, Reshape.build(op.operands[0], result=tensor_type(op.out)))
 
 
 def _like(rewriter: Rewriter, value: SSAValue, permutation: tuple[int, ...]) -> SSAValue:
@@ -135,54 +112,6 @@ class SinkConcat(Pattern):
             for source, o in zip(sources, op.operands, strict=True)
         ]
         new = rewriter.insert(Concat.build(*operands, axis=permutation[op.axis]))
-        rewriter.replace(op, Transpose.build(new.out, permutation=permutation))
-
-
-class SinkReduce(Pattern):
-    """A reduction of a transposed tensor reduces the axes they were before."""
-
-    roots = (Reduce,)
-
-    def rewrite(self, op: Reduce, rewriter: Rewriter, /) -> None:
-        source = source_of(op.operands[0])
-        if source is None:
-            return
-        axes = tuple(sorted(source.permutation[axis] for axis in op.axes))
-        new = rewriter.insert(Reduce.build(source.operands[0], kind=op.kind, axes=axes, keepdims=op.keepdims))
-        if op.keepdims:
-            rewriter.replace(op, Transpose.build(new.out, permutation=source.permutation))
-            return
-        kept = [axis for axis in source.permutation if axis not in axes]
-        order = [sorted(kept).index(axis) for axis in kept]
-        rewriter.replace(op, Transpose.build(new.out, permutation=order))
-
-
-class SinkAxes(Pattern):
-    """Ops with a value per axis, or one axis, work on the axes as they were before."""
-
-    roots = (Normalize, AlongAxis, Pad, Slice)
-
-    def rewrite(self, op: GraphOp, rewriter: Rewriter, /) -> None:
-        source = source_of(op.operands[0])
-        if source is None:
-            return
-        permutation = source.permutation
-        back = inverse(permutation)
-        parameters: dict[str, Any] = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
-        if isinstance(op, AlongAxis):
-            if permutation[op.axis] != len(permutation) - 1 and op.axis == len(permutation) - 1:
-                return
-            parameters["axis"] = permutation[op.axis]
-        elif isinstance(op, Normalize):
-            parameters["axes"] = tuple(sorted(permutation[axis] for axis in op.axes))
-        else:
-            for name in ("low", "high", "starts", "steps"):
-                if name in parameters:
-                    parameters[name] = tuple(parameters[name][axis] for axis in back)
-        shape = shape_of(op.results[0].type)
-        result = tensor([shape[axis] for axis in back], element_of(op.results[0]))
-        new = type(op).build(source.operands[0], *op.operands[1:], result=result, **parameters)
-        rewriter.insert(new)
         rewriter.replace(op, Transpose.build(new.out, permutation=permutation))
 
 

@@ -114,16 +114,26 @@ def _again(op: Elementwise | Concat, operands: Sequence[SSAValue], permutation: 
 
 
 class SinkThroughOne(Pattern):
-    """An op along named axes of a transposed operand works along the axes they were before."""
+    """An op along named axes of a transposed operand works along the axes they were before.
+
+    ``shared``: also where the transpose has other readers, which keep it. A softmax along the innermost axis then waits
+    unless that axis was innermost before.
+    """
 
     roots = (Reduce, Softmax, LogSoftmax, Normalize, Cumulative, Pad, Slice, Resize)
 
+    def __init__(self, *, shared: bool = False) -> None:
+        self.shared = shared
+
     def rewrite(self, op: GraphOp, rewriter: Rewriter, /) -> None:
         transpose = defining(op.operands[0], Transpose)
-        if transpose is None or not has_one_use(transpose.out):
+        if transpose is None or not (self.shared or has_one_use(transpose.out)):
             return
         x, permutation = transpose.operands[0], transpose.permutation
-        rewriter.covers(transpose, op)
+        if self.shared and isinstance(op, Softmax | LogSoftmax) and _leaves_innermost(op.axis, permutation):
+            return
+        if not self.shared:
+            rewriter.covers(transpose, op)
         back = inverse(permutation)
         operands = [x, *op.operands[1:]]
         parameters: dict[str, Any] = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
@@ -147,3 +157,9 @@ class SinkThroughOne(Pattern):
             kept = [permutation[axis] for axis in range(len(permutation)) if axis not in op.axes]
             permutation = tuple(sorted(kept).index(axis) for axis in kept)
         rewriter.replace(op, Transpose.build(inner, permutation=permutation))
+
+
+def _leaves_innermost(axis: int, permutation: Permutation) -> bool:
+    """True if ``axis`` is the innermost one and was not before the transpose."""
+    last = len(permutation) - 1
+    return axis == last and permutation[axis] != last
