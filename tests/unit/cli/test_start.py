@@ -28,6 +28,12 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert ran.stdout.strip()
 
 
+def test_the_package_runs_as_the_command_line() -> None:
+    command = [sys.executable, "-m", "penstock", "--version"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"penstock(, version)? \d+\.\d+\S*\n.*", ran.stdout, re.DOTALL)
+
+
 def test_every_command_stands_in_the_order_and_has_help_with_examples() -> None:
     group = cli
     ctx = group.make_context("penstock", [], resilient_parsing=True)
