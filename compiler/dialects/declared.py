@@ -227,6 +227,8 @@ def ops_in(package: str, folder: Iterable[str], base: type[DeclaredT]) -> tuple[
     for info in pkgutil.iter_modules(list(folder)):
         module = importlib.import_module(f"{package}.{info.name}")
         for candidate in vars(module).values():
-            if isinstance(candidate, type) and issubclass(candidate, base) and "name" in vars(candidate):
+            if not isinstance(candidate, type) or candidate.__module__ != module.__name__:
+                continue  # not a class, or one that the module only uses
+            if issubclass(candidate, base) and "name" in vars(candidate):
                 assert found.setdefault(candidate.name, candidate) is candidate, f"two ops are called {candidate.name}"
     return tuple(found.values())
