@@ -7,20 +7,27 @@ The one idea: signless integers of the IR are *signed* numbers (ONNX's int8 .. i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    ArrayAttr,
     BFloat16Type,
     Float16Type,
     Float32Type,
     Float64Type,
     IndexType,
     IntegerType,
+    MemRefType,
     Signedness,
+    StringAttr,
     TensorType,
 )
 from xdsl.ir import Attribute
+
+from penstock.compiler.extents import Dim, Extent, is_static, parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,12 +117,33 @@ def is_unsigned(element: Attribute) -> bool:
     )
 
 
-def tensor(shape: tuple[int, ...] | list[int], element: Attribute) -> TensorType[Attribute]:
-    """The tensor type of ``shape`` (extents in elements, row-major) and ``element``."""
-    return TensorType(element, list(shape))
+def tensor(shape: Sequence[Extent], element: Attribute) -> TensorType[Attribute]:
+    """The tensor type of ``shape`` (extents in elements, row-major) and ``element``; symbolic extents stand, in order,
+    as texts in its encoding: ``tensor<?x8xf32, ["batch"]>``."""
+    if is_static(shape):
+        return TensorType(element, list(shape))
+    return TensorType(element, *symbolic_shape(shape))
 
 
-def shape_of(value_type: Attribute) -> tuple[int, ...]:
-    """The static extents of a tensor type."""
-    assert isinstance(value_type, TensorType)
-    return tuple(value_type.get_shape())
+def symbolic_shape(shape: Sequence[Extent]) -> tuple[list[int], ArrayAttr[Attribute]]:
+    """(extents with -1 for symbolic ones, the texts of those)."""
+    numbers = [DYNAMIC_INDEX if isinstance(extent, Dim) else extent for extent in shape]
+    return numbers, ArrayAttr([StringAttr(str(extent)) for extent in shape if isinstance(extent, Dim)])
+
+
+def shape_of(value_type: Attribute) -> tuple[Extent, ...]:
+    """The extents of a tensor type, or of a memory type of a plan. Raises ValueError if a symbolic one has no text."""
+    assert isinstance(value_type, TensorType | MemRefType)
+    shape = tuple(value_type.get_shape())
+    if DYNAMIC_INDEX not in shape:
+        return shape
+    return _symbolic(shape, value_type.encoding if isinstance(value_type, TensorType) else value_type.memory_space)
+
+
+@cache
+def _symbolic(shape: tuple[int, ...], texts: Attribute) -> tuple[Extent, ...]:
+    given = cast("ArrayAttr[Attribute]", texts).data if isinstance(texts, ArrayAttr) else ()
+    if len(given) != shape.count(DYNAMIC_INDEX) or not all(isinstance(text, StringAttr) for text in given):
+        raise ValueError('a tensor names each of its symbolic extents, as in tensor<?x8xf32, ["batch"]>')
+    named = iter(parse(cast(StringAttr, text).data) for text in given)
+    return tuple(next(named) if extent == DYNAMIC_INDEX else extent for extent in shape)

@@ -20,6 +20,8 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
+from penstock.compiler.extents import Dim, Extent, parse
+
 T = TypeVar("T")
 DeclaredT = TypeVar("DeclaredT", bound="DeclaredOp")
 
@@ -66,16 +68,34 @@ class Parameter(Generic[T]):
         return TypeRuleError(f"parameter {self.name} has an unfit value {attribute}")
 
 
-class Int(Parameter[int]):
-    """An integer parameter."""
+def encode_extent(value: Extent) -> Attribute:
+    """An integer, or the text of a symbolic one."""
+    return StringAttr(str(value)) if isinstance(value, Dim) else IntegerAttr(int(value), i64)
 
-    def encode(self, value: int) -> Attribute:
-        return IntegerAttr(int(value), i64)
 
-    def decode(self, attribute: Attribute) -> int:
-        if not isinstance(attribute, IntegerAttr):
-            raise self.wrong(attribute)
+def decode_extent(attribute: Attribute) -> Extent | None:
+    """The integer, number or symbolic, that an attribute holds; None for another kind of attribute."""
+    if isinstance(attribute, IntegerAttr):
         return attribute.value.data
+    if not isinstance(attribute, StringAttr):
+        return None
+    try:
+        return parse(attribute.data)
+    except ValueError:
+        return None
+
+
+class Int(Parameter[int]):
+    """An integer parameter, a number or symbolic."""
+
+    def encode(self, value: Extent) -> Attribute:
+        return encode_extent(value)
+
+    def decode(self, attribute: Attribute) -> Extent:
+        value = decode_extent(attribute)
+        if value is None:
+            raise self.wrong(attribute)
+        return value
 
 
 class Bool(Parameter[bool]):
@@ -105,15 +125,18 @@ class Float(Parameter[float]):
 
 
 class Ints(Parameter[tuple[int, ...]]):
-    """A list of integers."""
+    """A list of integers, numbers or symbolic."""
 
-    def encode(self, value: Sequence[int]) -> Attribute:
-        return ArrayAttr([IntegerAttr(int(item), i64) for item in value])
+    def encode(self, value: Sequence[Extent]) -> Attribute:
+        return ArrayAttr([encode_extent(item) for item in value])
 
-    def decode(self, attribute: Attribute) -> tuple[int, ...]:
+    def decode(self, attribute: Attribute) -> tuple[Extent, ...]:
         if not isinstance(attribute, ArrayAttr):
             raise self.wrong(attribute)
-        return tuple(item.value.data for item in cast("ArrayAttr[IntegerAttr]", attribute))
+        values = [decode_extent(item) for item in cast("ArrayAttr[Attribute]", attribute)]
+        if any(value is None for value in values):
+            raise self.wrong(attribute)
+        return tuple(value for value in values if value is not None)
 
 
 class Text(Parameter[str]):
@@ -203,9 +226,11 @@ class DeclaredOp(Operation):
 
 def _print_parameter(printer: Printer, name: str, value: Attribute) -> None:
     printer.print_string(f"{name} = ")
-    if isinstance(value, ArrayAttr) and all(isinstance(item, IntegerAttr) for item in value):
-        items = cast("ArrayAttr[IntegerAttr]", value)
-        printer.print_string("[" + ", ".join(str(item.value.data) for item in items) + "]")
+    if isinstance(value, ArrayAttr) and all(isinstance(item, IntegerAttr | StringAttr) for item in value):
+        items = cast("ArrayAttr[IntegerAttr | StringAttr]", value)
+        printer.print_string("[")
+        printer.print_list(items, lambda item: _print_item(printer, item))
+        printer.print_string("]")
     elif isinstance(value, IntegerAttr) and value.type == i64:
         printer.print_string(str(value.value.data))
     elif isinstance(value, FloatAttr) and value.type == f64 and math.isfinite(value.value.data):
@@ -213,6 +238,14 @@ def _print_parameter(printer: Printer, name: str, value: Attribute) -> None:
         printer.print_string(text if "." in text or "e" not in text else text.replace("e", ".0e"))
     else:
         printer.print_attribute(value)
+
+
+def _print_item(printer: Printer, item: IntegerAttr | StringAttr) -> None:
+    """A number without its type, which the parameter knows."""
+    if isinstance(item, IntegerAttr):
+        printer.print_string(str(item.value.data))
+    else:
+        printer.print_attribute(item)
 
 
 def _normalise(parameter: Parameter[Any], attribute: Attribute) -> Attribute:

@@ -1,0 +1,612 @@
+"""Symbolic extents: what is known of a tensor's size when the model says ``batch`` instead of a number.
+
+In: symbols with the range of values they may take at run time. Out: integer expressions of them, which stand wherever
+an extent stands: they add, multiply, divide and compare as numbers do, in one canonical form, so that equal sizes are
+equal values. The one idea: a comparison is decided for *every* size the symbols may take, or it raises
+``Undecided``; nothing is ever guessed. Where lowering may choose by what can be shown, it asks ``surely``.
+
+An expression is a polynomial whose variables are symbols, floor divisions and maxima or minima that did not simplify.
+Its text is what types carry: ``tensor<?x?x768xf32, ["batch", "past + 1"]>``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+MOST = 2**31 - 1
+"""The largest value a symbol without a declared range may take."""
+
+if TYPE_CHECKING:
+    # Wherever an extent is an int it may be symbolic: type checkers take a Dim for one. At run time it is none, so
+    # whatever needs the number itself (range, indexing, numpy) fails at once instead of going on with a wrong one.
+    Number = int
+else:
+    Number = object
+
+Extent: TypeAlias = "int"
+"""A number or a Dim."""
+
+
+class Undecided(ValueError):
+    """A comparison whose answer depends on the sizes a model is run with. The message is a sentence."""
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A size fixed at run time, within [low, high]."""
+
+    name: str
+    low: int = 1
+    high: int = MOST
+
+    def __str__(self) -> str:
+        return self.name if (self.low, self.high) == (1, MOST) else f"{self.name}:{self.low}..{self.high}"
+
+
+@dataclass(frozen=True)
+class Quotient:
+    """floor(numerator / divisor), divisor >= 1, that has no simpler form."""
+
+    numerator: Dim
+    divisor: Extent
+
+    def __str__(self) -> str:
+        return f"{_grouped(self.numerator)} floordiv {_grouped(self.divisor)}"
+
+
+@dataclass(frozen=True)
+class Extremum:
+    """The largest (``max``) or smallest (``min``) of several extents, in order of their text."""
+
+    kind: str
+    operands: tuple[Extent, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind}({', '.join(map(str, self.operands))})"
+
+
+Atom: TypeAlias = "Symbol | Quotient | Extremum"
+Monomial: TypeAlias = "tuple[Atom, ...]"  # factors in order of their text, repeated for powers
+
+
+class Dim(Number):
+    """A symbolic extent: a sum of integer multiples of products of atoms. Built by arithmetic on ``symbol``s."""
+
+    terms: tuple[tuple[Monomial, int], ...]
+
+    def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
+        self.terms = terms
+
+    def __new__(cls, *_: object) -> Self:
+        return object.__new__(cls)
+
+    # Identity --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def text(self) -> str:
+        """The canonical text, which ``parse`` reads."""
+        parts: list[str] = []
+        for monomial, factor in self.terms:
+            sign = "-" if factor < 0 else "+"
+            number = [] if abs(factor) == 1 and monomial else [str(abs(factor))]
+            factors = [
+                f"({a})" if isinstance(a, Quotient) and len(self.terms) + len(monomial) > 2 else str(a)
+                for a in monomial
+            ]
+            body = "*".join(number + factors)
+            parts.append((f"-{body}" if sign == "-" else body) if not parts else f" {sign} {body}")
+        return "".join(parts)
+
+    def __str__(self) -> str:
+        return self.text
+
+    __repr__ = __str__
+
+    def __hash__(self) -> int:
+        return hash(self.terms)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dim) and self.terms == other.terms
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    # Arithmetic ------------------------------------------------------------------------------------------------------
+
+    def __add__(self, other: Extent) -> Extent:
+        return _sum((*self.terms, *_terms(other)))
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Extent:
+        return Dim(tuple((monomial, -factor) for monomial, factor in self.terms))
+
+    def __pos__(self) -> Extent:
+        return self
+
+    def __sub__(self, other: Extent) -> Extent:
+        return self + -other
+
+    def __rsub__(self, other: Extent) -> Extent:
+        return -self + other
+
+    def __mul__(self, other: Extent) -> Extent:
+        return _sum((tuple(sorted((*a, *b), key=str)), x * y) for a, x in self.terms for b, y in _terms(other))
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, divisor: Extent) -> Extent:
+        return floordiv(self, divisor)
+
+    def __rfloordiv__(self, numerator: Extent) -> Extent:
+        return floordiv(numerator, self)
+
+    def __mod__(self, divisor: Extent) -> Extent:
+        return self - divisor * floordiv(self, divisor)
+
+    def __rmod__(self, numerator: Extent) -> Extent:
+        return numerator - self * floordiv(numerator, self)
+
+    def __divmod__(self, divisor: Extent) -> tuple[Extent, Extent]:
+        return self // divisor, self % divisor
+
+    def __abs__(self) -> Extent:
+        return self if self >= 0 else -self
+
+    # Order -----------------------------------------------------------------------------------------------------------
+
+    def __lt__(self, other: Extent) -> bool:
+        return _decide(self, "<", other)
+
+    def __le__(self, other: Extent) -> bool:
+        return not _decide(other, "<", self)
+
+    def __gt__(self, other: Extent) -> bool:
+        return _decide(other, "<", self)
+
+    def __ge__(self, other: Extent) -> bool:
+        return not _decide(self, "<", other)
+
+    def __bool__(self) -> bool:
+        low, high = bounds(self)
+        if low > 0 or high < 0:
+            return True
+        raise Undecided(f"whether {self} is zero depends on the sizes the model is run with")
+
+    def __index__(self) -> int:
+        raise TypeError(f"the extent {self} is known only at run time")
+
+    __int__ = __float__ = __index__  # type: ignore[assignment]
+
+    # Use -------------------------------------------------------------------------------------------------------------
+
+    def symbols(self) -> frozenset[Symbol]:
+        """The symbols the value depends on."""
+        return frozenset(symbol for monomial, _ in self.terms for atom in monomial for symbol in _symbols_of(atom))
+
+
+def symbol(name: str, low: int = 1, high: int = MOST) -> Extent:
+    """The extent called ``name``, in [low, high]; the number itself where there is only one."""
+    return low if low == high else Dim((((Symbol(name, low, high),), 1),))
+
+
+def is_static(extents: Iterable[Extent]) -> bool:
+    """True if every extent is a number."""
+    return not any(isinstance(extent, Dim) for extent in extents)
+
+
+def symbols_of(extent: Extent) -> frozenset[Symbol]:
+    """The symbols an extent depends on; none for a number."""
+    return extent.symbols() if isinstance(extent, Dim) else frozenset()
+
+
+def floordiv(numerator: Extent, divisor: Extent) -> Extent:
+    """floor(numerator / divisor), divisor >= 1."""
+    if isinstance(divisor, int) and not isinstance(divisor, Dim):
+        if divisor == 1:
+            return numerator
+        if divisor < 0:
+            return floordiv(-numerator, -divisor)
+        if not isinstance(numerator, Dim):
+            return numerator // divisor
+    exact = quotient(numerator, divisor)
+    if exact is not None:
+        return exact
+    whole, rest = _divide_terms(numerator, divisor)
+    if surely(rest, ">=", 0) and surely(rest, "<", divisor):
+        return whole
+    if surely(rest, "<", 0) and surely(-rest, "<=", divisor):
+        return whole - 1
+    if not isinstance(rest, Dim):
+        rest = Dim((((), rest),))
+    inner, shift = _quotient_and_constant(rest)
+    if inner is not None:  # floor((floor(n / a) + c) / b) = floor((n + a c) / (a b))
+        return whole + floordiv(inner.numerator + inner.divisor * shift, inner.divisor * divisor)
+    if not isinstance(divisor, Dim) and rest.terms[0][1] < 0:
+        return whole - floordiv(-rest + (divisor - 1), divisor)  # floor(-x / d) = -ceil(x / d)
+    return whole + Dim((((Quotient(rest, divisor),), 1),))
+
+
+def _quotient_and_constant(extent: Dim) -> tuple[Quotient | None, int]:
+    """(q, c) if ``extent`` is q + c for one floor division q."""
+    (first, factor), *others = extent.terms
+    if factor != 1 or len(first) != 1 or not isinstance(first[0], Quotient) or any(m for m, _ in others):
+        return None, 0
+    return first[0], sum(c for _, c in others)
+
+
+def ceildiv(numerator: Extent, divisor: Extent) -> Extent:
+    """ceil(numerator / divisor), divisor >= 1."""
+    return floordiv(numerator + (divisor - 1), divisor)
+
+
+def quotient(numerator: Extent, divisor: Extent) -> Extent | None:
+    """numerator / divisor if that is exact for every size, else None (polynomial division)."""
+    if not isinstance(numerator, Dim) and not isinstance(divisor, Dim):
+        return numerator // divisor if divisor and numerator % divisor == 0 else None
+    rest, result = numerator, 0
+    leading, by = _terms(divisor)[0]
+    for _ in range(64):
+        if not isinstance(rest, Dim) and rest == 0:
+            return result
+        monomial, factor = _terms(rest)[0]
+        remaining = _cancel(monomial, leading)
+        if remaining is None or factor % by:
+            return None
+        step = _sum([(remaining, factor // by)])
+        result, rest = result + step, rest - step * divisor
+    return None
+
+
+def largest(*extents: Extent) -> Extent:
+    """The maximum, symbolic where the order depends on the sizes."""
+    return _extremum("max", extents)
+
+
+def smallest(*extents: Extent) -> Extent:
+    """The minimum, symbolic where the order depends on the sizes."""
+    return _extremum("min", extents)
+
+
+def surely(a: Extent, relation: str, b: Extent) -> bool:
+    """True if ``a relation b`` (one of < <= > >=) holds for every size the symbols may take."""
+    difference = b - a if relation in ("<", "<=") else a - b
+    low, _ = bounds(difference)
+    return low > 0 if relation in ("<", ">") else low >= 0
+
+
+def bounds(extent: Extent) -> tuple[float, float]:
+    """(lowest, highest) value over all sizes of the symbols; infinite where nothing is known. Exact for numbers."""
+    return _bounds(extent) if isinstance(extent, Dim) else (extent, extent)
+
+
+def evaluate(extent: Extent, sizes: Mapping[str, int]) -> int:
+    """The number an extent is when its symbols have these ``sizes``. Raises KeyError for a symbol without one."""
+    if not isinstance(extent, Dim):
+        return extent
+    total = 0
+    for monomial, factor in extent.terms:
+        for atom in monomial:
+            factor *= _evaluate_atom(atom, sizes)
+        total += factor
+    return total
+
+
+def substitute(extent: Extent, values: Mapping[Symbol, Extent]) -> Extent:
+    """The extent with symbols replaced by other extents."""
+    if not isinstance(extent, Dim) or not extent.symbols() & values.keys():
+        return extent
+    total: Extent = 0
+    for monomial, factor in extent.terms:
+        product: Extent = factor
+        for atom in monomial:
+            product = product * _substitute_atom(atom, values)
+        total = total + product
+    return total
+
+
+# Canonical form ------------------------------------------------------------------------------------------------------
+
+
+def _terms(extent: Extent) -> tuple[tuple[Monomial, int], ...]:
+    return extent.terms if isinstance(extent, Dim) else (((), extent),)
+
+
+def _sum(terms: Iterable[tuple[Monomial, int]]) -> Extent:
+    factors: dict[Monomial, int] = {}
+    for monomial, factor in terms:
+        factors[monomial] = factors.get(monomial, 0) + factor
+    present = [(monomial, factor) for monomial, factor in factors.items() if factor]
+    if not present:
+        return 0
+    if len(present) == 1 and not present[0][0]:
+        return present[0][1]
+    return Dim(tuple(sorted(present, key=_rank)))
+
+
+def _rank(term: tuple[Monomial, int]) -> tuple[int, str]:
+    return -len(term[0]), "*".join(map(str, term[0]))
+
+
+def _cancel(monomial: Monomial, divisor: Monomial) -> Monomial | None:
+    """``monomial`` without the factors of ``divisor``; None if it lacks one."""
+    left = list(monomial)
+    for atom in divisor:
+        if atom not in left:
+            return None
+        left.remove(atom)
+    return tuple(left)
+
+
+def _divide_terms(numerator: Extent, divisor: Extent) -> tuple[Extent, Extent]:
+    """(whole, rest) with numerator = divisor * whole + rest: the terms that a divisor of one term divides."""
+    divisors = _terms(divisor)
+    if len(divisors) > 1:
+        return 0, numerator
+    ((by, unit),) = divisors
+    whole: list[tuple[Monomial, int]] = []
+    rest: list[tuple[Monomial, int]] = []
+    for monomial, factor in _terms(numerator):
+        remaining = _cancel(monomial, by)
+        if remaining is None:
+            rest.append((monomial, factor))
+            continue
+        # A constant leaves its remainder, so that (n + 64) floordiv 64 is n floordiv 64 + 1; other terms stay whole.
+        exact = factor - factor % unit if not monomial or factor % unit == 0 else 0
+        whole.append((remaining, exact // unit))
+        rest.append((monomial, factor - exact))
+    return _sum(whole), _sum(rest)
+
+
+def _extremum(kind: str, extents: tuple[Extent, ...]) -> Extent:
+    relation = ">=" if kind == "max" else "<="
+    kept: list[Extent] = []
+    for extent in extents:
+        for each in _operands(kind, extent):
+            if any(surely(other, relation, each) for other in kept):
+                continue
+            kept = [other for other in kept if not surely(each, relation, other)] + [each]
+    if len(kept) == 1:
+        return kept[0]
+    return Dim((((Extremum(kind, tuple(sorted(kept, key=str))),), 1),))
+
+
+def _operands(kind: str, extent: Extent) -> tuple[Extent, ...]:
+    if isinstance(extent, Dim) and len(extent.terms) == 1:
+        ((monomial, factor),) = extent.terms
+        if factor == 1 and len(monomial) == 1 and isinstance(monomial[0], Extremum) and monomial[0].kind == kind:
+            return monomial[0].operands
+    return (extent,)
+
+
+# Bounds --------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _bounds(dim: Dim) -> tuple[float, float]:
+    low, high = _interval(dim)
+    # floor(n / d) lies in [(n - d + 1) / d, n / d]: where a multiple of d is added, what n is made of may cancel.
+    for side, relaxed in ((0, _relax(dim, lower=True)), (1, _relax(dim, lower=False))):
+        if relaxed is not None:
+            other = bounds(relaxed)
+            low, high = (max(low, other[0]), high) if side == 0 else (low, min(high, other[1]))
+    return low, high
+
+
+def _interval(dim: Dim) -> tuple[float, float]:
+    low: float = 0
+    high: float = 0
+    for monomial, factor in dim.terms:
+        first, last = _product_bounds(monomial)
+        ends = sorted((_times(first, factor), _times(last, factor)))
+        low, high = _plus(low, ends[0]), _plus(high, ends[1])
+    return low, high
+
+
+def _product_bounds(monomial: Monomial) -> tuple[float, float]:
+    low: float = 1
+    high: float = 1
+    for atom in monomial:
+        first, last = _atom_bounds(atom)
+        ends = [_times(a, b) for a in (low, high) for b in (first, last)]
+        low, high = min(ends), max(ends)
+    return low, high
+
+
+def _times(a: float, b: float) -> float:
+    return 0 if 0 in (a, b) else a * b
+
+
+def _plus(a: float, b: float) -> float:
+    return b if a == 0 else a if b == 0 else a + b
+
+
+def _atom_bounds(atom: Atom) -> tuple[float, float]:
+    match atom:
+        case Symbol():
+            return atom.low, atom.high
+        case Quotient():
+            (low, high), (least, most) = bounds(atom.numerator), bounds(atom.divisor)
+            ends = [_floor(a, b) for a in (low, high) for b in (max(least, 1), most)]
+            return min(ends), max(ends)
+        case Extremum():
+            each = [bounds(operand) for operand in atom.operands]
+            chosen = max if atom.kind == "max" else min
+            return chosen(low for low, _ in each), chosen(high for _, high in each)
+
+
+def _floor(a: float, b: float) -> float:
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    if b == float("inf"):
+        return 0 if a >= 0 else -1
+    return a
+
+
+def _relax(dim: Dim, *, lower: bool) -> Extent | None:
+    """An extent without one of the floor divisions by a number that is never above (``lower``) or below ``dim``."""
+    for monomial, factor in dim.terms:
+        if len(monomial) != 1 or not isinstance(monomial[0], Quotient):
+            continue
+        numerator, divisor = monomial[0].numerator, monomial[0].divisor
+        if isinstance(divisor, Dim) or factor % divisor:
+            continue
+        rest = dim - _sum([(monomial, factor)])
+        above = numerator * (factor // divisor)
+        below = (numerator - (divisor - 1)) * (factor // divisor)
+        return rest + (below if (factor > 0) == lower else above)
+    return None
+
+
+def _decide(a: Extent, relation: str, b: Extent) -> bool:
+    if surely(a, relation, b):
+        return True
+    if surely(a, ">=", b):
+        return False
+    raise Undecided(f"whether {a} is less than {b} depends on the sizes the model is run with")
+
+
+# Atoms ---------------------------------------------------------------------------------------------------------------
+
+
+def _symbols_of(atom: Atom) -> Iterator[Symbol]:
+    match atom:
+        case Symbol():
+            yield atom
+        case Quotient():
+            yield from symbols_of(atom.numerator) | symbols_of(atom.divisor)
+        case Extremum():
+            for operand in atom.operands:
+                yield from symbols_of(operand)
+
+
+def _evaluate_atom(atom: Atom, sizes: Mapping[str, int]) -> int:
+    match atom:
+        case Symbol():
+            return sizes[atom.name]
+        case Quotient():
+            return evaluate(atom.numerator, sizes) // evaluate(atom.divisor, sizes)
+        case Extremum():
+            return (max if atom.kind == "max" else min)(evaluate(operand, sizes) for operand in atom.operands)
+
+
+def _substitute_atom(atom: Atom, values: Mapping[Symbol, Extent]) -> Extent:
+    match atom:
+        case Symbol():
+            return values.get(atom, Dim((((atom,), 1),)))
+        case Quotient():
+            return floordiv(substitute(atom.numerator, values), substitute(atom.divisor, values))
+        case Extremum():
+            return _extremum(atom.kind, tuple(substitute(operand, values) for operand in atom.operands))
+
+
+def _grouped(extent: Extent) -> str:
+    return f"({extent})" if isinstance(extent, Dim) and not extent.text.replace("_", "").isalnum() else str(extent)
+
+
+# Text ----------------------------------------------------------------------------------------------------------------
+
+TOKEN = re.compile(
+    r"\s*(?:(?P<word>[A-Za-z_][\w.]*)(?::(?P<low>\d+)\.\.(?P<high>\d+))?|(?P<number>\d+)|(?P<sign>[-+*(),]))"
+)
+DEEPEST = 32
+
+
+@cache
+def parse(text: str) -> Extent:
+    """The extent whose text this is. Raises ValueError, with a sentence, for anything else."""
+    return _Parser(text).whole()
+
+
+class _Parser:
+    """Recursive descent over ``TOKEN``s: sums of products of numbers, symbols, max, min, floordiv and groups."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.tokens, self.at, self.depth = text, [], 0, 0
+        self.tokens: list[re.Match[str]] = []
+        end = 0
+        stripped = text.rstrip()
+        while end < len(stripped):
+            match = TOKEN.match(stripped, end)
+            if match is None or len(self.tokens) > 1000:
+                raise self._wrong()
+            self.tokens.append(match)
+            end = match.end()
+
+    def _wrong(self) -> ValueError:
+        shown = self.text if len(self.text) <= 60 else self.text[:60] + "..."
+        return ValueError(f"'{shown}' is no extent: expected a sum of products of numbers and names")
+
+    def whole(self) -> Extent:
+        result = self.sum()
+        if self.at != len(self.tokens):
+            raise self._wrong()
+        return result
+
+    def _sign(self, *signs: str) -> str | None:
+        """The next token if it is one of ``signs``, which is then passed."""
+        found = self.tokens[self.at]["sign"] if self.at < len(self.tokens) else None
+        if found not in signs:
+            return None
+        self.at += 1
+        return found
+
+    def sum(self) -> Extent:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise self._wrong()
+        negative = self._sign("-") is not None
+        total = self.product()
+        total = -total if negative else total
+        while (sign := self._sign("+", "-")) is not None:
+            term = self.product()
+            total = total + term if sign == "+" else total - term
+        self.depth -= 1
+        return total
+
+    def product(self) -> Extent:
+        result = self.factor()
+        while True:
+            if self._sign("*"):
+                result = result * self.factor()
+            elif self.at < len(self.tokens) and self.tokens[self.at]["word"] == "floordiv":
+                self.at += 1
+                divisor = self.factor()
+                if not surely(divisor, ">=", 1):
+                    raise self._wrong()
+                result = floordiv(result, divisor)
+            else:
+                return result
+
+    def factor(self) -> Extent:
+        if self._sign("("):
+            return self._closed(self.sum())
+        if self.at >= len(self.tokens):
+            raise self._wrong()
+        token = self.tokens[self.at]
+        self.at += 1
+        if token["number"]:
+            return int(token["number"])
+        word = token["word"]
+        if word is None or word == "floordiv":
+            raise self._wrong()
+        if word in ("max", "min") and self._sign("("):
+            operands = [self.sum()]
+            while self._sign(","):
+                operands.append(self.sum())
+            return self._closed(_extremum(word, tuple(operands)))
+        if token["low"] is None:
+            return symbol(word)
+        low, high = int(token["low"]), int(token["high"])
+        if not low <= high <= 2**62:
+            raise self._wrong()
+        return symbol(word, low, high)
+
+    def _closed(self, extent: Extent) -> Extent:
+        if not self._sign(")"):
+            raise self._wrong()
+        return extent
