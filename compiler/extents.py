@@ -32,7 +32,16 @@ Extent: TypeAlias = "int"
 
 
 class Undecided(ValueError):
-    """A comparison whose answer depends on the sizes a model is run with. The message is a sentence."""
+    """A comparison whose answer depends on the sizes a model is run with. The message is a sentence; ``sides`` are what
+    was compared."""
+
+    def __init__(self, message: str, sides: tuple[Extent, Extent] | None = None) -> None:
+        super().__init__(message)
+        self.sides = sides
+
+
+class NotStatic(TypeError):
+    """A number is needed where there is a symbolic extent. The message is a sentence."""
 
 
 @dataclass(frozen=True)
@@ -175,10 +184,10 @@ class Dim(Number):
         low, high = bounds(self)
         if low > 0 or high < 0:
             return True
-        raise Undecided(f"whether {self} is zero depends on the sizes the model is run with")
+        raise Undecided(f"whether {self} is zero depends on the sizes the model is run with", (self, 0))
 
     def __index__(self) -> int:
-        raise TypeError(f"the extent {self} is known only at run time")
+        raise NotStatic(f"the extent {self} is known only at run time")
 
     __int__ = __float__ = __index__  # type: ignore[assignment]
 
@@ -467,7 +476,7 @@ def _decide(a: Extent, relation: str, b: Extent) -> bool:
         return True
     if surely(a, ">=", b):
         return False
-    raise Undecided(f"whether {a} is less than {b} depends on the sizes the model is run with")
+    raise Undecided(f"whether {a} is less than {b} depends on the sizes the model is run with", (a, b))
 
 
 # Atoms ---------------------------------------------------------------------------------------------------------------
