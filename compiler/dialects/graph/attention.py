@@ -20,6 +20,7 @@ from penstock.compiler.dialects.graph.base import (
     broadcast_shapes,
     require,
     require_float,
+    require_same,
     show,
     wide,
 )
@@ -52,16 +53,15 @@ class Attention(GraphOp):
         q, k, v = self.shapes()[:3]
         ranks = len(q) == len(k) == len(v) == 4
         require(ranks, f"attention takes q, k and v of rank 4, not {show(q)}, {show(k)} and {show(v)}")
-        require(
-            q[0] == k[0] == v[0] and q[3] == k[3] and k[1:3] == v[1:3],
-            f"queries {show(q)}, keys {show(k)} and values {show(v)} do not fit together",
-        )
+        fit = (q[0], q[0], q[3], k[1], k[2]), (k[0], v[0], k[3], v[1], v[2])
+        require_same(*fit, f"queries {show(q)}, keys {show(k)} and values {show(v)} do not fit together")
         require(k[1] > 0 and q[1] % k[1] == 0, f"{k[1]} heads of keys cannot serve {q[1]} heads of queries")
         require(k[2] > 0, "attention needs one key or more")
         if len(self.operands) == 4:
             scores, mask = (q[0], q[1], q[2], k[2]), self.shapes()[3]
-            fits = len(mask) <= 4 and broadcast_shapes(mask, scores) == scores
-            require(fits, f"a mask of shape {show(mask)} does not broadcast to scores of shape {show(scores)}")
+            sentence = f"a mask of shape {show(mask)} does not broadcast to scores of shape {show(scores)}"
+            require(len(mask) <= 4, sentence)
+            require_same(broadcast_shapes(mask, scores), scores, sentence)
         return [tensor([*q[:3], v[3]], self.element())]
 
     def evaluate(self, *operands: Array) -> Array:

@@ -32,15 +32,37 @@ from penstock.compiler.dialects.declared import (
     TypeRuleError,
 )
 from penstock.compiler.dtypes import I1, byte_width, is_float, numpy_dtype, shape_of, type_name
+from penstock.compiler.extents import Extent, is_static
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
 
-__all__ = ["Bool", "Cost", "Float", "Floats", "GraphOp", "Int", "Ints", "Parameter", "Tensor", "Text", "TypeRuleError"]
+__all__ = [
+    "Bool",
+    "Cost",
+    "Disagreement",
+    "Float",
+    "Floats",
+    "GraphOp",
+    "Int",
+    "Ints",
+    "Parameter",
+    "Tensor",
+    "Text",
+    "TypeRuleError",
+]
 
 Tensor = TensorType[Attribute]
+
+
+class Disagreement(TypeRuleError):
+    """Extents ``a`` and ``b``, one of them symbolic, that must be equal and cannot be shown to be."""
+
+    def __init__(self, sentence: str, a: Extent, b: Extent) -> None:
+        super().__init__(sentence)
+        self.a, self.b = a, b
 
 
 class Floats(Parameter[tuple[float, ...]]):
@@ -228,10 +250,11 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     padded = [(1,) * (rank - len(shape)) + shape for shape in shapes]
     result: list[int] = []
     for extents in zip(*padded, strict=True):
-        wide = {extent for extent in extents if extent != 1}
-        if len(wide) > 1:
-            raise TypeRuleError("the shapes " + " and ".join(map(show, shapes)) + " do not broadcast together")
-        result.append(wide.pop() if wide else 1)
+        wide = [extent for extent in extents if extent != 1]
+        for extent in wide[1:]:
+            sentence = "the shapes " + " and ".join(map(show, shapes)) + " do not broadcast together"
+            require_equal(wide[0], extent, sentence)
+        result.append(wide[0] if wide else 1)
     return tuple(result)
 
 
@@ -258,6 +281,20 @@ def require(holds: bool, sentence: str) -> None:
     """Raises TypeRuleError with ``sentence`` unless ``holds``."""
     if not holds:
         raise TypeRuleError(sentence)
+
+
+def require_equal(a: Extent, b: Extent, sentence: str) -> None:
+    """``a`` and ``b`` are one extent. Raises TypeRuleError, and Disagreement where that depends on sizes."""
+    if a != b:
+        raise TypeRuleError(sentence) if is_static((a, b)) else Disagreement(sentence, a, b)
+
+
+def require_same(a: Sequence[Extent], b: Sequence[Extent], sentence: str) -> None:
+    """``a`` and ``b`` are one shape. Raises as ``require_equal``."""
+    require(len(a) == len(b), sentence)
+    differing = [(x, y) for x, y in zip(a, b, strict=True) if x != y]
+    for x, y in sorted(differing, key=lambda pair: not is_static(pair)):  # what cannot be equal is told first
+        require_equal(x, y, sentence)
 
 
 def require_float(op: GraphOp) -> None:

@@ -19,6 +19,7 @@ from penstock.compiler.dialects.graph.base import (
     broadcast_shapes,
     elements,
     require,
+    require_equal,
     require_number,
     show,
     wide,
@@ -65,7 +66,8 @@ class Matmul(GraphOp):
                 f"a packed operand for {self.n} columns has shape {show((count, a[-1], self.b_panel))}, not {show(b)}",
             )
             return [tensor([*a[:-1], self.n], self.element())]
-        require(a[-1] == b[-2], f"a matrix product of {show(a)} and {show(b)} has inner extents {a[-1]} and {b[-2]}")
+        inner = f"a matrix product of {show(a)} and {show(b)} has inner extents {a[-1]} and {b[-2]}"
+        require_equal(a[-1], b[-2], inner)
         return [tensor([*broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1]], self.element())]
 
     def evaluate(self, *operands: Array) -> Array:

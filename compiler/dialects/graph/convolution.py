@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from penstock.compiler.dialects.graph.base import Cost, Int, Tensor, elements, require, require_number, show, wide
+from penstock.compiler.dialects.graph.base import (
+    Cost,
+    Int,
+    Tensor,
+    elements,
+    require,
+    require_equal,
+    require_number,
+    show,
+    wide,
+)
 from penstock.compiler.dialects.graph.contraction import unpack_last
 from penstock.compiler.dialects.graph.window import CHANNELS_FIRST, CHANNELS_LAST, Spatial, Windowed, window_views
 from penstock.compiler.dtypes import shape_of, tensor
@@ -63,10 +73,8 @@ class Conv(Windowed):
         if self.panel:
             self._check_panels(w)
         inner = w[1] if self.layout == CHANNELS_FIRST else w[-2]
-        require(
-            inner * groups == channels,
-            f"weights for {inner} input channels in {groups} group(s) do not fit activations with {channels}",
-        )
+        sentence = f"weights for {inner} input channels in {groups} group(s) do not fit activations with {channels}"
+        require_equal(inner * groups, channels, sentence)
         require(features % groups == 0, f"{features} output channels cannot be cut into {groups} groups")
         return [tensor(self.join(batch, features, self.output_extents(spatial, self.window())), self.element())]
 
@@ -152,7 +160,7 @@ class ConvTranspose(Windowed):
         )
         full = self._full(spatial)
         extents = [n - low - high for n, low, high in zip(full, self.pads_low, self.pads_high, strict=True)]
-        require(min(extents) > 0, f"pads leave nothing of a result of {show(full)}")
+        require(all(extent > 0 for extent in extents), f"pads leave nothing of a result of {show(full)}")
         return [tensor(self.join(batch, outer * self.groups, extents), self.element())]
 
     def _full(self, spatial: Sequence[int]) -> tuple[int, ...]:

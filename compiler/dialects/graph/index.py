@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from penstock.compiler.dialects.graph.base import Cost, GraphOp, Int, Tensor, element_of, require, show, tensor_bytes
+from penstock.compiler.dialects.graph.base import (
+    Cost,
+    GraphOp,
+    Int,
+    Tensor,
+    element_of,
+    require,
+    require_same,
+    show,
+    tensor_bytes,
+)
 from penstock.compiler.dtypes import tensor, type_name
 
 if TYPE_CHECKING:
@@ -98,10 +108,9 @@ class GatherNd(Indexed):
         x, indices = self.shapes()
         shared = self.batch_dims
         require(len(indices) > 0, "indices of rank 0 hold no coordinates")
-        require(
-            0 <= shared < min(len(x), len(indices)) and x[:shared] == indices[:shared],
-            f"shapes {show(x)} and {show(indices)} do not share {shared} leading axes",
-        )
+        sentence = f"shapes {show(x)} and {show(indices)} do not share {shared} leading axes"
+        require(0 <= shared < min(len(x), len(indices)), sentence)
+        require_same(x[:shared], indices[:shared], sentence)
         depth = indices[-1]
         require(
             shared + depth <= len(x),

@@ -27,6 +27,7 @@ from penstock.compiler.dialects.graph.base import (
     element_of,
     elements,
     require,
+    require_same,
     show,
     wide,
 )
@@ -155,7 +156,7 @@ class Recurrent(GraphOp):
             value = self.operand(name) if name in self.operand_names else None
             if value is not None:
                 found = shape_of(value.type)
-                require(found == shape, f"operand {name} of {self.name} has shape {show(shape)}, not {show(found)}")
+                require_same(shape, found, f"operand {name} of {self.name} has shape {show(shape)}, not {show(found)}")
                 self._check_element(name, value)
         count, names = len(self.default_activations.split(",")), self.activations.split(",")
         fits = len(names) in (count, ways * count)

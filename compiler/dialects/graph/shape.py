@@ -23,10 +23,13 @@ from penstock.compiler.dialects.graph.base import (
     elements,
     normalise_axis,
     require,
+    require_equal,
+    require_same,
     require_same_elements,
     show,
 )
 from penstock.compiler.dtypes import I1, numpy_dtype, shape_of, tensor
+from penstock.compiler.extents import is_static, largest
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -55,10 +58,8 @@ class Reshape(Movement):
 
     def infer(self) -> list[Tensor]:
         result, x = self.chosen_result(), self.operands[0].type
-        require(
-            elements(result) == elements(x),
-            f"a tensor of shape {show(shape_of(x))} cannot be reshaped to {show(shape_of(result))}",
-        )
+        sentence = f"a tensor of shape {show(shape_of(x))} cannot be reshaped to {show(shape_of(result))}"
+        require_equal(elements(result), elements(x), sentence)
         return [tensor(shape_of(result), element_of(x))]
 
     def evaluate(self, *operands: Array) -> Array:
@@ -99,10 +100,9 @@ class Expand(Movement):
     def infer(self) -> list[Tensor]:
         (shape,) = self.shapes()
         result = shape_of(self.chosen_result())
-        require(
-            len(shape) <= len(result) and broadcast_shapes(shape, result) == result,
-            f"a tensor of shape {show(shape)} cannot be expanded to {show(result)}",
-        )
+        sentence = f"a tensor of shape {show(shape)} cannot be expanded to {show(result)}"
+        require(len(shape) <= len(result), sentence)
+        require_same(broadcast_shapes(shape, result), result, sentence)
         return [tensor(result, self.element())]
 
     def evaluate(self, *operands: Array) -> Array:
@@ -130,10 +130,13 @@ class Slice(Movement):
         for axis, (extent, size, start, step) in enumerate(zip(shape, sizes, self.starts, self.steps, strict=True)):
             require(step != 0, f"the step of a slice along axis {axis} is 0")
             last = start + (size - 1) * step
-            require(
-                size == 0 or (0 <= start < extent and 0 <= last < extent),
-                f"a slice takes indices {start} to {last} of axis {axis}, which has {extent} elements",
-            )
+            if is_static((extent, size, start)):
+                inside = size == 0 or (0 <= start < extent and 0 <= last < extent)
+            else:  # for a size that may turn out 0, one element more or less than there is
+                inside = start >= 0 and last < extent if step > 0 else start < extent and last >= 0
+                inside = inside and size >= 0
+            sentence = f"a slice takes indices {start} to {last} of axis {axis}, which has {extent} elements"
+            require(inside, sentence)
         return [tensor(sizes, self.element())]
 
     def evaluate(self, *operands: Array) -> Array:
@@ -163,10 +166,8 @@ class Concat(Movement):
         axis = normalise_axis(self.axis, len(shapes[0]))
         require(len(shapes[0]) > 0, "scalars cannot be concatenated")
         for shape in shapes[1:]:
-            fits = len(shape) == len(shapes[0]) and all(
-                i == axis or a == b for i, (a, b) in enumerate(zip(shape, shapes[0], strict=True))
-            )
-            require(fits, f"shapes {show(shapes[0])} and {show(shape)} cannot be concatenated along axis {axis}")
+            sentence = f"shapes {show(shapes[0])} and {show(shape)} cannot be concatenated along axis {axis}"
+            require_same(*([*each[:axis], *each[axis + 1 :]] for each in (shapes[0], shape)), sentence)
         total = sum(shape[axis] for shape in shapes)
         return [tensor([*shapes[0][:axis], total, *shapes[0][axis + 1 :]], self.element())]
 
@@ -194,16 +195,17 @@ class Pad(Movement):
     def infer(self) -> list[Tensor]:
         shape = self.shapes()[0]
         require(len(self.low) == len(self.high) == len(shape), f"a pad of rank {len(shape)} has as many low and high")
-        require(min((*self.low, *self.high), default=0) >= 0, "a pad is not negative; a slice takes elements away")
+        kept = all(pad >= 0 for pad in (*self.low, *self.high))
+        require(kept, "a pad is not negative; a slice takes elements away")
         require((len(self.operands) == 2) == (self.mode == "constant"), "a pad has a value just in mode constant")
         if self.mode == "constant":
             require_same_elements(self)
             require(elements(self.operands[1].type) == 1, "the value of a pad is one element")
         for axis, (extent, low, high) in enumerate(zip(shape, self.low, self.high, strict=True)):
-            least = {"constant": 0, "edge": 1, "wrap": 1, "reflect": max(low, high) + 1}[self.mode]
+            least = {"constant": 0, "edge": 1, "wrap": 1, "reflect": largest(low, high) + 1}[self.mode]
             require(
                 low == high == 0 or extent >= least,
-                f"a pad of {max(low, high)} in mode {self.mode} needs an axis longer than axis {axis}, of {extent}",
+                f"a pad of {largest(low, high)} in mode {self.mode} needs an axis longer than axis {axis}, of {extent}",
             )
         extents = [low + extent + high for low, extent, high in zip(self.low, shape, self.high, strict=True)]
         return [tensor(extents, self.element())]
@@ -219,7 +221,7 @@ class Pad(Movement):
         return result
 
     def moves_nothing(self) -> bool:
-        return not any(self.low) and not any(self.high)
+        return all(pad == 0 for pad in (*self.low, *self.high))
 
 
 class Iota(GraphOp):

@@ -78,6 +78,21 @@ def constant(e: Evaluator, op: Any, at: Coordinates) -> Typed:
     return Typed(chosen, kind)
 
 
+@rule("graph.extent")
+def extent(e: Evaluator, op: Any, at: Coordinates) -> Typed:
+    """Numbers computed from the sizes of the run, or a choice among them by position."""
+    kind = element_of(op.out)
+    numbers = [e.b.cast(e.b.index(value), register_type(kind)) for value in op.values]
+    position = linearise(at, shape_of(op.out.type))
+    known = position.known()
+    if known is not None:
+        return Typed(numbers[known], kind)
+    chosen = numbers[-1]
+    for index, number in reversed(list(enumerate(numbers[:-1]))):
+        chosen = e.b.select(e.compare("eq", position, index), number, chosen)
+    return Typed(chosen, kind)
+
+
 @rule("graph.pad")
 def pad(e: Evaluator, op: Any, at: Coordinates) -> Typed:
     """The operand where the coordinate is inside it, else the fill; or the mirrored, nearest or wrapped element."""

@@ -53,6 +53,7 @@ CASES: dict[str, list[Case]] = {
         case("2x3xf32", low=(1, 1), high=(0, 2), mode="reflect"),
         case("2x3xi64", low=(1, 1), high=(0, 2), mode="edge"),
     ],
+    "extent": [case(result="2xi64", values=(3, 4)), case(result="i64", values=(7,))],
     "iota": [case(result="3x4xi64", axis=1), case(result="3xf32")],
     "gather": [case("5x6xf32", "2x2xi64", axis=1), case("5x6xf32", "i32")],
     "gather_elements": [case("5x6xf32", "2x7xi64", axis=1)],

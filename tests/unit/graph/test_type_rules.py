@@ -40,6 +40,8 @@ REFUSED: list[tuple[str, tuple[str, ...], str | None, dict[str, Any], str]] = [
     ("pad", ("2xf32",), None, {"low": (1,), "high": (0,)}, "a value just in mode constant"),
     ("pad", ("2xf32", "2xf32"), None, {"low": (1,), "high": (0,)}, "the value of a pad is one element"),
     ("pad", ("2xf32",), None, {"low": (2,), "high": (0,), "mode": "reflect"}, "needs an axis longer than axis 0"),
+    ("extent", (), "2xi64", {"values": (3,)}, r"1 extents do not make a tensor of shape \[2\]"),
+    ("extent", (), "i32", {"values": (3,)}, "gives i64"),
     ("iota", (), "f32", {}, "rank 1 or more"),
     ("iota", (), "3xi1", {}, "not in booleans"),
     ("gather", ("3xf32", "2xf32"), None, {}, "takes integer indices, not f32"),
