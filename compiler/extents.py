@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeGuard
 
 MOST = 2**31 - 1
 """The largest value a symbol without a declared range may take."""
@@ -203,6 +203,11 @@ def symbol(name: str, low: int = 1, high: int = MOST) -> Extent:
     return low if low == high else Dim((((Symbol(name, low, high),), 1),))
 
 
+def is_number(value: object) -> TypeGuard[int]:
+    """True for a number, False for a symbolic extent or anything else."""
+    return isinstance(value, int) and not isinstance(value, Dim)
+
+
 def is_static(extents: Iterable[Extent]) -> bool:
     """True if every extent is a number."""
     return not any(isinstance(extent, Dim) for extent in extents)
@@ -225,7 +230,7 @@ def floordiv(numerator: Extent, divisor: Extent) -> Extent:
     exact = quotient(numerator, divisor)
     if exact is not None:
         return exact
-    whole, rest = _divide_terms(numerator, divisor)
+    whole, rest = split(numerator, divisor)
     if surely(rest, ">=", 0) and surely(rest, "<", divisor):
         return whole
     if surely(rest, "<", 0) and surely(-rest, "<=", divisor):
@@ -271,6 +276,28 @@ def quotient(numerator: Extent, divisor: Extent) -> Extent | None:
     return None
 
 
+def split(numerator: Extent, divisor: Extent) -> tuple[Extent, Extent]:
+    """(whole, rest) with numerator = divisor * whole + rest: what can be divided term by term; divmod for numbers."""
+    if not isinstance(numerator, Dim) and not isinstance(divisor, Dim):
+        return divmod(numerator, divisor)
+    divisors = _terms(divisor)
+    if len(divisors) > 1:
+        return 0, numerator
+    ((by, unit),) = divisors
+    whole: list[tuple[Monomial, int]] = []
+    rest: list[tuple[Monomial, int]] = []
+    for monomial, factor in _terms(numerator):
+        remaining = _cancel(monomial, by)
+        if remaining is None:
+            rest.append((monomial, factor))
+            continue
+        # A constant leaves its remainder, so that (n + 64) floordiv 64 is n floordiv 64 + 1; other terms stay whole.
+        exact = factor - factor % unit if not monomial or factor % unit == 0 else 0
+        whole.append((remaining, exact // unit))
+        rest.append((monomial, factor - exact))
+    return _sum(whole), _sum(rest)
+
+
 def largest(*extents: Extent) -> Extent:
     """The maximum, symbolic where the order depends on the sizes."""
     return _extremum("max", extents)
@@ -303,6 +330,23 @@ def evaluate(extent: Extent, sizes: Mapping[str, int]) -> int:
             factor *= _evaluate_atom(atom, sizes)
         total += factor
     return total
+
+
+TYPICAL = 128
+"""The size estimates of cost assume for a symbol, where its range allows that."""
+
+
+def typical(extent: Extent) -> int:
+    """The value at typical sizes; for estimates only."""
+    if not isinstance(extent, Dim):
+        return extent
+    return evaluate(extent, {s.name: min(max(TYPICAL, s.low), s.high) for s in extent.symbols()})
+
+
+def tile_width(extent: Extent, most: int) -> int:
+    """How many neighbours along an axis of ``extent`` to take at once: ``most``, or fewer where there never are so
+    many."""
+    return int(max(1, min(bounds(extent)[1], most)))
 
 
 def substitute(extent: Extent, values: Mapping[Symbol, Extent]) -> Extent:
@@ -349,26 +393,6 @@ def _cancel(monomial: Monomial, divisor: Monomial) -> Monomial | None:
             return None
         left.remove(atom)
     return tuple(left)
-
-
-def _divide_terms(numerator: Extent, divisor: Extent) -> tuple[Extent, Extent]:
-    """(whole, rest) with numerator = divisor * whole + rest: the terms that a divisor of one term divides."""
-    divisors = _terms(divisor)
-    if len(divisors) > 1:
-        return 0, numerator
-    ((by, unit),) = divisors
-    whole: list[tuple[Monomial, int]] = []
-    rest: list[tuple[Monomial, int]] = []
-    for monomial, factor in _terms(numerator):
-        remaining = _cancel(monomial, by)
-        if remaining is None:
-            rest.append((monomial, factor))
-            continue
-        # A constant leaves its remainder, so that (n + 64) floordiv 64 is n floordiv 64 + 1; other terms stay whole.
-        exact = factor - factor % unit if not monomial or factor % unit == 0 else 0
-        whole.append((remaining, exact // unit))
-        rest.append((monomial, factor - exact))
-    return _sum(whole), _sum(rest)
 
 
 def _extremum(kind: str, extents: tuple[Extent, ...]) -> Extent:

@@ -33,11 +33,12 @@ class CpuBackend:
         from penstock.compiler.artifact.elf import link
         from penstock.compiler.backends import Code
         from penstock.compiler.backends.cpu.compile import compile_kernel, instruction_bytes
+        from penstock.compiler.extents import largest
 
         objects = [compile_kernel(kernel, level) for kernel in kernels]
         return Code(
             image=link([item.object for item in objects]),
-            scratch_bytes=max((item.scratch_bytes for item in objects), default=0),
+            scratch_bytes=largest(0, *(item.scratch_bytes for item in objects)),
             kernel_scratch={item.name: item.scratch_bytes for item in objects},
             kernel_bytes={item.name: instruction_bytes(item.object) for item in objects},
         )

@@ -18,6 +18,7 @@ from penstock.compiler import errors
 from penstock.compiler.backends.cpu.target import cpu_target
 from penstock.compiler.backends.llvm.emitter import KernelText, emit_kernel
 from penstock.compiler.dialects.tile.memory import Kernel
+from penstock.compiler.extents import Extent
 
 CODEGEN_LEVEL = 2
 
@@ -28,7 +29,7 @@ class KernelObject:
 
     name: str
     object: bytes
-    scratch_bytes: int
+    scratch_bytes: Extent
 
 
 _objects: dict[tuple[str, str], bytes] = {}

@@ -21,7 +21,8 @@ from penstock.compiler.backends.cpu.compile import compile_kernel
 from penstock.compiler.backends.cpu.target import host_isa
 from penstock.compiler.dialects.tile.base import element
 from penstock.compiler.dialects.tile.memory import Kernel
-from penstock.compiler.dtypes import numpy_dtype
+from penstock.compiler.dtypes import numpy_dtype, shape_of
+from penstock.compiler.extents import Extent, evaluate
 
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
@@ -32,7 +33,7 @@ class LoadedKernel:
 
     kernel: Kernel
     isa: str
-    scratch_bytes: int
+    scratch_bytes: Extent
     _code: mmap.mmap
     _function: Any
     _keep: list[Any] = field(default_factory=list[Any])
@@ -42,10 +43,11 @@ class LoadedKernel:
         buffers = self.kernel.buffers
         if len(arrays) != len(buffers):
             raise ValueError(f"kernel {self.kernel.sym_name} takes {len(buffers)} arrays, not {len(arrays)}")
+        sizes = self.kernel.sizes_in(arrays)
         for number, (array, value) in enumerate(zip(arrays, buffers, strict=True)):
             kind = value.type
             assert isinstance(kind, MemRefType)
-            wanted, count = numpy_dtype(element(value)), kind.get_shape()[0]
+            wanted, count = numpy_dtype(element(value)), evaluate(shape_of(kind)[0], sizes)
             if array.dtype != wanted or array.size < count or not array.flags.c_contiguous:
                 raise ValueError(
                     f"array {number} of kernel {self.kernel.sym_name} must be contiguous with at least {count} "
@@ -53,7 +55,7 @@ class LoadedKernel:
                 )
             if number >= len(buffers) - self.kernel.outputs and not array.flags.writeable:
                 raise ValueError(f"array {number} of kernel {self.kernel.sym_name} is written and must be writable")
-        scratch = np.zeros(self.scratch_bytes + 128, np.uint8)
+        scratch = np.zeros(evaluate(self.scratch_bytes, sizes) + 128, np.uint8)
         aligned = -(-scratch.ctypes.data // 64) * 64
         context = (ctypes.c_uint64 * 8)(aligned)
         pointers = (ctypes.c_void_p * max(1, len(arrays)))(*(array.ctypes.data for array in arrays))
@@ -62,7 +64,9 @@ class LoadedKernel:
 
     def __call__(self, arrays: list[NDArray[Any]], begin: int = 0, end: int | None = None) -> None:
         context, pointers = self.prepare(arrays)
-        self._function(context, pointers, begin, self.kernel.units if end is None else end)
+        self._function(
+            context, pointers, begin, evaluate(self.kernel.units, self.kernel.sizes_in(arrays)) if end is None else end
+        )
 
     def time(self, arrays: list[NDArray[Any]], repeat: int = 20, inner: int | None = None) -> float:
         """Seconds of one call over all units: the best of ``repeat`` samples of ``inner`` calls.
@@ -70,7 +74,7 @@ class LoadedKernel:
         The kernel runs on copies of ``arrays`` that begin at cache lines, as the runtime's buffers do.
         """
         context, pointers = self.prepare([_at_cache_line(array) for array in arrays])
-        function, units = self._function, self.kernel.units
+        function, units = self._function, evaluate(self.kernel.units, self.kernel.sizes_in(arrays))
         function(context, pointers, 0, units)
         if inner is None:
             start = time.perf_counter()

@@ -27,6 +27,7 @@ from penstock.compiler.backends.llvm.types import element_bytes
 from penstock.compiler.backends.llvm.writer import Value, Writer
 from penstock.compiler.dialects.tile.base import element, shape
 from penstock.compiler.dialects.tile.memory import Alloc, Kernel
+from penstock.compiler.extents import Dim, Extent, ceildiv
 from penstock.compiler.locations import source_names
 
 Handler = Callable[["Emitter", Any], None]
@@ -80,7 +81,7 @@ class KernelText:
 
     name: str
     text: str
-    scratch_bytes: int
+    scratch_bytes: Extent
     operations: tuple[str, ...] = ()
 
 
@@ -99,7 +100,8 @@ class Emitter:
         self.writer = Writer()
         self.tiles: dict[SSAValue, Tile] = {}
         self.pointers: dict[SSAValue, str] = {}
-        self.scratch_bytes = 0
+        self.scratch_bytes: Extent = 0
+        self.scratch_end: str | None = None  # pointer behind the buffers, where their sizes are not all numbers
         self.transient_bytes = 0
         self.addresses: dict[tuple[str, str, str], str] = {}
         self.addressing = Addressing(self.writer)
@@ -142,15 +144,33 @@ class Emitter:
     def allocate(self, count: int, kind: Attribute) -> int:
         """Offset in bytes of a new scratch buffer."""
         offset = self.scratch_bytes
-        size = count * element_bytes(kind)
-        self.scratch_bytes += -(-size // SCRATCH_ALIGNMENT) * SCRATCH_ALIGNMENT
+        self.scratch_bytes += aligned(count * element_bytes(kind))
         return offset
+
+    def allocate_counted(self, buffer: SSAValue, count: Extent, counted: Value) -> None:
+        """Place a scratch buffer of a symbolic number of elements, ``counted`` at run time, behind the others."""
+        w, width = self.writer, element_bytes(element(buffer))
+        pointer = self.scratch_end or self._behind(self.scratch_bytes)
+        size = w.binary("mul", counted, w.constant(width, "i64"))
+        size = w.binary("add", size, w.constant(SCRATCH_ALIGNMENT - 1, "i64"))
+        size = w.binary("and", size, w.constant(-SCRATCH_ALIGNMENT, "i64"))
+        self.pointers[buffer] = pointer
+        self.scratch_end = w.emit(f"getelementptr i8, ptr {pointer}, i64 {size.text}", "ptr").text
+        self.scratch_bytes = self.scratch_bytes + aligned(count * width)
+
+    def _behind(self, offset: int) -> str:
+        scratch = self.writer.emit("load ptr, ptr %ctx", "ptr")
+        return self.writer.emit(f"getelementptr i8, {scratch}, i64 {offset}", "ptr").text
 
     def transient(self, size: int) -> str:
         """Pointer to ``size`` bytes of scratch that one op uses while it runs; ops share them."""
-        self.transient_bytes = max(self.transient_bytes, -(-size // SCRATCH_ALIGNMENT) * SCRATCH_ALIGNMENT)
-        scratch = self.writer.emit("load ptr, ptr %ctx", "ptr")
-        return self.writer.emit(f"getelementptr i8, {scratch}, i64 {self.scratch_bytes}", "ptr").text
+        self.transient_bytes = max(self.transient_bytes, aligned(size))
+        return self.scratch_end or self._behind(self.scratch_bytes)
+
+
+def aligned(size: Extent) -> Extent:
+    """``size`` bytes, rounded up to what scratch buffers are aligned to."""
+    return ceildiv(size, SCRATCH_ALIGNMENT) * SCRATCH_ALIGNMENT
 
 
 class _TracingEmitter(Emitter):
@@ -193,11 +213,10 @@ def _place_scratch(emitter: Emitter, kernel: Kernel) -> None:
     """Pointers of all scratch buffers, which lie one behind the other where the context says."""
     writer, scratch = emitter.writer, ""
     for op in kernel.walk():
-        if isinstance(op, Alloc):
+        if isinstance(op, Alloc) and not isinstance(op.count, Dim):
             scratch = scratch or writer.emit("load ptr, ptr %ctx", "ptr").text
             buffer = op.results[0]
-            assert isinstance(buffer.type, MemRefType)
-            offset = emitter.allocate(buffer.type.get_shape()[0], element(buffer))
+            offset = emitter.allocate(op.count, element(buffer))
             emitter.pointers[buffer] = writer.emit(f"getelementptr i8, ptr {scratch}, i64 {offset}", "ptr").text
 
 

@@ -25,10 +25,12 @@ MAX_INTERLEAVE = 4
 
 @dataclass
 class Place:
-    """Where one row of an access lies: ``base`` pointer plus ``elements``, and the run-time condition it depends on."""
+    """Where one row of an access lies: ``elements`` behind the tile's first, plus symbolic strides ``times`` the row's
+    indices, and the run-time condition it depends on."""
 
     elements: int
     condition: Value | None
+    times: tuple[tuple[int, int], ...] = ()
 
 
 class AccessEmitter:
@@ -45,7 +47,10 @@ class AccessEmitter:
         self.lower = op.lower or (0,) * rank
         self.upper = tuple(map(min, op.upper, self.extents)) if op.upper else self.extents
         self.limits: dict[int, Value] = {}
-        for dim, operand in zip(op.limited, op.operands[first_limit:], strict=True):
+        symbolic = op.symbolic_strides()
+        first_stride = len(op.operands) - len(symbolic)
+        self.run_time_strides = dict(zip(symbolic, op.operands[first_stride:], strict=True))
+        for dim, operand in zip(op.limited, op.operands[first_limit:first_stride], strict=True):
             limit = emitter.scalar(operand)
             if limit.number is None:
                 self.limits[dim] = limit
@@ -62,6 +67,7 @@ class AccessEmitter:
         found = self.emitter.addressing.find(self.buffer, self.offset)
         if found is not None:
             self.base, self.shift = found
+            self.row_base = self.base
             return
         pointer, offset = self.emitter.pointers[self.buffer], self.emitter.scalar(self.offset)
         key = (pointer, offset.text, self.stored)
@@ -69,6 +75,7 @@ class AccessEmitter:
             text = f"getelementptr {self.stored}, ptr {pointer}, i64 {offset.text}"
             self.emitter.addresses[key] = self.emitter.writer.emit(text, "ptr").text
         self.base, self.shift = self.emitter.addresses[key], 0
+        self.row_base = self.base
 
     def _narrow_limit(self, limit: Value) -> Value:
         """The limit of the last dimension clamped to its extent, as i32: masks then compare 32-bit lanes."""
@@ -96,17 +103,35 @@ class AccessEmitter:
                     conditions[key] = w.compare("icmp sgt", limit, w.constant(indices[dim], "i64"))
                 one = conditions[key]
                 condition = one if condition is None else w.binary("and", condition, one)
-            result.append(Place(sum(i * s for i, s in zip(indices, self.strides, strict=False)), condition))
+            steps = list(enumerate(zip(indices, self.strides, strict=False)))
+            elements = sum(i * s for dim, (i, s) in steps if dim not in self.run_time_strides)
+            times = tuple((dim, i) for dim, (i, _) in steps if dim in self.run_time_strides and i)
+            result.append(Place(elements, condition, times))
         return result
 
+    def enter(self, place: Place) -> None:
+        """Addresses from here on are in the row at ``place``, whose ``elements`` are still the caller's to add."""
+        self.row_base = self.base
+        for dim, index in place.times:
+            self.row_base = self._advanced(self.row_base, self.run_time_strides[dim], index)
+
+    def _advanced(self, base: str, stride: SSAValue, rows: int) -> str:
+        """``base`` moved by ``rows`` symbolic strides."""
+        w, amount = self.emitter.writer, self.emitter.scalar(stride)
+        key = (base, f"{amount.text}*{rows}", self.stored)
+        if key not in self.emitter.addresses:
+            distance = w.binary("mul", amount, w.constant(rows * self.bytes, "i64"))
+            self.emitter.addresses[key] = w.emit(f"getelementptr i8, ptr {base}, i64 {distance.text}", "ptr").text
+        return self.emitter.addresses[key]
+
     def address(self, elements: int) -> str:
-        """Pointer to the element ``elements`` behind the tile's first."""
+        """Pointer to the element ``elements`` behind the first of the row entered."""
         elements += self.shift
         if elements == 0:
-            return self.base
-        key = (self.base, str(elements * self.bytes), "i8")
+            return self.row_base
+        key = (self.row_base, str(elements * self.bytes), "i8")
         if key not in self.emitter.addresses:
-            text = f"getelementptr i8, ptr {self.base}, i64 {elements * self.bytes}"
+            text = f"getelementptr i8, ptr {self.row_base}, i64 {elements * self.bytes}"
             self.emitter.addresses[key] = self.emitter.writer.emit(text, "ptr").text
         return self.emitter.addresses[key]
 
@@ -165,6 +190,7 @@ class LoadEmitter(AccessEmitter):
     def row(self, place: Place | None) -> Row:
         if place is None:
             return (self.outside(1),)
+        self.enter(place)
         if self.last == 1 or (
             self.stride == 0 and self.last_limit is None and self.span(0, self.last) == (0, self.last)
         ):
@@ -294,10 +320,10 @@ def _typed(name: str, lanes: int) -> str:
 def emit_load(emitter: Emitter, op: memory.Load) -> None:
     """Rows at the same place are loaded once."""
     load = LoadEmitter(emitter, op)
-    made: dict[tuple[int, str] | None, Row] = {}
+    made: dict[tuple[int, str, tuple[tuple[int, int], ...]] | None, Row] = {}
     rows: list[Row] = []
     for place in load.rows():
-        key = None if place is None else (place.elements, place.condition.text if place.condition else "")
+        key = None if place is None else (place.elements, place.condition.text if place.condition else "", place.times)
         if key not in made:
             made[key] = load.row(place)
         rows.append(made[key])
@@ -316,6 +342,7 @@ class StoreEmitter(AccessEmitter):
     def row(self, place: Place, row: Row, masked: bool) -> None:
         """Store one row; ``masked`` tells whether the last dimension's run-time limit may cut it."""
         w, first = self.emitter.writer, 0
+        self.enter(place)
         for value in chunks(w, row, self.last, self.emitter.width):
             start, stop = self.span(first, value.lanes)
             if start != stop:
@@ -402,8 +429,9 @@ def _store_rows(emitter: Emitter, store: StoreEmitter, places: list[Place | None
 
 @handles("tile.alloc")
 def emit_alloc(emitter: Emitter, op: memory.Alloc) -> None:
-    """Nothing: scratch buffers have their pointers from the kernel's start on."""
-    assert op.results[0] in emitter.pointers
+    """Nothing where the size is a number: these have their pointers from the kernel's start on. The others follow."""
+    if op.results[0] not in emitter.pointers:
+        emitter.allocate_counted(op.results[0], op.count, emitter.scalar(op.operands[0]))
 
 
 @handles("tile.prefetch")

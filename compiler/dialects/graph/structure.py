@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, LocationAttr, StringAttr
@@ -32,6 +32,7 @@ from penstock.compiler.dialects.graph.base import (
     tensor_type,
 )
 from penstock.compiler.dtypes import I1, from_numpy, numpy_dtype, shape_of, tensor
+from penstock.compiler.extents import Symbol, symbols_of
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -195,6 +196,14 @@ class Dispatch(GraphOp):
         assert isinstance(last, Yield)
         return last
 
+    def symbols(self) -> set[Symbol]:
+        """The symbols that the extents and parameters inside are made of."""
+        values = [*self.body.args, *(result for op in self.body.ops for result in op.results)]
+        extents = [extent for value in values for extent in shape_of(value.type)]
+        for op in self.body.ops:
+            extents += [extent for name in getattr(op, "parameters", ()) for extent in _numbers(getattr(op, name))]
+        return {symbol for extent in extents for symbol in symbols_of(extent)}
+
     def infer(self) -> list[Tensor]:
         return [tensor_type(value) for value in self.terminator.operands]
 
@@ -248,6 +257,10 @@ class Dispatch(GraphOp):
             attributes={"kind": StringAttr(kind), "symbol": StringAttr(symbol)},
             regions=[region],
         )
+
+
+def _numbers(parameter: Any) -> Sequence[Any]:
+    return cast("Sequence[Any]", parameter) if isinstance(parameter, tuple) else (parameter,)
 
 
 def _quoted(symbol: str) -> str:

@@ -21,21 +21,38 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xdsl.dialects import scf
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, LocationAttr, MemRefType
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, LocationAttr, MemRefType, NoneAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from penstock.compiler.dialects.tile import arithmetic, memory
 from penstock.compiler.dialects.tile.base import TileOp, buffer_element, element, shape, with_shape
-from penstock.compiler.dtypes import INDEX, is_float
+from penstock.compiler.dtypes import I64, INDEX, is_float, symbolic_shape
+from penstock.compiler.extents import (
+    Atom,
+    Dim,
+    Extent,
+    Extremum,
+    Quotient,
+    Symbol,
+    bounds,
+    ceildiv,
+    floordiv,
+    largest,
+    smallest,
+    surely,
+)
 
-Index = int | SSAValue
+Index = int | SSAValue  # a number, a symbolic extent or a value
 Number = float | int | SSAValue
 Limits = Sequence[tuple[int, Index]]
 
 
-def buffer(count: int, element_type: Attribute) -> Attribute:
+def buffer(count: Extent, element_type: Attribute) -> Attribute:
     """The type of a flat buffer of ``count`` elements."""
-    return MemRefType(element_type, [count])
+    if not isinstance(count, Dim):
+        return MemRefType(element_type, [count])
+    shape, texts = symbolic_shape((count,))
+    return MemRefType(element_type, shape, NoneAttr(), texts)
 
 
 @dataclass
@@ -72,14 +89,29 @@ class _Scope:
 
 
 class KernelBuilder:
-    """Builds one ``tile.kernel`` over ``buffers`` (types from ``buffer``), the last ``outputs`` of them written."""
+    """Builds one ``tile.kernel`` over ``buffers`` (types from ``buffer``), the last ``outputs`` of them written.
+
+    ``sizes`` names the symbols that extents in the kernel are made of; their values come in one more buffer, which
+    stands before the outputs and not among ``buffers``.
+    """
 
     def __init__(
-        self, name: str, buffers: Sequence[Attribute], *, outputs: int = 1, location: LocationAttr | None = None
+        self,
+        name: str,
+        buffers: Sequence[Attribute],
+        *,
+        outputs: int = 1,
+        sizes: Sequence[str] = (),
+        location: LocationAttr | None = None,
     ) -> None:
-        self.kernel = memory.Kernel.empty(name, list(buffers), outputs=outputs, location=location)
+        types = list(buffers)
+        inputs = len(types) - outputs
+        types[inputs:inputs] = [buffer(len(sizes), I64)] if sizes else []
+        self.kernel = memory.Kernel.empty(name, types, outputs=outputs, sizes=sizes, location=location)
         self.location = location
         *arguments, self.begin, self.end = self.kernel.body.args
+        self._sizes = {name: position for position, name in enumerate(sizes)}
+        self._sizes_buffer: SSAValue | None = arguments.pop(inputs) if sizes else None
         self.buffers: tuple[SSAValue, ...] = tuple(arguments)
         self._scopes = [_Scope(self.kernel.body)]
         self._last_at_head: Operation | None = None
@@ -144,15 +176,81 @@ class KernelBuilder:
 
     def index(self, value: Index) -> SSAValue:
         """``value`` as an SSA value of type index."""
-        return value if isinstance(value, SSAValue) else self.constant(value, INDEX)
+        if isinstance(value, SSAValue):
+            return value
+        return self._extent(value) if isinstance(value, Dim) else self.constant(value, INDEX)
 
     @staticmethod
-    def known(value: Index) -> int | None:
-        """The number an index value is known to be, or None."""
-        if isinstance(value, int):
+    def known(value: Index) -> Extent | None:
+        """The number, or symbolic extent, an index value is known to be, or None."""
+        if not isinstance(value, SSAValue):
             return value
         owner = value.owner
         return int(owner.number()) if isinstance(owner, arithmetic.Constant) and not shape(value) else None
+
+    # Symbolic extents ------------------------------------------------------------------------------------------------
+
+    def _extent(self, extent: Extent) -> SSAValue:
+        """The value of an extent, computed at the head of the kernel from the sizes of the run."""
+        if not isinstance(extent, Dim):
+            return self.constant(extent, INDEX)
+        key = ("extent", extent)
+        root = self._scopes[0]
+        if key not in root.known:
+            terms = [self._product(factor, monomial) for monomial, factor in extent.terms]
+            total = terms[0]
+            for term in terms[1:]:
+                total = self._at_head("add", total, term)
+            root.known[key] = total
+        return root.known[key]
+
+    def _product(self, factor: int, monomial: tuple[Atom, ...]) -> SSAValue:
+        factors = [self._atom(atom) for atom in monomial]
+        if factor != 1 or not factors:
+            factors.append(self.constant(factor, INDEX))
+        product = factors[0]
+        for value in factors[1:]:
+            product = self._at_head("mul", product, value)
+        return product
+
+    def _atom(self, atom: Atom) -> SSAValue:
+        match atom:
+            case Symbol():
+                return self._size(atom.name)
+            case Quotient():
+                low = bounds(atom.numerator)[0]  # division is of numbers that are not negative
+                over = 0 if low >= 0 else ceildiv(-int(low), atom.divisor)
+                numerator, divisor = self._extent(atom.numerator + over * atom.divisor), self._extent(atom.divisor)
+                quotient = self._at_head("divu", numerator, divisor)
+                return quotient if low >= 0 else self._at_head("sub", quotient, self._extent(over))
+            case Extremum():
+                values = [self._extent(operand) for operand in atom.operands]
+                chosen = values[0]
+                for value in values[1:]:
+                    chosen = self._at_head(atom.kind, chosen, value)
+                return chosen
+
+    def _size(self, name: str) -> SSAValue:
+        key = ("size", name)
+        root = self._scopes[0]
+        if key not in root.known:
+            assert self._sizes_buffer is not None
+            position = self.constant(self._sizes[name], INDEX)
+            load = memory.Load.build(self._sizes_buffer, position, result=I64, strides=(), location=self.location)
+            self._insert_at_head(load)
+            cast = arithmetic.Cast.build(load.results[0], result=INDEX, mode="signed", location=self.location)
+            self._insert_at_head(cast)
+            root.known[key] = cast.results[0]
+        return root.known[key]
+
+    def _at_head(self, name: str, *operands: SSAValue) -> SSAValue:
+        key = (_op(name).name, operands, None, ())
+        root = self._scopes[0]
+        if key not in root.known:
+            op = _op(name).build(*operands, location=self.location)
+            self._insert_at_head(op)
+            root.known[key] = op.results[0]
+        return root.known[key]
 
     def _like(self, number: Number, like: SSAValue) -> SSAValue:
         return number if isinstance(number, SSAValue) else self.constant(number, element(like))
@@ -164,7 +262,7 @@ class KernelBuilder:
             return self._like(a, b), b
         raise TypeError("at least one operand must be a value")
 
-    # Index arithmetic (Python integers welcome) ----------------------------------------------------------------------
+    # Index arithmetic (numbers and symbolic extents welcome) ---------------------------------------------------------
 
     def iadd(self, a: Index, b: Index) -> Index:
         x, y = self.known(a), self.known(b)
@@ -194,23 +292,27 @@ class KernelBuilder:
         """Quotient of non-negative numbers."""
         x, y = self.known(a), self.known(b)
         if x is not None and y is not None:
-            return x // y
+            return floordiv(x, y)
         return a if y == 1 else self._pure(_op("divu"), self.index(a), self.index(b))
 
     def irem(self, a: Index, b: Index) -> Index:
         """Remainder of non-negative numbers."""
         x, y = self.known(a), self.known(b)
         if x is not None and y is not None:
-            return x % y
+            return x - y * floordiv(x, y)
         return 0 if y == 1 else self._pure(_op("remu"), self.index(a), self.index(b))
 
     def imin(self, a: Index, b: Index) -> Index:
         x, y = self.known(a), self.known(b)
-        return min(x, y) if x is not None and y is not None else self._pure(_op("min"), self.index(a), self.index(b))
+        if x is not None and y is not None:
+            return smallest(x, y)
+        return self._pure(_op("min"), self.index(a), self.index(b))
 
     def imax(self, a: Index, b: Index) -> Index:
         x, y = self.known(a), self.known(b)
-        return max(x, y) if x is not None and y is not None else self._pure(_op("max"), self.index(a), self.index(b))
+        if x is not None and y is not None:
+            return largest(x, y)
+        return self._pure(_op("max"), self.index(a), self.index(b))
 
     def isum(self, terms: Iterable[Index]) -> Index:
         """Sum of indices."""
@@ -298,11 +400,12 @@ class KernelBuilder:
         fill: float = 0.0,
     ) -> SSAValue:
         """A tile of ``extents`` from ``source`` at ``offset`` (elements); ``limits``: (dimension, valid lanes)
-        pairs."""
+        pairs. Strides may be symbolic, but for the last dimension's."""
         op = memory.Load.build(
             source,
             self.index(offset),
             *(self.index(limit) for _, limit in limits),
+            *(self.index(stride) for stride in strides if isinstance(stride, Dim)),
             result=with_shape(buffer_element(source), extents),
             strides=strides,
             lower=lower or None,
@@ -330,6 +433,7 @@ class KernelBuilder:
                 target,
                 self.index(offset),
                 *(self.index(limit) for _, limit in limits),
+                *(self.index(stride) for stride in strides if isinstance(stride, Dim)),
                 strides=strides,
                 lower=lower or None,
                 upper=upper or None,
@@ -347,9 +451,10 @@ class KernelBuilder:
         operands = (value, target, indices) if mask is None else (value, target, indices, mask)
         self._insert(memory.Scatter.build(*operands))
 
-    def alloc(self, count: int, kind: Attribute) -> SSAValue:
+    def alloc(self, count: Extent, kind: Attribute) -> SSAValue:
         """A scratch buffer of this thread, alive for the kernel call."""
-        op = memory.Alloc.build(result=buffer(count, kind), location=self.location)
+        counted = (self.index(count),) if isinstance(count, Dim) else ()
+        op = memory.Alloc.build(*counted, result=buffer(count, kind), location=self.location)
         self._insert_at_head(op)
         return op.results[0]
 
@@ -360,7 +465,7 @@ class KernelBuilder:
     # Control ---------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def units(self, count: int, unit_cost: float = 0.0) -> Generator[SSAValue]:
+    def units(self, count: Extent, unit_cost: float = 0.0) -> Generator[SSAValue]:
         """The loop over this call's share of ``count`` parallel units; ``unit_cost`` in estimated nanoseconds."""
         self.kernel.units = count
         self.kernel.unit_cost = unit_cost
@@ -371,7 +476,7 @@ class KernelBuilder:
     def loop(self, lower: Index, upper: Index, step: int = 1, carried: Sequence[SSAValue] = ()) -> Generator[Loop]:
         """``for index in range(lower, upper, step)`` with carried values; see Loop.yield_ and Loop.results."""
         first, last = self.known(lower), self.known(upper)
-        if first is not None and last is not None and first < last <= first + step:
+        if first is not None and last is not None and surely(last, ">", first) and surely(last, "<=", first + step):
             yield from self._once(first, carried)
             return
         block = Block(arg_types=[INDEX, *(value.type for value in carried)])

@@ -24,7 +24,8 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from penstock.compiler.dialects.graph.scalar import erf
 from penstock.compiler.dialects.tile import arithmetic, memory
 from penstock.compiler.dialects.tile.base import element, shape
-from penstock.compiler.dtypes import BF16, F16, I1, INDEX, is_float, is_unsigned, numpy_dtype
+from penstock.compiler.dtypes import BF16, F16, I1, INDEX, is_float, is_unsigned, numpy_dtype, shape_of
+from penstock.compiler.extents import evaluate
 from penstock.compiler.locations import source_names
 
 Array = NDArray[Any]
@@ -161,6 +162,7 @@ class TileInterpreter:
     trace: Callable[[Operation, list[Array]], None] | None = None
     _values: dict[SSAValue, Array] = field(default_factory=dict[SSAValue, Array])
     _buffers: dict[SSAValue, _Buffer] = field(default_factory=dict[SSAValue, _Buffer])
+    _sizes: dict[str, int] = field(default_factory=dict[str, int])
 
     def run(self, kernel: memory.Kernel, arrays: list[Array], begin: int = 0, end: int | None = None) -> None:
         """Run units [begin, end) (default: all), one at a time. Outputs are the last arrays.
@@ -169,13 +171,14 @@ class TileInterpreter:
         that one writes and another reads.
         """
         inputs = len(kernel.buffers) - kernel.outputs
+        self._sizes = kernel.sizes_in(arrays)
         buffers: list[_Buffer] = []
         for number, (value, array) in enumerate(zip(kernel.buffers, arrays, strict=True)):
             kind = value.type
             assert isinstance(kind, MemRefType)
             if array.dtype != dtype_of(element(value)) or not array.flags.c_contiguous:
                 raise AccessError(f"buffer {number} must be contiguous {dtype_of(element(value))}, not {array.dtype}")
-            count = kind.get_shape()[0]
+            count = evaluate(shape_of(kind)[0], self._sizes)
             if array.size < count:
                 raise AccessError(f"buffer {number} must have {count} elements, not {array.size}")
             flat = array.reshape(-1)[:count]
@@ -183,7 +186,7 @@ class TileInterpreter:
             buffers.append(_Buffer(f"buffer {number}", flat, *((np.zeros(count, bool),) * 2 if output else ())))
             if output:
                 buffers[-1].now = np.zeros(count, bool)
-        for unit in range(begin, kernel.units if end is None else end):
+        for unit in range(begin, evaluate(kernel.units, self._sizes) if end is None else end):
             self._values = {kernel.body.args[-2]: np.array(unit), kernel.body.args[-1]: np.array(unit + 1)}
             self._buffers = dict(zip(kernel.buffers, buffers, strict=True))
             with np.errstate(all="ignore"):
@@ -323,8 +326,11 @@ class TileInterpreter:
         place = np.full(extents, int(self._values[offset]), np.int64)
         valid = np.ones(extents, bool)
         index = np.indices(extents, np.int64) if extents else []
+        limits, strides = list(limits), list(op.strides)
+        for dim in reversed(op.symbolic_strides()):
+            strides[dim] = int(self._values[limits.pop()])
         for dim in range(len(extents)):
-            place += index[dim] * op.strides[dim]
+            place += index[dim] * strides[dim]
             if op.lower:
                 valid &= index[dim] >= op.lower[dim]
             if op.upper:
@@ -397,7 +403,7 @@ class TileInterpreter:
     def _alloc(self, op: memory.Alloc) -> Array:
         kind = op.results[0].type
         assert isinstance(kind, MemRefType)
-        count, dtype = kind.get_shape()[0], dtype_of(element(op.results[0]))
+        count, dtype = evaluate(op.count, self._sizes), dtype_of(element(op.results[0]))
         garbage = np.full(count * dtype.itemsize, 0xFF, np.uint8).view(dtype)
         buffer = _Buffer("scratch", garbage, np.zeros(count, bool), np.zeros(count, bool))
         self._buffers[op.results[0]] = buffer

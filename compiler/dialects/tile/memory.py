@@ -11,16 +11,17 @@ import math
 from collections.abc import Sequence
 from typing import Any, Self
 
-from xdsl.dialects.builtin import IntegerAttr, MemRefType, StringAttr, VectorType, i64
+from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, MemRefType, StringAttr, VectorType, i64
 from xdsl.ir import Attribute, Block, Region, SSAValue
 from xdsl.irdl import traits_def
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove, IsTerminator, MemoryReadEffect, MemoryWriteEffect, Pure, SymbolOpInterface
 
-from penstock.compiler.dialects.declared import Float, Int, Ints, Text, TypeRuleError
+from penstock.compiler.dialects.declared import Float, Int, Ints, Text, Texts, TypeRuleError
 from penstock.compiler.dialects.tile.base import TileOp, buffer_element, element, shape, with_shape
-from penstock.compiler.dtypes import I1, INDEX
+from penstock.compiler.dtypes import I1, I64, INDEX, shape_of
+from penstock.compiler.extents import Dim, Extent, surely
 
 UNBOUNDED = 1 << 30
 
@@ -30,7 +31,8 @@ class Access(TileOp):
 
     Lane index i of dimension d is valid when ``lower[d] <= i < upper[d]`` (defaults: all) and, for the dimensions
     listed in ``limited``, also below the run-time limit given as an extra index operand (in that order). Invalid lanes
-    are not touched in memory: loads give ``fill`` there, stores leave memory alone.
+    are not touched in memory: loads give ``fill`` there, stores leave memory alone. A stride that depends on the sizes
+    of the run is symbolic, and its value one more index operand, after the limits; the last dimension has none such.
     """
 
     strides = Ints(doc="elements between neighbours, per tile dimension")
@@ -38,8 +40,16 @@ class Access(TileOp):
     upper = Ints((), doc="end of the valid lane indices per dimension")
     limited = Ints((), doc="dimensions with a run-time limit operand")
 
-    def check_access(self, tile: SSAValue, buffer: SSAValue, offset: SSAValue, limits: int) -> None:
+    def symbolic_strides(self) -> tuple[int, ...]:
+        """The dimensions whose stride is an operand."""
+        return tuple(dim for dim, stride in enumerate(self.strides) if isinstance(stride, Dim))
+
+    def check_access(self, tile: SSAValue, buffer: SSAValue, offset: SSAValue, extra: int) -> None:
         rank = len(shape(tile))
+        symbolic = self.symbolic_strides()
+        limits = extra - len(symbolic)
+        if rank - 1 in symbolic:
+            raise TypeRuleError(f"{self.name} has a stride known at compile time for the last dimension")
         if buffer_element(buffer) != element(tile) or offset.type != INDEX:
             raise TypeRuleError(f"{self.name} moves tiles of the buffer's element type at an index offset")
         if len(self.strides) != rank or len(self.limited) != limits:
@@ -201,13 +211,23 @@ class Prefetch(TileOp):
 
 
 class Alloc(TileOp):
-    """A buffer in the thread's scratch memory, alive for the whole kernel call; contents undefined at the start."""
+    """A buffer in the thread's scratch memory, alive for the whole kernel call; contents undefined at the start.
+
+    A symbolic number of elements is given as an operand, too.
+    """
 
     name = "tile.alloc"
     traits = traits_def(MemoryWriteEffect())
 
+    @property
+    def count(self) -> Extent:
+        """Number of elements."""
+        return shape_of(self.results[0].type)[0]
+
     def check(self) -> None:
         buffer_element(self.results[0])
+        if [operand.type for operand in self.operands] != [INDEX] * isinstance(self.count, Dim):
+            raise TypeRuleError("tile.alloc takes the number of its elements where that is symbolic")
 
 
 class Return(TileOp):
@@ -221,7 +241,8 @@ class Kernel(TileOp):
     """One kernel: ``tile.kernel @name(%x: memref<..>, ...) units(%begin, %end) { ... }``.
 
     Runs the parallel units [%begin, %end) of 0 .. ``units``; units write disjoint memory. The last ``outputs`` buffers
-    are written, the others are only read. Body arguments: the buffers, then %begin and %end.
+    are written, the others are only read. Body arguments: the buffers, then %begin and %end. A kernel whose extents
+    are symbolic reads the values of the symbols ``sizes``, in this order, from the last buffer before its outputs.
     """
 
     name = "tile.kernel"
@@ -229,10 +250,13 @@ class Kernel(TileOp):
     sym_name = Text()
     units = Int(doc="number of parallel units")
     outputs = Int(1, doc="how many of the last buffers are written")
+    sizes = Texts((), doc="symbols whose values the last buffer before the outputs holds")
     unit_cost = Float(0.0, doc="estimated nanoseconds one unit takes on one core")
 
     @classmethod
-    def empty(cls, name: str, buffers: list[Attribute], *, outputs: int, location: Any = None) -> Self:
+    def empty(
+        cls, name: str, buffers: list[Attribute], *, outputs: int, sizes: Sequence[str] = (), location: Any = None
+    ) -> Self:
         """A kernel with an empty body over ``buffers``; the builder fills it and sets ``units``."""
         body = Block(arg_types=[*buffers, INDEX, INDEX])
         return cls.create(
@@ -240,6 +264,7 @@ class Kernel(TileOp):
                 "sym_name": StringAttr(name),
                 "units": IntegerAttr(1, i64),
                 "outputs": IntegerAttr(outputs, i64),
+                **({"sizes": ArrayAttr([StringAttr(name) for name in sizes])} if sizes else {}),
             },
             regions=[Region(body)],
             location=location,
@@ -253,14 +278,24 @@ class Kernel(TileOp):
     def buffers(self) -> tuple[SSAValue, ...]:
         return tuple(self.body.args[:-2])
 
+    def sizes_in(self, arrays: Sequence[Any]) -> dict[str, int]:
+        """The values of the symbols, by name, in the arrays (or lists) the kernel is run on, one per buffer."""
+        if not self.sizes:
+            return {}
+        values = arrays[len(self.buffers) - self.outputs - 1]
+        return {name: int(value) for name, value in zip(self.sizes, values, strict=True)}
+
     def check(self) -> None:
         *buffers, begin, end = self.body.args
         if begin.type != INDEX or end.type != INDEX or not all(isinstance(b.type, MemRefType) for b in buffers):
             raise TypeRuleError("a kernel takes flat buffers, then the first and the last unit")
         for value in buffers:
             buffer_element(value)
-        if not 0 <= self.outputs <= len(buffers) or self.units < 0:
+        if not 0 <= self.outputs <= len(buffers) or not surely(self.units, ">=", 0):
             raise TypeRuleError(f"a kernel of {len(buffers)} buffers cannot write {self.outputs} of them")
+        inputs = buffers[: len(buffers) - self.outputs]
+        if self.sizes and (not inputs or inputs[-1].type != MemRefType(I64, [len(self.sizes)])):
+            raise TypeRuleError("a kernel with sizes reads them from the last buffer before its outputs")
 
     def print(self, printer: Printer) -> None:
         printer.print_string(f" @{self.sym_name}(" if self.sym_name.isidentifier() else f' @"{self.sym_name}"(')
@@ -274,7 +309,8 @@ class Kernel(TileOp):
         printer.print_list(buffers, argument)
         printer.print_string(") units(")
         printer.print_list([begin, end], printer.print_ssa_value)
-        printer.print_string(f" of {self.units})")
+        units = f'"{self.units}"' if isinstance(self.units, Dim) else str(self.units)
+        printer.print_string(f" of {units})")
         default = {name: parameter.default for name, parameter in self.parameters.items()}
         extra = {
             name: value
@@ -295,11 +331,12 @@ class Kernel(TileOp):
         parser.parse_punctuation(",")
         bounds.append(parser.parse_argument(expect_type=False).resolve(INDEX))
         parser.parse_keyword("of")
-        units = parser.parse_integer()
+        text = parser.parse_optional_str_literal()
+        units: Attribute = IntegerAttr(parser.parse_integer(), i64) if text is None else StringAttr(text)
         parser.parse_punctuation(")")
         extra = parser.parse_optional_attr_dict_with_keyword()
         region = parser.parse_region([*arguments, *bounds])  # pyright: ignore[reportArgumentType]
-        attributes: dict[str, Attribute] = {"sym_name": name, "units": IntegerAttr(units, i64)}
+        attributes: dict[str, Attribute] = {"sym_name": name, "units": units}
         return cls.create(attributes={**attributes, **(extra.data if extra else {})}, regions=[region])
 
 

@@ -16,6 +16,7 @@ from xdsl.passes import ModulePass
 
 from penstock.compiler.backends import backend
 from penstock.compiler.context import CompilerContext
+from penstock.compiler.dialects.declared import encode_extent
 from penstock.compiler.dialects.tile.memory import Kernel
 
 
@@ -33,7 +34,7 @@ class CompileKernels(ModulePass):
             for kernel in kernels:
                 name = kernel.sym_name
                 kernel.attributes["code_bytes"] = IntegerAttr(code.kernel_bytes[name], i64)
-                kernel.attributes["scratch_bytes"] = IntegerAttr(code.kernel_scratch[name], i64)
+                kernel.attributes["scratch_bytes"] = encode_extent(code.kernel_scratch[name])
                 context.statistics[f"{level} kernels"] += 1
                 context.statistics[f"{level} code bytes"] += code.kernel_bytes[name]
 

@@ -1,7 +1,8 @@
 """Index expressions: where a tile's lanes are, as sums of loop indices and lane numbers with constant factors.
 
 In: loop indices (values of type index with known ranges) and lane numbers of the register tile being computed.
-Out: expressions that can be added, scaled, divided and reduced modulo constants, and simplified with the ranges.
+Out: expressions that can be added, scaled, divided and reduced modulo extents, and simplified with the ranges. Factors,
+divisors and ranges are extents: numbers or symbolic. What cannot be shown for all sizes is not simplified.
 The one idea: views (reshape, transpose, slice, broadcast) become arithmetic on these expressions, and what is left
 after simplification says at once whether an access is a contiguous load, a broadcast or a gather.
 """
@@ -15,6 +16,7 @@ from typing import TypeAlias
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.tile.base import shape
+from penstock.compiler.extents import Dim, Extent, Undecided, bounds, floordiv, quotient, split, surely
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,14 @@ class Expr:
         low = high = self.constant
         for atom, factor in self.terms:
             first, last = _range(atom)
-            low += min(first * factor, last * factor)
-            high += max(first * factor, last * factor)
+            ends = (first * factor, last * factor)
+            smaller, larger = ends if _is_positive(factor) else ends[::-1]
+            low, high = low + smaller, high + larger
         return low, high
 
     def known(self) -> int | None:
-        """The value, if it is a constant."""
-        return None if self.terms else self.constant
+        """The value, if it is a number."""
+        return None if self.terms or isinstance(self.constant, Dim) else self.constant
 
     def lanes(self) -> frozenset[int]:
         """Tile dimensions the expression depends on, also inside divisions and data."""
@@ -121,47 +124,47 @@ class Expr:
         """The part without plain lane terms."""
         return Expr(self.constant, tuple((a, f) for a, f in self.terms if not isinstance(a, Lane)))
 
-    def floordiv(self, divisor: int) -> Expr:
+    def floordiv(self, divisor: Extent) -> Expr:
         """floor(self / divisor), divisor > 0."""
         if divisor == 1:
             return self
         whole, rest = self._split(divisor)
-        low, high = rest.bounds()
-        if low // divisor == high // divisor:
-            return whole + low // divisor
+        block = _block(rest, divisor)
+        if block is not None:
+            return whole + block
         common = _common_factor(rest, divisor)
-        if common > 1:
-            scaled = Expr(rest.constant // common, tuple((a, f // common) for a, f in rest.terms if f % common == 0))
-            return whole + scaled.floordiv(divisor // common)
+        if common != 1:
+            exact = [(atom, quotient(factor, common)) for atom, factor in rest.terms]
+            terms = tuple((atom, factor) for atom, factor in exact if factor is not None)
+            return whole + Expr(floordiv(rest.constant, common), terms).floordiv(floordiv(divisor, common))
         if len(rest.terms) == 1 and rest.constant == 0 and rest.terms[0][1] == 1:
             (atom, _), *_ = rest.terms
             if isinstance(atom, FloorDiv):
                 return whole + atom.numerator.floordiv(atom.divisor * divisor)
         return whole + Expr(0, ((FloorDiv(rest, divisor), 1),))
 
-    def mod(self, divisor: int) -> Expr:
+    def mod(self, divisor: Extent) -> Expr:
         """self mod divisor, in [0, divisor)."""
         if divisor == 1:
             return Expr()
         _, rest = self._split(divisor)
-        low, high = rest.bounds()
-        if low // divisor == high // divisor:
-            return rest - divisor * (low // divisor)
-        return Expr(0, ((Mod(rest, divisor), 1),))
+        block = _block(rest, divisor)
+        return Expr(0, ((Mod(rest, divisor), 1),)) if block is None else rest - block * divisor
 
-    def _split(self, divisor: int) -> tuple[Expr, Expr]:
+    def _split(self, divisor: Extent) -> tuple[Expr, Expr]:
         """(whole, rest) with self = divisor * whole + rest, whole exact."""
         whole: list[tuple[Atom, int]] = []
         rest: list[tuple[Atom, int]] = []
         for atom, factor in self.terms:
-            if factor % divisor == 0:
-                whole.append((atom, factor // divisor))
-            elif isinstance(atom, Iv) and factor * atom.multiple % divisor == 0:
+            exact = quotient(factor, divisor)
+            if exact is not None:
+                whole.append((atom, exact))
+            elif isinstance(atom, Iv) and quotient(factor * atom.multiple, divisor) is not None:
                 whole.append((FloorDiv(Expr(0, ((atom, factor),)), divisor), 1))
             else:
                 rest.append((atom, factor))
-        quotient, remainder = divmod(self.constant, divisor)
-        return Expr(quotient, tuple(whole)), Expr(remainder, tuple(rest))
+        times, remainder = split(self.constant, divisor)
+        return Expr(times, tuple(whole)), Expr(remainder, tuple(rest))
 
 
 def iv(value: SSAValue, low: int, high: int, multiple: int = 1) -> Expr:
@@ -198,6 +201,22 @@ def delinearise(position: Expr, extents: tuple[int, ...]) -> tuple[Expr, ...]:
     return tuple(reversed(result))
 
 
+def _is_positive(factor: Extent) -> bool:
+    """True for factors that are never negative, False for those never positive. Raises Undecided for others."""
+    if surely(factor, ">=", 0):
+        return True
+    if surely(factor, "<=", 0):
+        return False
+    raise Undecided(f"whether {factor} is negative depends on the sizes the model is run with")
+
+
+def _block(rest: Expr, divisor: Extent) -> Extent | None:
+    """floor(rest / divisor) if that is the same over the whole range of ``rest``."""
+    low, high = rest.bounds()
+    first, last = floordiv(low, divisor), floordiv(high, divisor)
+    return first if first == last else None
+
+
 def _range(atom: Atom) -> tuple[int, int]:
     match atom:
         case Iv() | Data():
@@ -206,7 +225,7 @@ def _range(atom: Atom) -> tuple[int, int]:
             return 0, atom.extent - 1
         case FloorDiv():
             low, high = atom.numerator.bounds()
-            return low // atom.divisor, high // atom.divisor
+            return floordiv(low, atom.divisor), floordiv(high, atom.divisor)
         case Mod():
             return 0, atom.divisor - 1
 
@@ -223,12 +242,16 @@ def _lanes(atom: Atom) -> frozenset[int]:
             return frozenset()
 
 
-def _common_factor(rest: Expr, divisor: int) -> int:
+def _common_factor(rest: Expr, divisor: Extent) -> Extent:
     """The largest factor g of ``divisor`` for which floor(rest / g) drops terms: their sum stays within [0, g)."""
-    for candidate in sorted({abs(f) for _, f in rest.terms if divisor % abs(f) == 0 and abs(f) > 1}, reverse=True):
-        small = Expr(rest.constant % candidate, tuple((a, f) for a, f in rest.terms if f % candidate))
+    magnitudes = {factor if _is_positive(factor) else -factor for _, factor in rest.terms}
+    for candidate in sorted(magnitudes, key=lambda factor: (-bounds(factor)[1], str(factor))):
+        if candidate == 1 or quotient(divisor, candidate) is None:
+            continue
+        kept = tuple((atom, factor) for atom, factor in rest.terms if quotient(factor, candidate) is None)
+        small = Expr(split(rest.constant, candidate)[1], kept)
         low, high = small.bounds()
-        if 0 <= low and high < candidate:
+        if surely(low, ">=", 0) and surely(high, "<", candidate):
             return candidate
     return 1
 
@@ -236,7 +259,7 @@ def _common_factor(rest: Expr, divisor: int) -> int:
 def _recombine(constant: int, factors: dict[Atom, int]) -> Expr:
     """Replace m*k*(x // m) + k*(x mod m) by k*x, and drop zero terms."""
     for atom in list(factors):
-        if not isinstance(atom, Mod) or not factors.get(atom):
+        if not isinstance(atom, Mod) or factors.get(atom, 0) == 0:
             continue
         factor = factors[atom]
         quotient = atom.numerator.floordiv(atom.divisor)
@@ -244,6 +267,6 @@ def _recombine(constant: int, factors: dict[Atom, int]) -> Expr:
         if quotient.constant == 0 and all(factors.get(a) == f for a, f in wanted.items()) and wanted:
             for other in (atom, *wanted):
                 factors.pop(other)
-            rest = Expr(constant, tuple((a, f) for a, f in factors.items() if f))
+            rest = Expr(constant, tuple((a, f) for a, f in factors.items() if f != 0))
             return rest + atom.numerator * factor
-    return Expr(constant, tuple((atom, factor) for atom, factor in factors.items() if factor))
+    return Expr(constant, tuple((atom, factor) for atom, factor in factors.items() if factor != 0))

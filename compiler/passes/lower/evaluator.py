@@ -21,6 +21,7 @@ from penstock.compiler.dialects.tile.base import shape
 from penstock.compiler.dialects.tile.builder import Index, KernelBuilder
 from penstock.compiler.dtypes import shape_of
 from penstock.compiler.errors import PASS_FAILED, InternalError
+from penstock.compiler.extents import Dim, Extent, ceildiv, largest, surely
 from penstock.compiler.passes.lower.affine import Data, Expr, FloorDiv, Iv, Lane, Mod, data, linearise
 from penstock.compiler.passes.lower.tile_scalars import TileScalars, Typed, memory_type, register_type
 
@@ -131,11 +132,19 @@ class Evaluator:
         """Elements of the flat buffer ``source`` at ``position``, held as ``like``'s element type in registers."""
         kind = element_of(like)
         lanes = position.lanes()
-        if not position.is_linear():
+        if not self._is_affine(position):
             loaded = self.b.gather(source, self.index_tile(position), self._mask(lanes))
         else:
             loaded = self._load_affine(source, position, lanes)
         return Typed(self.b.cast(loaded, register_type(kind)), kind)
+
+    def _is_affine(self, position: Expr) -> bool:
+        """True if an access at ``position`` has a stride per lane dimension that an access can have: the innermost
+        one, or the outer one of two where they change places, is a number."""
+        if not position.is_linear():
+            return False
+        strides = [position.stride(dim) for dim in range(self.tile.rank)]
+        return not strides or not isinstance(strides[-1], Dim) or (len(strides) == 2 and strides[0] == 1)
 
     def _load_affine(self, source: SSAValue, position: Expr, lanes: frozenset[int]) -> SSAValue:
         extents = tuple(extent if dim in lanes else 1 for dim, extent in enumerate(self.tile.extents))
@@ -160,7 +169,7 @@ class Evaluator:
         """Store a tile to the flat buffer ``target`` at ``position``, which says where each lane goes."""
         value = self.b.cast(tile.value, memory_type(tile.element))
         value = self.b.broadcast(value, self.tile.extents)
-        if not position.is_linear():
+        if not self._is_affine(position):
             self.b.scatter(value, target, self.index_tile(position, full=True), self._mask(frozenset(self.tile.limits)))
             return
         strides = tuple(position.stride(dim) for dim in range(self.tile.rank))
@@ -204,11 +213,11 @@ class Evaluator:
             case Iv() | Data():
                 return atom.value
             case FloorDiv():
-                shift = max(0, -(atom.numerator.bounds()[0] // atom.divisor))
+                shift = _shift(atom)
                 shifted = self.scalar(atom.numerator + shift * atom.divisor)
                 return self.b.isub(self.b.idiv(shifted, atom.divisor), shift)
             case Mod():
-                shift = max(0, -(atom.numerator.bounds()[0] // atom.divisor))
+                shift = _shift(atom)
                 return self.b.irem(self.scalar(atom.numerator + shift * atom.divisor), atom.divisor)
             case Lane():
                 raise InternalError(PASS_FAILED, "a lane has no scalar value")
@@ -220,7 +229,7 @@ class Evaluator:
         for atom, factor in expression.terms:
             if Expr(0, ((atom, factor),)).lanes():
                 term = self._atom_tile(atom)
-                term = term if factor == 1 else self.b.mul(term, factor)
+                term = term if factor == 1 else self.b.mul(term, self.b.index(factor))
                 total = term if total is None else self.b.add(total, term)
         if total is None:
             total = self.b.index(base)
@@ -233,51 +242,53 @@ class Evaluator:
             case Lane():
                 return self.b.iota(self._extents(frozenset((atom.dim,))), atom.dim)
             case FloorDiv() | Mod():
-                shift = max(0, -(atom.numerator.bounds()[0] // atom.divisor))
+                shift = _shift(atom)
                 tile = self.index_tile(atom.numerator + shift * atom.divisor)
+                divisor = self.b.index(atom.divisor)
                 if isinstance(atom, Mod):
-                    return self.b.binary("remu", tile, atom.divisor)
-                quotient = self.b.binary("divu", tile, atom.divisor)
-                return self.b.sub(quotient, shift) if shift else quotient
+                    return self.b.binary("remu", tile, divisor)
+                quotient = self.b.binary("divu", tile, divisor)
+                return quotient if shift == 0 else self.b.sub(quotient, self.b.index(shift))
             case Iv() | Data():
                 return atom.value
 
-    def compare(self, predicate: str, expression: Expr, number: int) -> SSAValue:
+    def compare(self, predicate: str, expression: Expr, number: Extent) -> SSAValue:
         """A mask (tile, or scalar when no lane is involved): ``expression predicate number``."""
         if expression.lanes():
-            return self.b.compare(predicate, self.index_tile(expression), number)
-        return self.b.compare(predicate, self.b.index(self.scalar(expression)), number)
+            return self.b.compare(predicate, self.index_tile(expression), self.b.index(number))
+        return self.b.compare(predicate, self.b.index(self.scalar(expression)), self.b.index(number))
 
-    def inside(self, expression: Expr, extent: int) -> SSAValue | None:
+    def inside(self, expression: Expr, extent: Extent) -> SSAValue | None:
         """A mask: 0 <= expression < extent; None when that always holds."""
         low, high = expression.bounds()
-        checks = [self.compare("ge", expression, 0)] if low < 0 else []
-        if high >= extent:
+        checks = [] if surely(low, ">=", 0) else [self.compare("ge", expression, 0)]
+        if not surely(high, "<", extent):
             checks.append(self.compare("lt", expression, extent))
         if len(checks) == 2:
             return self.b.binary("and_", checks[0], checks[1])
         return checks[0] if checks else None
 
-    def clamp(self, expression: Expr, extent: int) -> Expr:
+    def clamp(self, expression: Expr, extent: Extent) -> Expr:
         """``expression`` limited to [0, extent), unchanged when it always is."""
         low, high = expression.bounds()
-        if low >= 0 and high < extent:
+        if surely(low, ">=", 0) and surely(high, "<", extent):
             return expression
+        last = extent - 1
         if expression.lanes():
             tile = self.b.binary("max", self.index_tile(expression), 0)
-            return data(self.b.binary("min", tile, extent - 1), 0, extent - 1)
-        limited = self.b.imin(self.b.imax(self.scalar(expression), 0), extent - 1)
-        return Expr(limited) if isinstance(limited, int) else data(limited, 0, extent - 1)
+            return data(self.b.binary("min", tile, self.b.index(last)), 0, last)
+        limited = self.b.imin(self.b.imax(self.scalar(expression), 0), last)
+        return data(limited, 0, last) if isinstance(limited, SSAValue) else Expr(limited)
 
-    def as_index(self, tile: Typed, extent: int) -> Expr:
+    def as_index(self, tile: Typed, extent: Extent) -> Expr:
         """An integer tile read from memory as a coordinate of an axis of ``extent``: negatives count from the end, and
         what is outside is limited to the axis, so that no input can make a kernel leave its buffers."""
-        raw = self.scalars.index(tile)
-        wrapped = self.b.select(self.b.compare("lt", raw, 0), self.b.add(raw, extent), raw)
-        limited = self.b.binary("min", self.b.binary("max", wrapped, 0), extent - 1)
+        raw, count = self.scalars.index(tile), self.b.index(extent)
+        wrapped = self.b.select(self.b.compare("lt", raw, 0), self.b.add(raw, count), raw)
+        limited = self.b.binary("min", self.b.binary("max", wrapped, 0), self.b.index(extent - 1))
         if shape(limited) and all(e == 1 for e in shape(limited)):
             limited = self.b.extract(limited, (0,) * len(shape(limited)))
-        return data(limited, 0, max(extent - 1, 0))
+        return data(limited, 0, largest(extent - 1, 0))
 
     def from_index(self, expression: Expr, like: SSAValue) -> Typed:
         """A coordinate as a number of ``like``'s element type."""
@@ -293,6 +304,12 @@ class Evaluator:
             assert total is not None
             total = self.b.binary("and_", total, mask)
         return total
+
+
+def _shift(atom: FloorDiv | Mod) -> Extent:
+    """How often the divisor is to be added to the numerator for it not to be negative: machines divide such only."""
+    low = atom.numerator.bounds()[0]
+    return 0 if surely(low, ">=", 0) else largest(0, ceildiv(-low, atom.divisor))
 
 
 def broadcast_coordinates(at: Coordinates, operand_shape: tuple[int, ...]) -> Coordinates:

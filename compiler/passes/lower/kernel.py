@@ -12,6 +12,7 @@ import math
 import pkgutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -24,6 +25,7 @@ from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
 from penstock.compiler.dialects.tile.builder import Index, KernelBuilder, buffer
 from penstock.compiler.dialects.tile.memory import Kernel
 from penstock.compiler.errors import PASS_FAILED, InternalError
+from penstock.compiler.extents import Dim, Extent, floordiv, largest, typical
 from penstock.compiler.passes.lower.affine import Expr, delinearise, iv, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates, Evaluator, broadcast_coordinates
 from penstock.compiler.passes.lower.invariants import hoist_invariants
@@ -66,6 +68,19 @@ def lower_dispatch(dispatch: Dispatch, machine: CpuTarget, symbol: str | None = 
     return kernel
 
 
+@dataclass(frozen=True)
+class Strip:
+    """``width`` neighbours along an axis from ``start``, of which the first ``limit`` exist (None: all)."""
+
+    start: Expr
+    width: int
+    limit: Extent | None = None
+
+    def limits(self, dim: int) -> dict[int, Index]:
+        """The limits of a tile whose dimension ``dim`` runs along the strip."""
+        return {} if self.limit is None else {dim: self.limit}
+
+
 class KernelLowering:
     """A builder, an evaluator over the dispatch's body, and the way from a root's tile to memory."""
 
@@ -74,7 +89,8 @@ class KernelLowering:
         self.body: Block = dispatch.body
         self.outputs: tuple[SSAValue, ...] = tuple(dispatch.terminator.operands)
         types = [self._buffer(value.type) for value in (*self.body.args, *self.outputs)]
-        self.b = KernelBuilder(symbol, types, outputs=len(self.outputs), location=dispatch.location)
+        sizes = sorted({symbol.name for symbol in dispatch.symbols()})
+        self.b = KernelBuilder(symbol, types, outputs=len(self.outputs), sizes=sizes, location=dispatch.location)
         inputs = len(self.body.args)
         self.e = Evaluator(self.b, dict(zip(self.body.args, self.b.buffers[:inputs], strict=True)))
         self.targets = list(self.b.buffers[inputs:])
@@ -97,7 +113,7 @@ class KernelLowering:
         """The loop over parallel units, one per index of ``extents`` (row-major); yields the indices."""
         count = math.prod(extents)
         with self.b.units(count, unit_cost) as unit:
-            yield self.split(iv(unit, 0, max(count - 1, 0)), extents)
+            yield self.split(iv(unit, 0, largest(count - 1, 0)), extents)
 
     def split(self, position: Expr, extents: tuple[int, ...]) -> tuple[Expr, ...]:
         """Row-major coordinates of ``position``, each computed once as an index value."""
@@ -109,24 +125,71 @@ class KernelLowering:
         """A lane-free expression as a single index value with the same range."""
         low, high = expression.bounds()
         value = self.e.scalar(expression)
-        return Expr(value) if isinstance(value, int) else iv(value, low, high)
+        return iv(value, low, high) if isinstance(value, SSAValue) else Expr(value)
 
     @contextmanager
-    def loop(self, lower: Index, upper: int, step: int = 1, *, low: int = 0) -> Generator[Expr]:
+    def loop(self, lower: Index, upper: Extent, step: int = 1, *, low: int = 0) -> Generator[Expr]:
         """A serial loop without carried values; yields the index (a multiple of ``step`` above ``low``)."""
         with self.b.loop(lower, upper, step) as loop:
-            yield iv(loop.index, low, max(upper - 1, low), step if lower == 0 else 1)
+            yield iv(loop.index, low, largest(upper - 1, low), step if lower == 0 else 1)
 
-    def strips(self, extent: int, width: int, body: Callable[[Expr, int], None]) -> None:
-        """Call ``body(offset, width)`` over [0, extent): a loop over full strips, then a narrower static tail."""
-        full = extent // width * width
+    def strips(self, extent: Extent, width: int, body: Callable[[Strip], None]) -> None:
+        """Call ``body`` over [0, extent): a loop over full strips, then a narrower tail; for a symbolic extent one of
+        full width of which only some lanes are valid."""
+        full = floordiv(extent, width) * width
         if full == width:
-            body(Expr(), width)
-        elif full:
+            body(Strip(Expr(), width))
+        elif full != 0:
             with self.b.loop(0, full, width) as loop:
-                body(iv(loop.index, 0, full - width, width), width)
-        if extent > full:
-            body(Expr(full), extent - full)
+                body(Strip(iv(loop.index, 0, largest(full - width, 0), width), width))
+        if full == extent:
+            return
+        tail = self.tail(extent, width)
+        if tail.limit is None:
+            body(tail)
+        else:
+            with self.when_positive(tail.limit):
+                body(tail)
+
+    def tail(self, extent: Extent, width: int) -> Strip:
+        """What is left of [0, extent) after full strips of ``width``; for a symbolic extent that may be nothing."""
+        full = floordiv(extent, width) * width
+        rest = extent - full
+        return Strip(Expr(full), width, rest) if isinstance(rest, Dim) else Strip(Expr(full), rest)
+
+    def strip_at(self, index: Expr, extent: Extent, width: int, body: Callable[[Strip], None]) -> None:
+        """Call ``body`` for strip number ``index`` of [0, extent), a full one or the tail, whichever it is."""
+        full = floordiv(extent, width)
+        if full * width == extent:
+            body(Strip(index * width, width))
+            return
+        number, count = self.b.index(self.e.scalar(index)), self.b.index(full)
+        if full != 0:
+            with self.b.when(self.b.compare("lt", number, count)):
+                body(Strip(iv(number, 0, largest(full - 1, 0)) * width, width))
+        with self.b.when(self.b.compare("ge", number, count)):
+            body(self.tail(extent, width))
+
+    @contextmanager
+    def when_positive(self, extent: Extent) -> Generator[None]:
+        """Run the block only where a symbolic extent is not 0."""
+        with self.b.when(self.b.compare("gt", self.b.index(extent), 0)):
+            yield
+
+    def pieces(self, tail: Strip, body: Callable[[Strip], None]) -> None:
+        """Call ``body`` over a tail: once where its extent is a number, else for strips of powers of two, without
+        limits, that together are as long as the tail is at run time."""
+        if tail.limit is None:
+            body(tail)
+            return
+        done: Extent = 0
+        width = 1 << (tail.width - 1).bit_length() >> 1
+        while width:
+            count = floordiv(tail.limit - done, width)  # 0 or 1
+            with self.when_positive(count):
+                body(Strip(tail.start + done, width))
+            done = done + count * width
+            width //= 2
 
     # Epilogue --------------------------------------------------------------------------------------------------------
 
@@ -176,9 +239,17 @@ class KernelLowering:
         self.e.define(result, at, self.e.value(source, where[source]))
         return at
 
+    # Numbers ---------------------------------------------------------------------------------------------------------
+
+    def reciprocal(self, count: Extent, kind: Attribute) -> SSAValue:
+        """1 / count as a scalar of ``kind``."""
+        if not isinstance(count, Dim):
+            return self.b.constant(1.0 / count if count else math.inf, kind)
+        return self.b.div(1.0, self.b.cast(self.b.index(count), kind))
+
     # Estimates -------------------------------------------------------------------------------------------------------
 
-    def elementwise_cost(self, count: int) -> float:
+    def elementwise_cost(self, count: Extent) -> float:
         """Nanoseconds that ``count`` elements of the body's elementwise ops and their traffic take, roughly."""
         per = sum(op.flops_per_element for op in self.body.ops if isinstance(op, Elementwise))
-        return count * (0.05 + 2.0 * per / self.machine.peak_f32)
+        return typical(count) * (0.05 + 2.0 * per / self.machine.peak_f32)

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 
 from xdsl.ir import Attribute, SSAValue
 
+from penstock.compiler.extents import Extent, ceildiv, floordiv, largest, tile_width
 from penstock.compiler.passes.lower.affine import Expr, iv, lane
 from penstock.compiler.passes.lower.evaluator import Coordinates
-from penstock.compiler.passes.lower.kernel import KernelLowering
+from penstock.compiler.passes.lower.kernel import KernelLowering, Strip
 
 Accumulator = tuple[str, SSAValue]
 Body = Callable[[Coordinates], None]
@@ -26,20 +27,20 @@ class Reducer:
     def __init__(
         self,
         k: KernelLowering,
-        extents: tuple[int, ...],
+        extents: tuple[Extent, ...],
         axes: Sequence[int],
         *,
         vectors: int = 4,
         scalar: bool = False,
     ) -> None:
         self.k, self.extents, self.axes = k, extents, tuple(sorted(axes))
-        wide = [axis for axis, extent in enumerate(extents) if extent > 1]
+        wide = [axis for axis, extent in enumerate(extents) if extent not in (0, 1)]
         self.lane_axis = wide[-1] if wide else len(extents) - 1
         self.scalar = scalar or not extents
         self.across = self.lane_axis in self.axes and not self.scalar
         self.along = not self.across and not self.scalar
         lane_extent = extents[self.lane_axis] if extents else 1
-        self.width = max(1, min(lane_extent, vectors * k.machine.lanes))
+        self.width = tile_width(lane_extent, vectors * k.machine.lanes)
         self.kept = [axis for axis in range(len(extents)) if axis not in self.axes]
         self.loops = [a for a in self.axes if not (self.across and a == self.lane_axis)]
         self.count = math.prod(extents[axis] for axis in self.axes)
@@ -50,34 +51,24 @@ class Reducer:
         """Run ``body`` once per unit, with coordinates of the kept axes (reduced ones are 0) and lanes set up."""
         k = self.k
         outer = [axis for axis in self.kept if not (self.along and axis == self.lane_axis)]
-        strips = -(-self.extents[self.lane_axis] // self.width) if self.along else 1
+        strips = ceildiv(self.extents[self.lane_axis], self.width) if self.along else 1
         with k.parallel((*(self.extents[axis] for axis in outer), strips), unit_cost) as (*indices, strip):
             at = [Expr()] * len(self.extents)
             for axis, index in zip(outer, indices, strict=True):
                 at[axis] = index
             if self.along:
-                self._lane_strips(at, strip, strips, body)
+                self._lane_strip(at, strip, body)
             else:
                 with k.e.lanes((1,) if self.across else ()):
                     body(tuple(at))
 
-    def _lane_strips(self, at: list[Expr], strip: Expr, strips: int, body: Body) -> None:
-        k, extent = self.k, self.extents[self.lane_axis]
+    def _lane_strip(self, at: list[Expr], strip: Expr, body: Body) -> None:
+        def run(columns: Strip) -> None:
+            here = columns.start + lane(0, columns.width)
+            with self.k.e.lanes((columns.width,), columns.limits(0)):
+                body(tuple(here if a == self.lane_axis else c for a, c in enumerate(at)))
 
-        def run(start: Expr, width: int) -> None:
-            with k.e.lanes((width,)):
-                body(tuple(start + lane(0, width) if a == self.lane_axis else c for a, c in enumerate(at)))
-
-        full = extent // self.width
-        if strips == full:
-            run(strip * self.width, self.width)
-            return
-        index = k.b.index(k.e.scalar(strip))
-        last = k.b.compare("ge", index, full)
-        with k.b.when(k.b.unary("not_", last)):
-            run(iv(index, 0, full - 1) * self.width, self.width)
-        with k.b.when(last):
-            run(Expr(full * self.width), extent - full * self.width)
+        self.k.strip_at(strip, self.extents[self.lane_axis], self.width, run)
 
     # Passes over the reduced axes ------------------------------------------------------------------------------------
 
@@ -101,16 +92,13 @@ class Reducer:
         width = self._tile_width()
         lanes = (width,) if not self.scalar else ()
         starts = [b.broadcast(identity, lanes) if lanes else identity for _, identity in kinds]
-        tail = self.extents[self.lane_axis] % self.width if self.across else 0
+        last = self.k.tail(self.extents[self.lane_axis], self.width) if self.across else None
+        tail = last.width if last is not None and last.limit is None else 0
         tails = [b.broadcast(identity, (tail,)) for _, identity in kinds] if tail else []
 
         def step(coordinates: Coordinates, sums: Sequence[SSAValue]) -> list[SSAValue]:
-            return [
-                b.broadcast(b.binary(_combine(kind), value, total), self.k.e.tile.extents)
-                if self.k.e.tile.extents
-                else b.binary(_combine(kind), value, total)
-                for (kind, _), value, total in zip(kinds, values(coordinates), sums, strict=True)
-            ]
+            found = zip(kinds, values(coordinates), sums, strict=True)
+            return [self._combined(kind, identity, value, total) for (kind, identity), value, total in found]
 
         sums = self._nest(list(at), self.loops, starts, step, tails)
         if not self.across:
@@ -120,6 +108,15 @@ class Reducer:
             return mains
         rests = [b.reduce(kind, s, (0,)) for (kind, _), s in zip(kinds, sums[len(kinds) :], strict=True)]
         return [b.binary(_combine(kind), a, c) for (kind, _), a, c in zip(kinds, mains, rests, strict=True)]
+
+    def _combined(self, kind: str, identity: SSAValue, value: SSAValue, total: SSAValue) -> SSAValue:
+        """One more tile in the running result. Across a symbolic extent, lanes beyond its end change nothing."""
+        b, tile = self.k.b, self.k.e.tile
+        if self.across and tile.limits:
+            inside = b.compare("lt", b.iota(tile.extents, 0), b.index(tile.limits[0]))
+            value = b.select(inside, b.broadcast(value, tile.extents), b.broadcast(identity, tile.extents))
+        result = b.binary(_combine(kind), value, total)
+        return b.broadcast(result, tile.extents) if tile.extents else result
 
     def carry(
         self,
@@ -147,7 +144,7 @@ class Reducer:
                 return self._nest(at, rest, sums, step, tails)
             with self.k.b.loop(0, self.extents[axis], 1, [*sums, *tails]) as loop:
                 at = list(at)
-                at[axis] = iv(loop.index, 0, self.extents[axis] - 1)
+                at[axis] = iv(loop.index, 0, largest(self.extents[axis] - 1, 0))
                 count = len(sums)
                 inner = self._nest(at, rest, list(loop.carried[:count]), step, list(loop.carried[count:]))
                 loop.yield_(*inner)
@@ -165,21 +162,25 @@ class Reducer:
     ) -> list[SSAValue]:
         k, extent, width = self.k, self.extents[self.lane_axis], self.width
 
-        def run(offset: Expr, lanes: int, carried: list[SSAValue]) -> list[SSAValue]:
-            with k.e.lanes((lanes,)):
-                here = [offset + lane(0, lanes) if a == self.lane_axis else c for a, c in enumerate(at)]
-                return step(tuple(here), carried)
+        def run(part: Strip, carried: list[SSAValue]) -> list[SSAValue]:
+            with k.e.lanes((part.width,), part.limits(0)):
+                here = part.start + lane(0, part.width)
+                return step(tuple(here if a == self.lane_axis else c for a, c in enumerate(at)), carried)
 
-        full = extent // width * width
+        full = floordiv(extent, width) * width
         if full == width:
-            sums = run(Expr(), width, sums)
-        elif full:
+            sums = run(Strip(Expr(), width), sums)
+        elif full != 0:
             with k.b.loop(0, full, width, sums) as loop:
-                loop.yield_(*run(iv(loop.index, 0, full - width, width), width, list(loop.carried)))
+                inside = iv(loop.index, 0, largest(full - width, 0), width)
+                loop.yield_(*run(Strip(inside, width), list(loop.carried)))
             sums = list(loop.results)
-        if extent > full:
-            tails = run(Expr(full), extent - full, tails)
-        return [*sums, *tails]
+        if full == extent:
+            return [*sums, *tails]
+        tail = k.tail(extent, width)
+        if tail.limit is not None:
+            return run(tail, sums)
+        return [*sums, *run(tail, tails)]
 
     # Scratch ---------------------------------------------------------------------------------------------------------
 

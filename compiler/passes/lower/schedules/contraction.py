@@ -17,10 +17,12 @@ from xdsl.ir import SSAValue
 from penstock.compiler.backends.cpu.target import CpuTarget
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.tile.base import element
+from penstock.compiler.dialects.tile.builder import Index
 from penstock.compiler.dtypes import byte_width
+from penstock.compiler.extents import MOST, Dim, Extent, ceildiv, floordiv, is_number, largest, surely, typical
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates
-from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
+from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
 MAX_UNROLLED_CHAINS = 4
@@ -61,13 +63,18 @@ def choose_blocking(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_
         # One step over k: rows * vectors multiply-adds, vectors loads of B, rows broadcasts of A (two ports each).
         work = max(rows * vectors, (rows + vectors) * 0.9, 4.0 if rows * vectors < 8 else 0) / (rows * columns)
         waste = (tiles * rows / m) * (-(-n // columns) * columns / n)
-        chains = max(1, min(MAX_UNROLLED_CHAINS, 8 // (rows * vectors))) if k >= 64 else 1
-        found.append((work * waste, (rows + vectors) / (rows * columns), Blocking(rows, columns, 1, chains)))
+        chosen = Blocking(rows, columns, 1, chains_for(rows, vectors, k))
+        found.append((work * waste, (rows + vectors) / (rows * columns), chosen))
     limit = min(score for score, _, _ in found) * NEARLY_EQUAL
     blocking = min((option for option in found if option[0] <= limit), key=lambda option: option[1])[2]
     row_tiles, column_tiles = -(-m // blocking.rows), -(-n // blocking.columns)
     sweep = row_tiles if column_tiles >= 8 else max(1, -(-row_tiles * column_tiles // 16))
     return Blocking(blocking.rows, blocking.columns, max(1, min(sweep, row_tiles)), blocking.chains)
+
+
+def chains_for(rows: int, vectors: int, depth: int) -> int:
+    """Interleaved sums that keep the multiply-add units busy: eight accumulators at least, where K is long."""
+    return max(1, min(MAX_UNROLLED_CHAINS, 8 // (rows * vectors))) if depth >= 64 else 1
 
 
 @schedule("contraction")
@@ -87,57 +94,70 @@ class Contraction:
         self.panel: int = self.op.b_panel
         self.element = element_of(self.op.out)
         self.register = register_type(self.element)
-        row_bytes = self.depth * byte_width(element_of(self.a))
-        self.blocking = choose_blocking(self.m, self.n, self.depth, self.panel, k.machine, row_bytes)
+        m, n, depth = map(typical, (self.m, self.n, self.depth))
+        row_bytes = depth * byte_width(element_of(self.a))
+        self.blocking = choose_blocking(m, n, depth, self.panel, k.machine, row_bytes)
 
     def emit(self) -> None:
         k, blocking = self.k, self.blocking
-        row_tiles, column_tiles = -(-self.m // blocking.rows), -(-self.n // blocking.columns)
-        row_blocks = -(-row_tiles // blocking.sweep)
-        flops = 2 * blocking.rows * blocking.sweep * blocking.columns * self.depth
+        row_tiles, column_tiles = ceildiv(self.m, blocking.rows), ceildiv(self.n, blocking.columns)
+        row_blocks = ceildiv(row_tiles, blocking.sweep)
+        depth = typical(self.depth)
+        flops = 2 * blocking.rows * blocking.sweep * blocking.columns * depth
         extents = (math.prod(self.batch), column_tiles, row_blocks)
         # With few rows the columns of B, which pass once for all of them, take longer than the arithmetic.
-        passing = self.depth * blocking.columns * byte_width(self.element) / k.machine.l3_bandwidth
+        passing = depth * blocking.columns * byte_width(self.element) / k.machine.l3_bandwidth
         with k.parallel(extents, max(flops / k.machine.peak_f32, passing)) as (batch, column, block):
             at = k.split(batch, tuple(self.batch))
-            if self.n % blocking.columns == 0:
-                self._rows(at, column * blocking.columns, blocking.columns, block, row_tiles)
+            full = floordiv(self.n, blocking.columns)
+            if full * blocking.columns == self.n:
+                self._rows(at, Strip(column * blocking.columns, blocking.columns), block, row_tiles)
                 return
-            last = k.b.compare("eq", k.b.index(k.e.scalar(column)), column_tiles - 1)
-            if column_tiles > 1:
+            last = k.b.compare("eq", k.b.index(k.e.scalar(column)), k.b.index(full))
+            if full != 0:
                 with k.b.when(k.b.unary("not_", last)):
-                    inner = iv(k.b.index(k.e.scalar(column)), 0, column_tiles - 2)
-                    self._rows(at, inner * blocking.columns, blocking.columns, block, row_tiles)
+                    inner = iv(k.b.index(k.e.scalar(column)), 0, largest(full - 1, 0))
+                    self._rows(at, Strip(inner * blocking.columns, blocking.columns), block, row_tiles)
             with k.b.when(last):
-                start = (column_tiles - 1) * blocking.columns
-                self._rows(at, Expr(start), self.n - start, block, row_tiles)
+                self._rows(at, k.tail(self.n, blocking.columns), block, row_tiles)
 
-    def _rows(self, at: Coordinates, column: Expr, columns: int, block: Expr, row_tiles: int) -> None:
+    def _rows(self, at: Coordinates, columns: Strip, block: Expr, row_tiles: Extent) -> None:
         """All row tiles of one block: full ones in a loop, then the shorter last one where it belongs to the block."""
         k, rows, sweep = self.k, self.blocking.rows, self.blocking.sweep
-        full = self.m // rows
+        full = floordiv(self.m, rows)
         start = k.e.scalar(block * sweep)
         end = k.b.imin(k.b.iadd(start, sweep), full)
-        if full:
+        if full != 0:
             with k.b.loop(start, end) as loop:
-                self._tile(at, iv(loop.index, 0, full - 1) * rows, rows, column, columns)
-        if self.m % rows:
-            if sweep >= row_tiles:
-                self._tile(at, Expr(full * rows), self.m % rows, column, columns)
-                return
-            last_block = (row_tiles - 1) // sweep
-            with k.b.when(k.b.compare("eq", k.b.index(k.e.scalar(block)), last_block)):
-                self._tile(at, Expr(full * rows), self.m % rows, column, columns)
+                self._tile(at, iv(loop.index, 0, largest(full - 1, 0)) * rows, rows, columns)
+        if full * rows == self.m:
+            return
 
-    def _tile(self, at: Coordinates, row: Expr, rows: int, column: Expr, columns: int) -> None:
+        def last_rows() -> None:
+            k.pieces(k.tail(self.m, rows), lambda part: self._tile(at, part.start, part.width, columns))
+
+        if surely(row_tiles, "<=", sweep):
+            last_rows()
+            return
+        with k.b.when(k.b.compare("eq", k.b.index(k.e.scalar(block)), k.b.index(ceildiv(row_tiles, sweep) - 1))):
+            last_rows()
+
+    def _tile(self, at: Coordinates, row: Expr, rows: int, columns: Strip) -> None:
         """One register tile: the sum over k, then the epilogue."""
         k = self.k
-        with k.e.lanes((rows, columns)):
-            sums = [k.b.splat(0, (rows, columns), self.register)] * self.blocking.chains
-            sums = accumulate(k, self.depth, sums, lambda t, total: self._step(at, row, column, t, total))
+        chains = self.blocking.chains if rows == self.blocking.rows else self._chains(rows, columns.width)
+        with k.e.lanes((rows, columns.width), columns.limits(1)):
+            sums = [k.b.splat(0, (rows, columns.width), self.register)] * chains
+            sums = accumulate(k, self.depth, sums, lambda t, total: self._step(at, row, columns.start, t, total))
             total = combine(k, sums)
-            coordinates = (*at, row + lane(0, rows), column + lane(1, columns))
+            coordinates = (*at, row + lane(0, rows), columns.start + lane(1, columns.width))
             k.finish(self.op.out, coordinates, Typed(total, self.element))
+
+    def _chains(self, rows: int, columns: int) -> int:
+        """Interleaved sums of a tile that is smaller than the others because the sizes want it."""
+        if not isinstance(self.m, Dim):
+            return self.blocking.chains
+        return chains_for(rows, -(-columns // self.k.machine.lanes), typical(self.depth))
 
     def _step(self, at: Coordinates, row: Expr, column: Expr, depth: Expr, total: SSAValue) -> SSAValue:
         """total + A[rows, depth] * B[depth, columns]."""
@@ -163,21 +183,29 @@ class Contraction:
 
 
 def accumulate(
-    k: KernelLowering, depth: int, sums: list[SSAValue], step: Callable[[Expr, SSAValue], SSAValue]
+    k: KernelLowering, depth: Index, sums: list[SSAValue], step: Callable[[Expr, SSAValue], SSAValue]
 ) -> list[SSAValue]:
     """Run ``step`` for 0 .. depth-1 in order, dealt in turn to the interleaved ``sums``."""
-    chains = len(sums)
-    steps = depth // chains
+    chains, most = len(sums), depth if not isinstance(depth, SSAValue) else MOST
+    steps = k.b.idiv(depth, chains)
     if steps == 1:
         sums = [step(Expr(chain), total) for chain, total in enumerate(sums)]
-    elif steps:
+    elif steps != 0:
         with k.b.loop(0, steps, 1, sums) as loop:
-            index = iv(loop.index, 0, steps - 1)
+            index = iv(loop.index, 0, largest(floordiv(most, chains) - 1, 0))
             loop.yield_(*(step(index * chains + chain, loop.carried[chain]) for chain in range(chains)))
         sums = list(loop.results)
-    for rest in range(steps * chains, depth):
-        sums = [step(Expr(rest), s) if rest % chains == chain else s for chain, s in enumerate(sums)]
-    return sums
+    done = k.b.imul(steps, chains)
+    if is_number(depth) and is_number(done):
+        for rest in range(done, depth):
+            sums = [step(Expr(rest), s) if rest % chains == chain else s for chain, s in enumerate(sums)]
+        return sums
+    if done == depth:
+        return sums
+    # How many are left depends on the sizes: they go into the first sum.
+    with k.b.loop(done, depth, 1, sums[:1]) as loop:
+        loop.yield_(step(iv(loop.index, 0, largest(most - 1, 0)), loop.carried[0]))
+    return [*loop.results, *sums[1:]]
 
 
 def combine(k: KernelLowering, sums: list[SSAValue]) -> SSAValue:

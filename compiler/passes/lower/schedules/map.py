@@ -15,9 +15,10 @@ from penstock.compiler.dialects.graph.elementwise import Elementwise
 from penstock.compiler.dialects.graph.structure import Constant, Yield
 from penstock.compiler.dialects.tile.builder import KernelBuilder
 from penstock.compiler.dtypes import shape_of
+from penstock.compiler.extents import Dim, Extent, ceildiv, floordiv, largest, tile_width, typical
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates, Evaluator
-from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
+from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
 from penstock.compiler.passes.lower.tile_scalars import Typed
 
 BLOCK = 4096
@@ -28,19 +29,19 @@ def lower_map(k: KernelLowering) -> None:
     """One nest per result piece (a concatenation at the end is one nest per operand), sharing the unit range."""
     nests = [nest for index, value in enumerate(k.outputs) for nest in _nests(k, value, index)]
     total = sum(nest.units for nest in nests)
-    cost = k.elementwise_cost(sum(math.prod(nest.extents) for nest in nests)) / max(total, 1)
+    cost = k.elementwise_cost(sum(math.prod(nest.extents) for nest in nests)) / max(typical(total), 1)
     with k.b.units(total, cost) as unit:
         start = 0
         for nest in nests:
             local = k.b.isub(unit, start)
-            position = iv(k.b.index(local), 0, max(nest.units - 1, 0))
-            if not nest.units:
+            position = iv(k.b.index(local), 0, largest(nest.units - 1, 0))
+            if nest.units == 0:
                 continue
             if len(nests) == 1:
                 nest.emit(position)
             else:
-                after = k.b.compare("ge", unit, start)
-                before = k.b.compare("lt", unit, start + nest.units)
+                after = k.b.compare("ge", unit, k.b.index(start))
+                before = k.b.compare("lt", unit, k.b.index(start + nest.units))
                 with k.b.when(k.b.binary("and_", after, before)):
                     nest.emit(position)
             start += nest.units
@@ -50,7 +51,7 @@ class Nest:
     """The loop nest that stores ``value`` (of merged ``extents``) into output ``index`` at coordinates + ``shift``."""
 
     def __init__(
-        self, k: KernelLowering, value: SSAValue, index: int, shift: tuple[int, ...], target: SSAValue
+        self, k: KernelLowering, value: SSAValue, index: int, shift: tuple[Extent, ...], target: SSAValue
     ) -> None:
         self.k, self.value, self.index, self.shift = k, value, index, shift
         self.target_shape = k.e.shape(target)
@@ -64,14 +65,15 @@ class Nest:
             self.row_axis, self.rows, self.width = self.transposed, lanes, lanes
         else:
             self.row_axis = rank - 2
-            self.width = max(1, min(self.inner, 4 * lanes))
-            if rank >= 2 and self.inner <= lanes:
-                self.rows = max(1, min(self.extents[-2], 4 * lanes // max(self.inner, 1), 8))
+            self.width = tile_width(self.inner, 4 * lanes)
+            if rank >= 2 and not isinstance(self.inner, Dim) and self.inner <= lanes:
+                self.rows = tile_width(self.extents[-2], min(4 * lanes // max(self.inner, 1), 8))
         self.block = BLOCK // self.width * self.width if self.rows == 1 and rank == 1 else self.inner
         outer = [e for axis, e in enumerate(self.extents[:-1]) if not (self.rows > 1 and axis == self.row_axis)]
         self.outer = tuple(outer)
-        self.row_blocks = -(-self.extents[self.row_axis] // self.rows) if self.rows > 1 else 1
-        self.inner_blocks = -(-self.inner // self.block) if self.inner else 0
+        self.row_blocks = ceildiv(self.extents[self.row_axis], self.rows) if self.rows > 1 else 1
+        self.inner_blocks = 1 if self.block == self.inner else ceildiv(self.inner, self.block)
+        self.inner_blocks = self.inner_blocks if self.inner != 0 else 0
         self.units = math.prod(outer) * self.row_blocks * self.inner_blocks
 
     def emit(self, unit: Expr) -> None:
@@ -84,26 +86,14 @@ class Nest:
         if self.rows == 1:
             self._strips(at, inner_block)
             return
-        extent = self.extents[self.row_axis]
-        full = extent // self.rows
-        start = row_block * self.rows
-        if extent % self.rows == 0:
-            self._row_tile(at, start, self.rows)
-            return
-        block = self.k.b.index(self.k.e.scalar(row_block))
-        if full:
-            with self.k.b.when(self.k.b.compare("lt", block, full)):
-                inside = iv(block, 0, full - 1)
-                self._row_tile(at, inside * self.rows, self.rows)
-        with self.k.b.when(self.k.b.compare("ge", block, full)):
-            self._row_tile(at, Expr(full * self.rows), extent - full * self.rows)
+        self.k.strip_at(row_block, self.extents[self.row_axis], self.rows, lambda rows: self._row_tile(at, rows))
 
-    def _row_tile(self, at: list[Expr], start: Expr, rows: int) -> None:
-        def strip(offset: Expr, width: int) -> None:
-            with self.k.e.lanes((rows, width)):
+    def _row_tile(self, at: list[Expr], rows: Strip) -> None:
+        def strip(columns: Strip) -> None:
+            with self.k.e.lanes((rows.width, columns.width), {**rows.limits(0), **columns.limits(1)}):
                 coordinates = list(at)
-                coordinates[self.row_axis] = start + lane(0, rows)
-                self._store((*coordinates, offset + lane(1, width)))
+                coordinates[self.row_axis] = rows.start + lane(0, rows.width)
+                self._store((*coordinates, columns.start + lane(1, columns.width)))
 
         self.k.strips(self.inner, self.width, strip)
 
@@ -112,21 +102,21 @@ class Nest:
             self._store(())
             return
 
-        def strip(offset: Expr, width: int) -> None:
-            with self.k.e.lanes((width,)):
-                self._store((*at, offset + lane(0, width)))
+        def strip(columns: Strip) -> None:
+            with self.k.e.lanes((columns.width,), columns.limits(0)):
+                self._store((*at, columns.start + lane(0, columns.width)))
 
         if self.inner_blocks == 1:
             self.k.strips(self.inner, self.width, strip)
             return
-        b, full = self.k.b, self.inner // self.width * self.width
+        b, full = self.k.b, floordiv(self.inner, self.width) * self.width
         start = self.k.e.scalar(inner_block * self.block)
         with b.loop(start, b.imin(b.iadd(start, self.block), full), self.width) as loop:
-            strip(iv(loop.index, 0, full - self.width, self.width), self.width)
-        if full < self.inner:
-            last = b.compare("eq", b.index(self.k.e.scalar(inner_block)), self.inner_blocks - 1)
+            strip(Strip(iv(loop.index, 0, largest(full - self.width, 0), self.width), self.width))
+        if full != self.inner:
+            last = b.compare("eq", b.index(self.k.e.scalar(inner_block)), b.index(self.inner_blocks - 1))
             with b.when(last):
-                strip(Expr(full), self.inner - full)
+                strip(self.k.tail(self.inner, self.width))
 
     def _store(self, at: Coordinates) -> None:
         tile = self.k.e.value(self.value, at)
@@ -144,7 +134,7 @@ def _nests(k: KernelLowering, value: SSAValue, index: int) -> list[Nest]:
             shift = tuple(start if axis == op.axis else 0 for axis in range(len(shape_of(value.type))))  # pyright: ignore
             nests.append(Nest(k, operand, index, shift, value))
             start += shape_of(operand.type)[op.axis]  # pyright: ignore
-        return [nest for nest in nests if nest.units]
+        return [nest for nest in nests if nest.units != 0]
     return [Nest(k, value, index, (0,) * len(k.e.shape(value)), value)]
 
 
@@ -182,7 +172,8 @@ class _Recorder(Evaluator):
     """An evaluator that builds nothing of use, only notes how each load moves along each axis of the result."""
 
     def __init__(self, k: KernelLowering, rank: int) -> None:
-        scratch = KernelBuilder("accesses", [b.type for b in k.b.buffers], outputs=len(k.targets))
+        types, sizes = [b.type for b in k.b.buffers], k.b.kernel.sizes
+        scratch = KernelBuilder("accesses", types, outputs=len(k.targets), sizes=sizes)
         super().__init__(scratch, dict(zip(k.body.args, scratch.buffers, strict=False)))
         self.shapes = k.e.shapes
         self.strides: list[tuple[int, ...]] = []
@@ -198,7 +189,7 @@ def _contiguous_elsewhere(k: KernelLowering, value: SSAValue) -> int | None:
     """The axis, other than the last, along which some big operand is contiguous while no operand is along the last."""
     extents = k.e.shape(value)
     rank = len(extents)
-    if rank < 2 or math.prod(extents) < 256 or extents[-1] < 4:
+    if rank < 2 or typical(math.prod(extents)) < 256 or typical(extents[-1]) < 4:
         return None
     recorder = _Recorder(k, rank)
     with recorder.lanes((2,) * rank):
@@ -207,6 +198,6 @@ def _contiguous_elsewhere(k: KernelLowering, value: SSAValue) -> int | None:
         return None
     for strides in recorder.strides:
         for axis in range(rank - 1):
-            if strides[axis] == 1 and extents[axis] >= 4 and strides[-1] != 0:
+            if strides[axis] == 1 and typical(extents[axis]) >= 4 and strides[-1] != 0:
                 return axis
     return None

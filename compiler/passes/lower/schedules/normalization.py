@@ -84,7 +84,7 @@ class Row:
 
     def normalize(self, at: Coordinates) -> None:
         """Mean, mean of squared differences, then (x - mean) / sqrt(variance + epsilon)."""
-        b, count = self.k.b, 1.0 / self.reducer.count
+        b, count = self.k.b, self.k.reciprocal(self.reducer.count, self.register)
         zero = self.number(0.0)
         self.staged = None
         mean: SSAValue | None = None

@@ -15,8 +15,9 @@ from xdsl.ir import SSAValue
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.recurrence import activate
 from penstock.compiler.dtypes import I1
+from penstock.compiler.extents import tile_width, typical
 from penstock.compiler.passes.lower.affine import Expr, lane, linearise
-from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
+from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
 from penstock.compiler.passes.lower.schedules.contraction import accumulate, combine
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
@@ -44,14 +45,14 @@ class Recurrence:
         self.register = register_type(self.element)
         self.total = self.gates * self.hidden
         lanes = k.machine.lanes
-        self.width = min((4 if k.machine.vector_registers >= 32 else 2) * lanes, self.hidden)
+        self.width = tile_width(self.hidden, (4 if k.machine.vector_registers >= 32 else 2) * lanes)
         self.way, self.side = Expr(), 0
 
     def emit(self) -> None:
         k = self.k
         self.gate = k.b.alloc(self.steps * self.batch * self.total, self.register)
         self.h = k.b.alloc(self.batch * self.hidden, self.register)
-        cost = self.op.cost().flops / self.op.directions / (k.machine.peak_f32 / 3)
+        cost = typical(self.op.cost().flops) / self.op.directions / (k.machine.peak_f32 / 3)
         with k.parallel((self.op.directions,), cost) as (way,):
             if self.op.directions == 1:
                 self._direction(Expr(), 0)
@@ -78,9 +79,9 @@ class Recurrence:
         """Call ``body(batch row, first hidden unit, width)`` over [B, H] in strips, with lanes set."""
         with self.k.loop(0, self.batch) as row:
 
-            def strip(first: Expr, width: int) -> None:
-                with self.k.e.lanes((width,)):
-                    body(row, first, width)
+            def strip(units: Strip) -> None:
+                with self.k.e.lanes((units.width,), units.limits(0)):
+                    body(row, units.start, units.width)
 
             self.k.strips(self.hidden, self.width, strip)
 
@@ -102,11 +103,12 @@ class Recurrence:
         """left[rows, depth] @ right[depth, columns) in register tiles; ``finish(row, column, sum)`` takes each tile."""
         k = self.k
         vectors = -(-self.width // k.machine.lanes)
-        most = max(1, min(rows, (k.machine.vector_registers - 1 - vectors) // vectors))
+        most = tile_width(rows, (k.machine.vector_registers - 1 - vectors) // vectors)
         chains = max(1, min(4, 8 // (most * vectors))) if depth >= 16 else 1
 
-        def tile(row: Expr, height: int, column: Expr, width: int) -> None:
-            with k.e.lanes((height, width)):
+        def tile(rows: Strip, column: Expr, width: int) -> None:
+            row, height = rows.start, rows.width
+            with k.e.lanes((height, width), rows.limits(0)):
                 sums = [k.b.splat(0, (height, width), self.register)] * chains
 
                 def step(t: Expr, total: SSAValue) -> SSAValue:
@@ -114,11 +116,8 @@ class Recurrence:
 
                 finish(row + lane(0, height), column + lane(1, width), combine(k, accumulate(k, depth, sums, step)))
 
-        def strip(offset: Expr, width: int) -> None:
-            def block(row: Expr, height: int) -> None:
-                tile(row, height, offset + columns[0], width)
-
-            k.strips(rows, most, block)
+        def strip(gates: Strip) -> None:
+            k.strips(rows, most, lambda block: tile(block, gates.start + columns[0], gates.width))
 
         k.strips(columns[1] - columns[0], self.width, strip)
 

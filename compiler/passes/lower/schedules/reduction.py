@@ -78,7 +78,7 @@ def _arg_reduce(k: KernelLowering, op: Any) -> None:
     x: SSAValue = op.operands[0]
     kind = element_of(x)
     extents = k.e.shape(x)
-    wide = [axis for axis, extent in enumerate(extents) if extent > 1]
+    wide = [axis for axis, extent in enumerate(extents) if extent not in (0, 1)]
     reducer = Reducer(k, extents, (op.axis,), vectors=1, scalar=bool(wide) and wide[-1] == op.axis)
     predicate = ("ge" if op.select_last else "gt") if op.kind == "max" else ("le" if op.select_last else "lt")
     predicate += "u" if not is_float(kind) and is_unsigned(kind) else ""

@@ -13,9 +13,10 @@ from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dtypes import I64, INDEX, is_float, is_unsigned
+from penstock.compiler.extents import floordiv, largest, tile_width
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates
-from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
+from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
 from penstock.compiler.passes.lower.reducing import Reducer
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
@@ -33,7 +34,7 @@ def lower_scan(k: KernelLowering) -> None:
 def _cumulative(k: KernelLowering, op: Any) -> None:
     x: SSAValue = op.operands[0]
     extents, kind = k.e.shape(x), element_of(x)
-    wide = [axis for axis, extent in enumerate(extents) if extent > 1]
+    wide = [axis for axis, extent in enumerate(extents) if extent not in (0, 1)]
     reducer = Reducer(k, extents, (op.axis,), vectors=1, scalar=not wide or wide[-1] == op.axis)
     name, identity = ("add", 0) if op.kind == "sum" else ("mul", 1)
     count = extents[op.axis]
@@ -43,7 +44,7 @@ def _cumulative(k: KernelLowering, op: Any) -> None:
         start = k.b.constant(identity, register_type(kind))
         start = k.b.broadcast(start, lanes) if lanes else start
         with k.b.loop(0, count, 1, [start]) as loop:
-            index = iv(loop.index, 0, count - 1)
+            index = iv(loop.index, 0, largest(count - 1, 0))
             place = k.settle((index * -1) + (count - 1)) if op.reverse else index
             here = tuple(place if axis == op.axis else c for axis, c in enumerate(at))
             total = k.b.binary(name, loop.carried[0], k.e.value(x, here).value)
@@ -59,7 +60,7 @@ def _top_k(k: KernelLowering, op: Any) -> None:
     extents, kind = k.e.shape(x), element_of(x)
     count = extents[op.axis]
     outer = tuple(1 if axis == op.axis else extent for axis, extent in enumerate(extents))
-    width = min(count, 4 * k.machine.lanes)
+    width = tile_width(count, 4 * k.machine.lanes)
     with k.parallel(outer, k.elementwise_cost(count * count)) as indices:
 
         def at(place: Expr) -> Coordinates:
@@ -69,8 +70,8 @@ def _top_k(k: KernelLowering, op: Any) -> None:
             with k.e.lanes(()):
                 value = k.e.value(x, at(element)).value
             rank = _rank(k, op, x, at, value, element, width)
-            with k.b.when(k.b.compare("lt", rank, op.k)), k.e.lanes(()):
-                place = at(iv(rank, 0, max(op.k - 1, 0)))
+            with k.b.when(k.b.compare("lt", rank, k.b.index(op.k))), k.e.lanes(()):
+                place = at(iv(rank, 0, largest(op.k - 1, 0)))
                 for target, result in zip(k.targets, k.outputs, strict=True):
                     first = result is op.results[0]
                     tile = Typed(value, kind) if first else Typed(k.b.cast(k.b.index(k.e.scalar(element)), I64), I64)
@@ -83,9 +84,10 @@ def _rank(k: KernelLowering, op: Any, x: SSAValue, at: Any, value: SSAValue, ele
     suffix = "u" if not is_float(kind) and is_unsigned(kind) else ""
     total: SSAValue = k.b.constant(0, INDEX)
 
-    def strip(offset: Expr, lanes: int, total: SSAValue) -> SSAValue:
-        with k.e.lanes((lanes,)):
-            place = offset + lane(0, lanes)
+    def strip(part: Strip, total: SSAValue) -> SSAValue:
+        lanes = part.width
+        with k.e.lanes((lanes,), part.limits(0)):
+            place = part.start + lane(0, lanes)
             others = k.e.value(x, at(place)).value
             better = k.b.compare(("gt" if op.largest else "lt") + suffix, others, value)
             same = k.b.compare("eq", others, value)
@@ -100,13 +102,16 @@ def _rank(k: KernelLowering, op: Any, x: SSAValue, at: Any, value: SSAValue, ele
                 same = k.b.binary("or_", same, k.b.binary("and_", missing, mine))
             earlier = k.b.compare("lt", k.e.index_tile(place, full=True), k.b.index(k.e.scalar(element)))
             before = k.b.binary("or_", better, k.b.binary("and_", same, earlier))
+            if part.limit is not None:
+                before = k.b.binary("and_", before, k.b.compare("lt", k.b.iota((lanes,), 0), k.b.index(part.limit)))
             one, zero = k.b.constant(1, INDEX), k.b.constant(0, INDEX)
             ones = k.b.broadcast(k.b.select(before, one, zero), (lanes,))
             return k.b.add(total, k.b.extract(k.b.reduce("add", ones, (0,)), (0,)))
 
-    full = count // width * width
-    if full:
+    full = floordiv(count, width) * width
+    if full != 0:
         with k.b.loop(0, full, width, [total]) as loop:
-            loop.yield_(strip(iv(loop.index, 0, full - width, width), width, loop.carried[0]))
+            part = Strip(iv(loop.index, 0, largest(full - width, 0), width), width)
+            loop.yield_(strip(part, loop.carried[0]))
         total = loop.results[0]
-    return strip(Expr(full), count - full, total) if count > full else total
+    return total if full == count else strip(k.tail(count, width), total)

@@ -15,8 +15,9 @@ from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dtypes import I64, INDEX, is_float, is_unsigned
+from penstock.compiler.extents import quotient, surely, tile_width, typical
 from penstock.compiler.passes.lower.affine import Expr, lane, linearise
-from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
+from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
 from penstock.compiler.passes.lower.schedules.reduction import lowest
 from penstock.compiler.passes.lower.sliding import Position, Segment, Sliding, Sums
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
@@ -116,7 +117,7 @@ def _taps_counted(k: KernelLowering, op: Any, s: Sliding, axis: int, output: Exp
     first = output * s.strides[axis] - s.pads[axis]
     dilation, window, extent = s.dilations[axis], s.window[axis], s.inputs[axis]
     least, most = first.bounds()
-    if least >= -low and most + (window - 1) * dilation < extent + high:
+    if surely(least, ">=", -low) and surely(most + (window - 1) * dilation, "<", extent + high):
         return k.b.constant(window, INDEX)
 
     def clipped(expression: Expr) -> SSAValue:
@@ -177,9 +178,9 @@ class Channels:
         self.sliding = Sliding(k, op, tuple(window))
         self.batch = Expr()
         features, lanes = self.sliding.features, k.machine.lanes
-        vectors = 2 if features % (2 * lanes) == 0 or features > 4 * lanes else 1
-        self.width = min(features, vectors * lanes)
-        self.tile = max(1, min(tile, self.sliding.outputs[-1]))
+        vectors = 2 if quotient(features, 2 * lanes) is not None or typical(features) > 4 * lanes else 1
+        self.width = tile_width(features, vectors * lanes)
+        self.tile = tile_width(self.sliding.outputs[-1], tile)
 
     def input(
         self, x: SSAValue, position: Position, output: Expr, segment: Segment, channel: Expr, tap: int
@@ -199,14 +200,16 @@ class Channels:
         """Units: batch x output rows; strips of channels and tiles along the row inside."""
         k, s = self.k, self.sliding
         outer = s.outputs[:-1]
-        cost = flops * s.outputs[-1] * s.features / k.machine.peak_f32 * 3
+        cost = typical(flops * s.outputs[-1] * s.features) / k.machine.peak_f32 * 3
         with k.parallel((s.batch, *outer), cost) as (batch, *outputs):
             self.batch = batch
 
-            def strip(offset: Expr, width: int) -> None:
+            def strip(columns: Strip) -> None:
+                offset, width = columns.start, columns.width
+
                 def tile(output: Expr, segment: Segment) -> None:
                     extents = (segment.width, width)
-                    with k.e.lanes(extents):
+                    with k.e.lanes(extents, columns.limits(1)):
                         channel = offset + lane(1, width)
 
                         def row(position: Position, sums: Sums) -> Sums:
