@@ -16,12 +16,19 @@ from typing import TYPE_CHECKING, Any
 from penstock.runtime.errors import PenstockError, RuntimeFailure
 
 if TYPE_CHECKING:
-    from penstock.runtime.model import Model, TensorInfo, load
+    from penstock.runtime.model import Model, SymbolInfo, TensorInfo, load
     from penstock.runtime.session import CommandRecord, Session
 
-__all__ = ["CommandRecord", "Model", "PenstockError", "RuntimeFailure", "Session", "TensorInfo", "load"]
+__all__ = ["CommandRecord", "Model", "PenstockError", "RuntimeFailure", "Session", "SymbolInfo", "TensorInfo", "load"]
 
-_HOME = {"CommandRecord": "session", "Model": "model", "Session": "session", "TensorInfo": "model", "load": "model"}
+_HOME = {
+    "CommandRecord": "session",
+    "Model": "model",
+    "Session": "session",
+    "SymbolInfo": "model",
+    "TensorInfo": "model",
+    "load": "model",
+}
 
 
 def __getattr__(name: str) -> Any:

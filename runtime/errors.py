@@ -91,6 +91,10 @@ NO_NATIVE_LIBRARY = ErrorCode(
 CHECK_FAILED = ErrorCode(
     "PENS-R017", "{reason}.", "Compile the model for these values, or feed those it was compiled for."
 )
+NO_SIZES = ErrorCode(
+    "PENS-R018", "{reason}.", "Set them with session.set_sizes, or run the session on arrays, whose shapes tell them."
+)
+WRONG_SIZES = ErrorCode("PENS-R019", "{reason}.", "model.symbols lists each size's name and range.")
 
 CODES: dict[str, ErrorCode] = {value.code: value for value in list(globals().values()) if isinstance(value, ErrorCode)}
 _BY_STATUS = {entry.status: entry for entry in CODES.values()}

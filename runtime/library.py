@@ -31,7 +31,18 @@ class Tensor(ctypes.Structure):
         ("rank", ctypes.c_uint32),
         ("shape", ctypes.POINTER(ctypes.c_int64)),
         ("bytes", ctypes.c_uint64),
+        ("texts", ctypes.POINTER(ctypes.c_char_p)),
     )
+
+
+class Symbol(ctypes.Structure):
+    """``pens_symbol``."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("low", ctypes.c_int64), ("high", ctypes.c_int64))
+
+
+UNKNOWN = (1 << 64) - 1
+"""``PENS_UNKNOWN``."""
 
 
 class LoadOptions(ctypes.Structure):
@@ -65,7 +76,7 @@ class Record(ctypes.Structure):
 
 
 _VOID, _ERROR = ctypes.c_void_p, ctypes.POINTER(Error)
-_U64P = ctypes.POINTER(ctypes.c_uint64)
+_U64P, _I64P = ctypes.POINTER(ctypes.c_uint64), ctypes.POINTER(ctypes.c_int64)
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pens_load_file": (
         ctypes.c_int,
@@ -84,12 +95,20 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pens_manifest": (_VOID, (_VOID, ctypes.POINTER(ctypes.c_size_t))),
     "pens_memory": (None, (_VOID, _U64P, _U64P, _U64P)),
     "pens_command_count": (ctypes.c_uint32, (_VOID,)),
+    "pens_symbol_count": (ctypes.c_uint32, (_VOID,)),
+    "pens_symbol_info": (Symbol, (_VOID, ctypes.c_uint32)),
     "pens_session_create": (
         ctypes.c_int,
         (_VOID, ctypes.POINTER(SessionOptions), ctypes.POINTER(_VOID), _ERROR),
     ),
     "pens_session_destroy": (None, (_VOID,)),
     "pens_session_threads": (ctypes.c_uint32, (_VOID,)),
+    "pens_session_set_sizes": (ctypes.c_int, (_VOID, _I64P, _ERROR)),
+    "pens_session_set_shapes": (ctypes.c_int, (_VOID, ctypes.POINTER(_I64P), _ERROR)),
+    "pens_session_sizes": (_I64P, (_VOID,)),
+    "pens_session_input": (Tensor, (_VOID, ctypes.c_uint32)),
+    "pens_session_output": (Tensor, (_VOID, ctypes.c_uint32)),
+    "pens_session_memory": (ctypes.c_uint64, (_VOID,)),
     "pens_run_profiled": (ctypes.c_int, (_VOID, _VOID, _VOID, ctypes.POINTER(Record), _ERROR)),
 }
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from penstock.runtime.errors import CLOSED
-from penstock.runtime.library import Error, LoadOptions, Tensor, check, library
+from penstock.runtime.library import UNKNOWN, Error, LoadOptions, Tensor, check, library
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,20 +33,30 @@ DTYPES = {
 @dataclass(frozen=True)
 class TensorInfo:
     """An input or output: ``name``, numpy ``dtype`` (bfloat16 is given as its bits in uint16), ``shape`` in
-    elements."""
+    elements. An extent that is chosen at run time is a text: ``"batch"``, ``"past + 1"``."""
 
     name: str
     dtype: np.dtype[Any]
-    shape: tuple[int, ...]
+    shape: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class SymbolInfo:
+    """A size that is chosen at run time, from ``low`` to ``high``."""
+
+    name: str
+    low: int
+    high: int
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes: ``weights`` are shared; each session takes ``arena`` plus ``scratch_per_thread`` for each thread."""
+    """Bytes: ``weights`` are shared; each session takes ``arena`` plus ``scratch_per_thread`` for each thread. None
+    where that depends on sizes (``session.memory`` is what a session holds)."""
 
     weights: int
-    arena: int
-    scratch_per_thread: int
+    arena: int | None
+    scratch_per_thread: int | None
 
 
 class Model:
@@ -61,11 +71,15 @@ class Model:
         """What the compiler wrote for people and tools: options, versions, targets, sources."""
         self.inputs = tuple(_info(native.pens_input(handle, i)) for i in range(native.pens_input_count(handle)))
         self.outputs = tuple(_info(native.pens_output(handle, i)) for i in range(native.pens_output_count(handle)))
+        symbols = [native.pens_symbol_info(handle, i) for i in range(native.pens_symbol_count(handle))]
+        self.symbols = tuple(SymbolInfo(symbol.name.decode(), symbol.low, symbol.high) for symbol in symbols)
+        """The sizes that are chosen at run time; none for a model whose shapes are all numbers."""
         self.isa: str = native.pens_isa(handle).decode()
         """The instruction set chosen for this CPU."""
         sizes = [ctypes.c_uint64() for _ in range(3)]
         native.pens_memory(handle, *sizes)
-        self.memory = Memory(*(size.value for size in sizes))
+        weights, *others = (None if size.value == UNKNOWN else size.value for size in sizes)
+        self.memory = Memory(weights or 0, *others)
         self._finalizer = weakref.finalize(self, _unload, handle, keep)
 
     @property
@@ -106,7 +120,8 @@ def _unload(handle: int, keep: Any) -> None:
 
 
 def _info(tensor: Tensor) -> TensorInfo:
-    shape = tuple(tensor.shape[axis] for axis in range(tensor.rank))
+    texts = [tensor.texts[axis] for axis in range(tensor.rank)]
+    shape = tuple(tensor.shape[axis] if text is None else text.decode() for axis, text in enumerate(texts))
     return TensorInfo(tensor.name.decode(), _dtype(tensor.dtype), shape)
 
 

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from penstock.runtime.errors import CLOSED, INVALID_ARGUMENT, SESSION_BUSY, WRONG_INPUTS, WRONG_OUTPUTS
+from penstock.runtime.errors import (
+    CLOSED,
+    INVALID_ARGUMENT,
+    SESSION_BUSY,
+    WRONG_INPUTS,
+    WRONG_OUTPUTS,
+    WRONG_SIZES,
+)
 from penstock.runtime.library import Error, Executor, Record, SessionOptions, check, library
 
 if TYPE_CHECKING:
@@ -84,6 +91,7 @@ class Session:
         self.threads: int = native.pens_session_threads(handle.value)
         self._handle: ctypes.c_void_p | None = handle
         self._finalizer = weakref.finalize(self, _destroy, handle.value, model, self._callback)
+        # Shapes under the current sizes; while a model with symbols has none, its texts, which equal no array's shape.
         self._inputs = [(t.name, t.dtype, t.shape) for t in model.inputs]
         self._outputs = [(t.name, t.dtype, t.shape) for t in model.outputs]
         self._in = (ctypes.c_void_p * max(len(self._inputs), 1))()
@@ -105,7 +113,8 @@ class Session:
         """Run the model.
 
         ``inputs``: an array per input, of exactly its dtype and shape (numpy arrays, or anything with the buffer or
-        DLPack protocol; contiguous ones are not copied). ``outputs`` picks which results to return (None: all).
+        DLPack protocol; contiguous ones are not copied). Sizes that are chosen at run time are read off their shapes,
+        as ``set_sizes`` would set them. ``outputs`` picks which results to return (None: all).
         ``out`` gives arrays to write results to. Raises RuntimeFailure: PENS-R011 and PENS-R012 name all problems,
         PENS-R010 if another thread's call has not returned.
         """
@@ -143,6 +152,63 @@ class Session:
             CommandRecord(r.source.decode(), r.kernel.decode(), r.start_ns, r.end_ns, r.flops, r.bytes, r.threads)
             for r in records
         ]
+
+    @property
+    def sizes(self) -> dict[str, int] | None:
+        """The current sizes by name; None before they are set."""
+        if self._handle is None:
+            raise CLOSED.error(what="session")
+        symbols = self.model.symbols
+        found = library().pens_session_sizes(self._handle)
+        return {s.name: found[i] for i, s in enumerate(symbols)} if found or not symbols else None
+
+    @property
+    def memory(self) -> int:
+        """Bytes this session holds: intermediate values and scratch of all threads."""
+        if self._handle is None:
+            raise CLOSED.error(what="session")
+        return library().pens_session_memory(self._handle)
+
+    def set_sizes(self, sizes: Mapping[str, int]) -> None:
+        """Fix the sizes that are chosen at run time, all by name. ``run`` does it from the shapes of its arrays: this
+        is for sizes that stand in no input's shape, and to have the memory before the first run.
+
+        Raises RuntimeFailure: PENS-R019 for a size that is missing, unknown or out of its range, PENS-R008 when there
+        is not enough memory; the session then keeps the sizes it had.
+        """
+        if not self._idle.acquire(False):
+            raise SESSION_BUSY.error()
+        try:
+            names = [symbol.name for symbol in self.model.symbols]
+            problems = [f"there is no size called {name}" for name in sizes if name not in names]
+            problems += [f"the size {name} is missing" for name in names if name not in sizes]
+            if problems:
+                raise WRONG_SIZES.error(_sentence(problems))
+            if self._handle is None:
+                raise CLOSED.error(what="session")
+            numbers = (ctypes.c_int64 * (len(names) or 1))(*(int(sizes[name]) for name in names))
+            check(library().pens_session_set_sizes(self._handle, numbers, self._error), self._error)
+            self._take_shapes()
+        finally:
+            self._idle.release()
+
+    def _read_sizes(self, arrays: Sequence[Array]) -> None:
+        """Set the sizes that the inputs' shapes tell. Raises RuntimeFailure PENS-R011 where they contradict."""
+        if self._handle is None:
+            raise CLOSED.error(what="session")
+        shapes = [(ctypes.c_int64 * (array.ndim or 1))(*array.shape) for array in arrays]
+        extents = ctypes.POINTER(ctypes.c_int64)
+        pointers = (extents * (len(shapes) or 1))(*(ctypes.cast(shape, extents) for shape in shapes))
+        check(library().pens_session_set_shapes(self._handle, pointers, self._error), self._error)
+        self._take_shapes()
+
+    def _take_shapes(self) -> None:
+        """Shapes of inputs and outputs under the current sizes."""
+        native = library()
+        for kept, tensor in ((self._inputs, native.pens_session_input), (self._outputs, native.pens_session_output)):
+            for index, (name, dtype, shape) in enumerate(kept):
+                found = tensor(self._handle, index)
+                kept[index] = (name, dtype, tuple(found.shape[: len(shape)]))
 
     def close(self) -> None:
         """Free the session's memory and threads. Closing twice is harmless; PENS-R010 while a call is under way."""
@@ -183,7 +249,7 @@ class Session:
             f"there is no input called {name}" for name in inputs if name not in {n for n, _, _ in self._inputs}
         ]
         held: list[Array] = []
-        for index, (name, dtype, shape) in enumerate(self._inputs):
+        for name, dtype, shape in ((t.name, t.dtype, t.shape) for t in self.model.inputs):
             if name not in inputs:
                 problems.append(f"input {name} is missing")
                 continue
@@ -192,11 +258,13 @@ class Session:
             if mismatch:
                 problems.append(mismatch)
                 continue
-            array = np.ascontiguousarray(array).reshape(shape)
-            held.append(array)
-            self._in[index] = _address(array)
+            held.append(np.ascontiguousarray(array).reshape(array.shape))
         if problems:
             raise WRONG_INPUTS.error(_sentence(problems))
+        if self.model.symbols:
+            self._read_sizes(held)
+        for index, array in enumerate(held):
+            self._in[index] = _address(array)
         return held
 
     def _bind_outputs(self, names: Sequence[str] | None, out: Mapping[str, Array] | None) -> dict[str, Array]:
@@ -248,13 +316,15 @@ def _as_array(value: Any) -> Array:
     return np.asarray(value)
 
 
-def _mismatch(what: str, array: Array, dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
+def _mismatch(what: str, array: Array, dtype: np.dtype[Any], shape: tuple[Any, ...]) -> str:
+    """What is wrong with an array's type, or with its extents where these are numbers."""
+    wanted = f"[{', '.join(map(str, shape))}]"
     if array.dtype != dtype:
         return f"{what} has dtype {array.dtype} and needs {dtype}"
     if array.ndim != len(shape):
-        return f"{what} has rank {array.ndim} (shape {list(array.shape)}) and needs shape {list(shape)}"
-    if array.shape != shape:
-        return f"{what} has shape {list(array.shape)} and needs {list(shape)}"
+        return f"{what} has rank {array.ndim} (shape {list(array.shape)}) and needs shape {wanted}"
+    if any(found != extent and not isinstance(extent, str) for found, extent in zip(array.shape, shape, strict=True)):
+        return f"{what} has shape {list(array.shape)} and needs {wanted}"
     return ""
 
 

@@ -2,14 +2,17 @@
 
 In: what the plan phase decided (order of commands, static offsets, sizes). Out: plain records that
 :mod:`~penstock.compiler.artifact.plan_format` turns into ``plan.bin``. The one idea: a command names memory as
-(space, byte offset, byte size), so the runtime only adds base addresses and never computes a layout.
+(space, byte offset, byte size), so the runtime only adds base addresses. Where a model has symbols these numbers are
+extents, and the runtime places the buffers of the arena once it knows the sizes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+
+from penstock.compiler.extents import Extent, Symbol, is_static, surely, symbols_of
 
 ALIGNMENT = 64
 """Every weight, arena block and scratch area starts at a multiple of this many bytes (a cache line, a zmm register)."""
@@ -26,12 +29,15 @@ class PlanError(Exception):
 
 
 class Space(IntEnum):
-    """Where an argument lives: this run's arena, the mapped weights, input ``index`` or output ``index``."""
+    """Where an argument lives: this run's arena, the mapped weights, input ``index`` or output ``index``, the values of
+    the symbols listed in ``Plan.sizes`` (i64 each), buffer ``index`` that the runtime places in the arena."""
 
     ARENA = 0
     WEIGHTS = 1
     INPUT = 2
     OUTPUT = 3
+    SIZES = 4
+    BUFFER = 5
 
 
 class CommandKind(IntEnum):
@@ -48,12 +54,12 @@ class TensorInfo:
 
     name: str
     dtype: str
-    shape: tuple[int, ...]
+    shape: tuple[Extent, ...]
 
     @property
-    def bytes(self) -> int:
+    def bytes(self) -> Extent:
         """Size in bytes."""
-        size = ELEMENT_BYTES[self.dtype]
+        size: Extent = ELEMENT_BYTES[self.dtype]
         for extent in self.shape:
             size *= extent
         return size
@@ -61,12 +67,21 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class BufferRange:
-    """``bytes`` bytes at ``offset`` of a space; ``index`` picks the input or output (0 for arena and weights)."""
+    """``bytes`` bytes at ``offset`` of a space; ``index`` picks the input, output or buffer (0 for other spaces)."""
 
     space: Space
-    offset: int
-    bytes: int
+    offset: Extent
+    bytes: Extent
     index: int = 0
+
+
+@dataclass(frozen=True)
+class ArenaBuffer:
+    """``bytes`` of the arena that the runtime places, needed by the commands ``first`` .. ``last``."""
+
+    bytes: Extent
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -92,11 +107,11 @@ class Command:
     reads: tuple[BufferRange, ...]
     writes: tuple[BufferRange, ...]
     kernel: int = 0
-    units: int = 1
+    units: Extent = 1
     grain: int = 1
     source: str = ""
-    flops: int = 0
-    bytes: int = 0
+    flops: Extent = 0
+    bytes: Extent = 0
     message: str = ""
 
     @property
@@ -111,6 +126,9 @@ class Plan:
 
     ``scratch_bytes_per_thread`` is what the largest ``tile.alloc`` user needs; ``arena_bytes`` covers all intermediate
     values. Several commands may name one kernel.
+
+    A plan with ``symbols`` has ``buffers`` instead of addresses in the arena, ``arena_bytes`` is then a bound, and
+    ``sizes`` are the numbers of the symbols whose values the space SIZES holds, one i64 after the other.
     """
 
     inputs: Sequence[TensorInfo]
@@ -118,36 +136,49 @@ class Plan:
     kernels: Sequence[str]
     commands: Sequence[Command]
     weights: Sequence[WeightSlot] = field(default_factory=tuple)
-    arena_bytes: int = 0
-    scratch_bytes_per_thread: int = 0
+    arena_bytes: Extent = 0
+    scratch_bytes_per_thread: Extent = 0
+    symbols: Sequence[Symbol] = field(default_factory=tuple)
+    buffers: Sequence[ArenaBuffer] = field(default_factory=tuple)
+    sizes: Sequence[int] = field(default_factory=tuple)
 
     @property
     def weights_bytes(self) -> int:
         """Size of ``weights.bin``."""
         return max((slot.offset + slot.bytes for slot in self.weights), default=0)
 
-    def space_bytes(self, space: Space, index: int) -> int:
-        """Size of a space. Raises PlanError for an input or output that does not exist."""
+    def space_bytes(self, space: Space, index: int) -> Extent:
+        """Size of a space. Raises PlanError for an input, output or buffer that does not exist."""
         if space in (Space.INPUT, Space.OUTPUT):
             tensors = self.inputs if space == Space.INPUT else self.outputs
             if not 0 <= index < len(tensors):
                 raise PlanError(f"there is no {space.name.lower()} {index}")
             return tensors[index].bytes
+        if space == Space.BUFFER:
+            if not 0 <= index < len(self.buffers):
+                raise PlanError(f"there is no buffer {index}")
+            return self.buffers[index].bytes
         if index:
             raise PlanError(f"the {space.name.lower()} has no index {index}")
+        if space == Space.SIZES:
+            return 8 * len(self.sizes)
+        if space == Space.ARENA and self.buffers:
+            return 0
         return self.arena_bytes if space == Space.ARENA else self.weights_bytes
 
     def validate(self) -> None:
-        """Raise PlanError unless the runtime will accept this plan (it checks the same things again at load)."""
+        """Raise PlanError unless the runtime will accept this plan (it checks the same things again at load, and what
+        depends on sizes when they are known)."""
         for role, tensors in (("input", self.inputs), ("output", self.outputs)):
             names = [tensor.name for tensor in tensors]
             if len(set(names)) != len(names):
                 raise PlanError(f"two {role}s have one name: {names}")
             for tensor in tensors:
-                if tensor.dtype not in ELEMENT_BYTES or any(extent < 0 for extent in tensor.shape):
+                if tensor.dtype not in ELEMENT_BYTES or any(surely(extent, "<", 0) for extent in tensor.shape):
                     raise PlanError(f"{role} {tensor.name} has dtype {tensor.dtype} and shape {tensor.shape}")
         if len(set(self.kernels)) != len(self.kernels):
             raise PlanError("two kernels have one name")
+        self._validate_symbols()
         end = 0
         for slot in self.weights:
             if slot.offset < end or slot.offset % ALIGNMENT:
@@ -155,22 +186,58 @@ class Plan:
             end = slot.offset + slot.bytes
         for number, command in enumerate(self.commands):
             try:
-                self._validate_command(command)
+                self._validate_command(number, command)
             except PlanError as error:
                 raise PlanError(f"command {number} ({command.source}): {error}") from None
 
-    def _validate_command(self, command: Command) -> None:
+    def _validate_symbols(self) -> None:
+        names = [symbol.name for symbol in self.symbols]
+        if len(set(names)) != len(names) or any(not 0 <= symbol.low <= symbol.high for symbol in self.symbols):
+            raise PlanError(f"the symbols {', '.join(map(str, self.symbols))} have one name twice or an empty range")
+        if any(not 0 <= number < len(names) for number in self.sizes):
+            raise PlanError("a size is that of no symbol")
+        unknown = {symbol for extent in self.extents() for symbol in symbols_of(extent)} - set(self.symbols)
+        if unknown:
+            raise PlanError(f"the extents have symbols that the plan does not list: {', '.join(map(str, unknown))}")
+
+    def extents(self) -> Iterator[Extent]:
+        """Every number of the plan that may be symbolic."""
+        for tensor in (*self.inputs, *self.outputs):
+            yield from tensor.shape
+        for buffer in self.buffers:
+            yield buffer.bytes
+        for command in self.commands:
+            for argument in command.arguments:
+                yield argument.offset
+                yield argument.bytes
+            yield from (command.units, command.flops, command.bytes)
+        yield from (self.arena_bytes, self.scratch_bytes_per_thread)
+
+    @property
+    def is_static(self) -> bool:
+        """True if every number is known at compile time."""
+        return is_static(self.extents())
+
+    def _validate_command(self, number: int, command: Command) -> None:
         for argument in command.arguments:
             size = self.space_bytes(argument.space, argument.index)
-            if argument.offset < 0 or argument.bytes < 0 or argument.offset + argument.bytes > size:
+            end = argument.offset + argument.bytes
+            if any(surely(a, "<", b) for a, b in ((argument.offset, 0), (argument.bytes, 0), (size, end))):
                 raise PlanError(f"{argument} does not lie inside its space of {size} bytes")
+            if argument.space == Space.BUFFER:
+                buffer = self.buffers[argument.index]
+                if not buffer.first <= number <= buffer.last:
+                    raise PlanError(f"{argument} is used outside of the life of {buffer}")
         for argument in command.writes:
-            if argument.space in (Space.WEIGHTS, Space.INPUT):
+            if argument.space in (Space.WEIGHTS, Space.INPUT, Space.SIZES):
                 raise PlanError(f"{argument} is read-only but written")
-        if command.units < 0 or command.grain < 1 or command.flops < 0 or command.bytes < 0:
+        work = (command.units, command.flops, command.bytes)
+        if any(surely(extent, "<", 0) for extent in work) or command.grain < 1:
             raise PlanError(f"units {command.units}, grain {command.grain}, {command.flops} flops are out of range")
         if command.kind == CommandKind.COPY:
-            if len(command.reads) != 1 or len(command.writes) != 1 or command.reads[0].bytes != command.writes[0].bytes:
+            if len(command.reads) != 1 or len(command.writes) != 1:
+                raise PlanError("a copy takes one range and writes another")
+            if surely_differ(command.reads[0].bytes, command.writes[0].bytes):
                 raise PlanError("a copy takes one range and writes another of the same size")
         elif command.kind == CommandKind.CHECK:
             if [argument.bytes for argument in command.arguments] != [1] or command.writes or not command.message:
@@ -179,6 +246,11 @@ class Plan:
             raise PlanError(f"there is no kernel {command.kernel}")
         elif not command.writes:
             raise PlanError("a dispatch writes nothing")
+
+
+def surely_differ(a: Extent, b: Extent) -> bool:
+    """True if two extents are never equal. Where that depends on the sizes, the runtime decides when it knows them."""
+    return surely(a, "<", b) or surely(a, ">", b)
 
 
 def place_weights(sizes: Iterable[tuple[str, int]]) -> tuple[WeightSlot, ...]:

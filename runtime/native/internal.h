@@ -41,7 +41,8 @@ struct pens_model {
     uint8_t *image; /* executable mapping of the variant's code */
     uint64_t image_bytes;
     pens_tensor *tensors; /* inputs, then outputs */
-    int64_t *shapes;
+    int64_t *shapes;     /* -1: symbolic */
+    const char **texts;  /* of symbolic extents, beside the shapes; else NULL */
 };
 
 /* Record `index` of a table; the loader has checked all indices. */
@@ -59,6 +60,24 @@ pens_status pens_check_archive(const pens_model *model, pens_error *error);
 /* plan.c */
 pens_status pens_read_plan(pens_model *model, pens_error *error);
 pens_status pens_check_variant(const pens_model *model, const plan_variant *variant, pens_error *error);
+/* The checks of the chosen variant that had to wait for `sizes`; `values` are those of all extents it uses. */
+pens_status pens_check_sizes(const pens_model *model, const int64_t *sizes, const int64_t *values, pens_error *error);
+/* A string of the string table, zero-terminated there; NULL if it is not. */
+const char *pens_text(const pens_model *model, uint32_t offset, uint32_t bytes);
+
+static inline int pens_is_quantity(const pens_model *model, plan_quantity quantity)
+{
+    return quantity >= 0 || -1 - quantity < (int64_t)model->counts[TABLE_EXTENTS];
+}
+
+/* extents.c */
+pens_status pens_check_extents(const pens_model *model, pens_error *error);
+const char *pens_symbol_name(const pens_model *model, uint32_t index);
+/* The value, not negative, of a quantity under `sizes`. */
+pens_status pens_evaluate(const pens_model *model, plan_quantity quantity, const int64_t *sizes, int64_t *value,
+                          pens_error *error);
+/* "batch = 2, seq = 7" */
+void pens_describe_sizes(const pens_model *model, const int64_t *sizes, char *text, size_t room);
 
 /* cpu.c */
 int pens_cpu_runs(const char *isa, uint32_t bytes);

@@ -213,6 +213,7 @@ void pens_unload(pens_model *model)
         munmap((void *)(uintptr_t)model->file, model->file_bytes);
     free(model->tensors);
     free(model->shapes);
+    free((void *)model->texts);
     free(model);
 }
 
@@ -255,6 +256,21 @@ uint32_t pens_command_count(const pens_model *model)
 void pens_memory(const pens_model *model, uint64_t *weights, uint64_t *arena, uint64_t *scratch_per_thread)
 {
     *weights = model->header->weights_bytes;
-    *arena = model->variant->arena_bytes;
-    *scratch_per_thread = model->variant->scratch_bytes;
+    int placed = model->counts[TABLE_BUFFERS] > 0;
+    int64_t arena_bytes = model->variant->arena_bytes, scratch = model->variant->scratch_bytes;
+    *arena = placed ? PENS_UNKNOWN : (uint64_t)arena_bytes;
+    *scratch_per_thread = scratch < 0 ? PENS_UNKNOWN : (uint64_t)scratch;
+}
+
+uint32_t pens_symbol_count(const pens_model *model)
+{
+    return model->counts[TABLE_SYMBOLS];
+}
+
+pens_symbol pens_symbol_info(const pens_model *model, uint32_t index)
+{
+    if (index >= model->counts[TABLE_SYMBOLS])
+        return (pens_symbol){0};
+    const plan_symbol *s = PENS_ROW(model, plan_symbol, TABLE_SYMBOLS, index);
+    return (pens_symbol){pens_symbol_name(model, index), s->low, s->high};
 }

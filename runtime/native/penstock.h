@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-#define PENS_ABI_VERSION 1
+#define PENS_ABI_VERSION 2
 
 /* Numbers of the codes PENS-R001 ... of penstock.runtime.errors; 0 is success. */
 typedef enum {
@@ -38,9 +38,12 @@ typedef enum {
     PENS_OUT_OF_MEMORY = 8,
     PENS_INVALID_ARGUMENT = 9,
     PENS_SESSION_BUSY = 10,
+    PENS_WRONG_INPUTS = 11,
     PENS_EXECUTOR_FAILED = 13,
     PENS_NO_THREADS = 15,
-    PENS_CHECK_FAILED = 17
+    PENS_CHECK_FAILED = 17,
+    PENS_NO_SIZES = 18,
+    PENS_WRONG_SIZES = 19
 } pens_status;
 
 typedef enum {
@@ -56,14 +59,25 @@ typedef struct {
 typedef struct pens_model pens_model;
 typedef struct pens_session pens_session;
 
-/* An input or output: row-major and dense. */
+/* A number of bytes that depends on sizes which are not known yet. */
+#define PENS_UNKNOWN UINT64_MAX
+
+/* An input or output: row-major and dense. A symbolic extent is -1 in the shape of a model's tensor, and the bytes are
+ * then PENS_UNKNOWN; a session that has sizes gives numbers. */
 typedef struct {
     const char *name;
     pens_dtype dtype;
     uint32_t rank;
     const int64_t *shape;
     uint64_t bytes;
+    const char *const *texts; /* per axis: a symbolic extent's text, such as "batch" or "past + 1"; else NULL */
 } pens_tensor;
+
+/* A size that is chosen at run time, within [low, high]. */
+typedef struct {
+    const char *name;
+    int64_t low, high;
+} pens_symbol;
 
 /* How to load. A null pointer means all defaults. */
 typedef struct {
@@ -103,7 +117,8 @@ pens_tensor pens_output(const pens_model *model, uint32_t index);
 /* What the compiler wrote for people and tools: JSON, not zero-terminated. */
 const char *pens_manifest(const pens_model *model, size_t *bytes);
 const char *pens_isa(const pens_model *model);
-/* Bytes: weights (shared), then what each session allocates: intermediate values, and scratch for each thread. */
+/* Bytes: weights (shared), then what each session allocates: intermediate values, and scratch for each thread;
+ * PENS_UNKNOWN where that depends on sizes. */
 void pens_memory(const pens_model *model, uint64_t *weights, uint64_t *arena, uint64_t *scratch_per_thread);
 
 pens_status pens_session_create(pens_model *model, const pens_session_options *options, pens_session **session,
@@ -111,7 +126,25 @@ pens_status pens_session_create(pens_model *model, const pens_session_options *o
 void pens_session_destroy(pens_session *session);
 uint32_t pens_session_threads(const pens_session *session);
 
-/* One run: a pointer per input and per output, each to the number of bytes that pens_input and pens_output say. */
+/* Models with symbols. The sizes of a run are one number per symbol, in the order of their indices. A session of such
+ * a model is given its sizes before it runs, and others whenever the shapes of its inputs change; equal ones cost
+ * nothing. When they are refused (out of range, too large for memory) the session keeps those it had. */
+uint32_t pens_symbol_count(const pens_model *model);
+pens_symbol pens_symbol_info(const pens_model *model, uint32_t index);
+pens_status pens_session_set_sizes(pens_session *session, const int64_t *sizes, pens_error *error);
+/* The same from the shapes of all inputs (one array of extents per input): a symbol that stands alone in one is what
+ * is found there, every other extent must agree; a symbol that stands alone nowhere keeps its size. */
+pens_status pens_session_set_shapes(pens_session *session, const int64_t *const *shapes, pens_error *error);
+/* The current sizes; NULL before they are set, or without symbols. */
+const int64_t *pens_session_sizes(const pens_session *session);
+/* Inputs and outputs under the current sizes, until these change. */
+pens_tensor pens_session_input(const pens_session *session, uint32_t index);
+pens_tensor pens_session_output(const pens_session *session, uint32_t index);
+/* Bytes of memory that the session holds: intermediate values and the scratch of all threads. */
+uint64_t pens_session_memory(const pens_session *session);
+
+/* One run: a pointer per input and per output, each to the number of bytes that pens_session_input and
+ * pens_session_output say. */
 pens_status pens_run(pens_session *session, const void *const *inputs, void *const *outputs, pens_error *error);
 /* The same, with a record per command in `records` (room for pens_command_count). */
 pens_status pens_run_profiled(pens_session *session, const void *const *inputs, void *const *outputs,

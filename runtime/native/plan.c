@@ -1,4 +1,5 @@
-/* plan.bin: every index, offset and length is checked here, once, so that running needs no checks. */
+/* plan.bin: every index, offset and length is checked here, so that running needs no checks: once when a model is
+ * loaded, and what depends on sizes again whenever they change. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -11,8 +12,7 @@ static pens_status damaged(pens_error *error, const char *what)
     return pens_fail(error, PENS_DAMAGED, "The artifact is damaged: %s.", what);
 }
 
-/* A string of the string table, zero-terminated there; NULL if it is not. */
-static const char *text(const pens_model *model, uint32_t offset, uint32_t bytes)
+const char *pens_text(const pens_model *model, uint32_t offset, uint32_t bytes)
 {
     const pens_span *strings = &model->tables[TABLE_STRINGS];
     if (offset >= strings->bytes || bytes >= strings->bytes - offset || strings->data[(uint64_t)offset + bytes] != 0)
@@ -47,6 +47,26 @@ static pens_status read_tables(pens_model *model, pens_error *error)
 
 static const uint8_t element_bytes[] = {0, 2, 2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 1};
 
+/* A quantity's number; -1 if it is an extent and its value not known yet. */
+static int64_t known(plan_quantity quantity, const int64_t *values)
+{
+    return quantity >= 0 ? quantity : values != NULL ? values[-1 - quantity] : -1;
+}
+
+/* The size of a tensor is that of its shape, as far as both are known. */
+static int bytes_fit(const pens_model *model, const plan_tensor *row, const int64_t *values)
+{
+    int64_t bytes = element_bytes[row->dtype], whole = known(row->bytes, values);
+    for (uint32_t d = 0; d < row->rank; d++) {
+        int64_t extent = known(PENS_ROW(model, plan_dim, TABLE_DIMS, row->first_dim + d)->extent, values);
+        if (extent < 0)
+            return 1;
+        if (__builtin_mul_overflow(bytes, extent, &bytes))
+            return 0;
+    }
+    return whole < 0 || whole == bytes;
+}
+
 static pens_status read_tensors(pens_model *model, pens_error *error)
 {
     uint32_t count = model->counts[TABLE_TENSORS], dims = model->counts[TABLE_DIMS];
@@ -54,27 +74,30 @@ static pens_status read_tensors(pens_model *model, pens_error *error)
         return damaged(error, "inputs and outputs are miscounted");
     model->tensors = calloc(count + 1u, sizeof *model->tensors);
     model->shapes = calloc(dims + 1u, sizeof *model->shapes);
-    if (model->tensors == NULL || model->shapes == NULL)
+    model->texts = calloc(dims + 1u, sizeof *model->texts);
+    if (model->tensors == NULL || model->shapes == NULL || model->texts == NULL)
         return pens_fail(error, PENS_OUT_OF_MEMORY, "Not enough memory: the model's description does not fit.");
     for (uint32_t i = 0; i < dims; i++) {
-        const plan_dim *dim = PENS_ROW(model, plan_dim, TABLE_DIMS, i);
-        if (dim->kind != DIM_STATIC || dim->value < 0)
-            return damaged(error, "an extent is not a static size");
-        model->shapes[i] = dim->value;
+        plan_quantity extent = PENS_ROW(model, plan_dim, TABLE_DIMS, i)->extent;
+        if (!pens_is_quantity(model, extent))
+            return damaged(error, "an extent is not described");
+        model->shapes[i] = extent < 0 ? -1 : extent;
+        if (extent < 0) {
+            const plan_extent *e = PENS_ROW(model, plan_extent, TABLE_EXTENTS, (uint32_t)(-1 - extent));
+            model->texts[i] = pens_text(model, e->text_offset, e->text_bytes);
+        }
     }
     for (uint32_t i = 0; i < count; i++) {
         const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
-        const char *name = text(model, row->name_offset, row->name_bytes);
+        const char *name = pens_text(model, row->name_offset, row->name_bytes);
         if (name == NULL || row->dtype == 0 || row->dtype > PENS_I1 || row->rank > MAX_RANK ||
             row->first_dim > dims || row->rank > dims - row->first_dim)
             return damaged(error, "an input or output is described wrongly");
-        uint64_t bytes = element_bytes[row->dtype];
-        for (uint32_t d = 0; d < row->rank; d++)
-            if (__builtin_mul_overflow(bytes, (uint64_t)model->shapes[row->first_dim + d], &bytes))
-                return damaged(error, "an input or output is too large");
-        if (bytes != row->bytes)
+        if (!pens_is_quantity(model, row->bytes) || !bytes_fit(model, row, NULL))
             return damaged(error, "an input or output has a size that its shape contradicts");
-        model->tensors[i] = (pens_tensor){name, (pens_dtype)row->dtype, row->rank, model->shapes + row->first_dim, bytes};
+        model->tensors[i] = (pens_tensor){name, (pens_dtype)row->dtype, row->rank, model->shapes + row->first_dim,
+                                          row->bytes < 0 ? PENS_UNKNOWN : (uint64_t)row->bytes,
+                                          model->texts + row->first_dim};
     }
     return PENS_OK;
 }
@@ -83,85 +106,132 @@ pens_status pens_read_plan(pens_model *model, pens_error *error)
 {
     pens_status status = read_tables(model, error);
     if (status == PENS_OK)
+        status = pens_check_extents(model, error);
+    if (status == PENS_OK)
         status = read_tensors(model, error);
     if (status != PENS_OK)
         return status;
     for (uint32_t i = 0; i < model->counts[TABLE_VARIANTS]; i++) {
         const plan_variant *v = PENS_ROW(model, plan_variant, TABLE_VARIANTS, i);
-        if (text(model, v->isa_offset, v->isa_bytes) == NULL)
+        if (pens_text(model, v->isa_offset, v->isa_bytes) == NULL)
             return damaged(error, "an instruction set has no name");
     }
     for (uint32_t i = 0; i < model->counts[TABLE_KERNELS]; i++) {
         const plan_kernel *k = PENS_ROW(model, plan_kernel, TABLE_KERNELS, i);
-        if (text(model, k->name_offset, k->name_bytes) == NULL)
+        if (pens_text(model, k->name_offset, k->name_bytes) == NULL)
             return damaged(error, "a kernel has no name");
     }
     return PENS_OK;
 }
 
-static int argument_fits(const pens_model *model, const plan_variant *variant, const plan_argument *a, int written)
+/* The size of the space an argument names: -1 if it is not known yet, -2 if there is no such space. */
+static int64_t space_bytes(const pens_model *model, const plan_variant *variant, const plan_argument *a,
+                           const int64_t *values)
 {
     const plan_header *h = model->header;
-    uint64_t bytes;
     switch (a->space) {
     case SPACE_ARENA:
-        bytes = variant->arena_bytes;
-        break;
+        return model->counts[TABLE_BUFFERS] > 0 ? 0 : variant->arena_bytes < 0 ? -2 : variant->arena_bytes;
     case SPACE_WEIGHTS:
-        bytes = h->weights_bytes;
-        break;
+        return h->weights_bytes > INT64_MAX ? -2 : (int64_t)h->weights_bytes;
     case SPACE_INPUT:
         if (a->index >= h->input_count)
-            return 0;
-        bytes = model->tensors[a->index].bytes;
-        break;
+            return -2;
+        return known(PENS_ROW(model, plan_tensor, TABLE_TENSORS, a->index)->bytes, values);
     case SPACE_OUTPUT:
         if (a->index >= h->output_count)
-            return 0;
-        bytes = model->tensors[h->input_count + a->index].bytes;
-        break;
+            return -2;
+        return known(PENS_ROW(model, plan_tensor, TABLE_TENSORS, h->input_count + a->index)->bytes, values);
+    case SPACE_SIZES:
+        return 8 * (int64_t)model->counts[TABLE_SIZES];
+    case SPACE_BUFFER:
+        if (a->index >= model->counts[TABLE_BUFFERS])
+            return -2;
+        return known(PENS_ROW(model, plan_buffer, TABLE_BUFFERS, a->index)->bytes, values);
     default:
-        return 0;
+        return -2;
     }
-    if (written && (a->space == SPACE_WEIGHTS || a->space == SPACE_INPUT))
-        return 0;
-    return a->offset <= bytes && a->bytes <= bytes - a->offset;
 }
 
-static int command_fits(const pens_model *model, const plan_variant *variant, const plan_command *c)
+static int argument_fits(const pens_model *model, const plan_variant *variant, const plan_argument *a, int written,
+                         uint32_t command, const int64_t *values)
 {
+    if (!pens_is_quantity(model, a->offset) || !pens_is_quantity(model, a->bytes))
+        return 0;
+    int64_t whole = space_bytes(model, variant, a, values), offset = known(a->offset, values);
+    int64_t bytes = known(a->bytes, values);
+    if (whole == -2 ||
+        (written && (a->space == SPACE_WEIGHTS || a->space == SPACE_INPUT || a->space == SPACE_SIZES)))
+        return 0;
+    if (a->space == SPACE_BUFFER) {
+        const plan_buffer *b = PENS_ROW(model, plan_buffer, TABLE_BUFFERS, a->index);
+        if (command < b->first || command > b->last)
+            return 0;
+    }
+    if (whole < 0)
+        return 1;
+    return offset <= whole && bytes <= whole - (offset < 0 ? 0 : offset);
+}
+
+/* Is all of a command that is known under `values` (NULL: only numbers) in bounds? */
+static int command_fits(const pens_model *model, const plan_variant *variant, uint32_t number, const int64_t *values)
+{
+    const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, variant->first_command + number);
     uint32_t arguments = (uint32_t)c->read_count + c->write_count;
     if (c->device != 0 || c->first_argument > model->counts[TABLE_ARGUMENTS] ||
-        arguments > model->counts[TABLE_ARGUMENTS] - c->first_argument || c->units < 0 || c->grain < 1 ||
-        text(model, c->source_offset, c->source_bytes) == NULL ||
-        text(model, c->message_offset, c->message_bytes) == NULL)
+        arguments > model->counts[TABLE_ARGUMENTS] - c->first_argument || c->grain < 1 ||
+        !pens_is_quantity(model, c->units) || !pens_is_quantity(model, c->flops) ||
+        !pens_is_quantity(model, c->bytes) || pens_text(model, c->source_offset, c->source_bytes) == NULL ||
+        pens_text(model, c->message_offset, c->message_bytes) == NULL)
         return 0;
+    const plan_argument *from = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
     for (uint32_t i = 0; i < arguments; i++)
-        if (!argument_fits(model, variant, PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + i),
-                           i >= c->read_count))
+        if (!argument_fits(model, variant, &from[i], i >= c->read_count, number, values))
             return 0;
     if (c->kind == COMMAND_DISPATCH)
         return c->kernel < variant->kernel_count && c->write_count > 0;
     if (c->read_count != 1)
         return 0;
-    const plan_argument *from = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
+    int64_t bytes = known(from->bytes, values);
     if (c->kind == COMMAND_CHECK)
-        return c->write_count == 0 && from->bytes == 1;
-    return c->kind == COMMAND_COPY && c->write_count == 1 && from[0].bytes == from[1].bytes;
+        return c->write_count == 0 && (bytes < 0 || bytes == 1);
+    if (c->kind != COMMAND_COPY || c->write_count != 1)
+        return 0;
+    int64_t written = known(from[1].bytes, values);
+    return bytes < 0 || written < 0 || bytes == written;
 }
 
 pens_status pens_check_variant(const pens_model *model, const plan_variant *v, pens_error *error)
 {
     uint32_t kernels = model->counts[TABLE_KERNELS], commands = model->counts[TABLE_COMMANDS];
+    int placed = model->counts[TABLE_BUFFERS] > 0;
     if (v->first_kernel > kernels || v->kernel_count > kernels - v->first_kernel || v->first_command > commands ||
-        v->command_count > commands - v->first_command || v->arena_bytes > UINT64_MAX / 4 ||
-        v->scratch_bytes > UINT64_MAX / 65536)
+        v->command_count > commands - v->first_command || !pens_is_quantity(model, v->arena_bytes) ||
+        !pens_is_quantity(model, v->scratch_bytes) || (v->arena_bytes < 0 && !placed) ||
+        v->arena_bytes > INT64_MAX / 2 || v->scratch_bytes > INT64_MAX / 65536)
         return damaged(error, "a plan's tables are miscounted");
     for (uint32_t i = 0; i < v->kernel_count; i++)
         if (PENS_ROW(model, plan_kernel, TABLE_KERNELS, v->first_kernel + i)->entry >= v->image_bytes)
             return damaged(error, "a kernel lies outside the code");
     for (uint32_t i = 0; i < v->command_count; i++)
-        if (!command_fits(model, v, PENS_ROW(model, plan_command, TABLE_COMMANDS, v->first_command + i)))
+        if (!command_fits(model, v, i, NULL))
             return pens_fail(error, PENS_DAMAGED, "The artifact is damaged: command %u is out of bounds.", i);
+    return PENS_OK;
+}
+
+pens_status pens_check_sizes(const pens_model *model, const int64_t *sizes, const int64_t *values, pens_error *error)
+{
+    char given[200];
+    pens_describe_sizes(model, sizes, given, sizeof given);
+    for (uint32_t i = 0; i < model->counts[TABLE_TENSORS]; i++)
+        if (!bytes_fit(model, PENS_ROW(model, plan_tensor, TABLE_TENSORS, i), values))
+            return pens_fail(error, PENS_WRONG_SIZES, "With %s the shape of %.200s is too large.", given,
+                             model->tensors[i].name);
+    for (uint32_t i = 0; i < model->variant->command_count; i++)
+        if (!command_fits(model, model->variant, i, values)) {
+            const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
+            return pens_fail(error, PENS_WRONG_SIZES, "With %s the command %.200s leaves its memory.", given,
+                             pens_text(model, c->source_offset, c->source_bytes));
+        }
     return PENS_OK;
 }

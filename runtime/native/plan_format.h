@@ -5,11 +5,12 @@
 #include <stdint.h>
 
 #define PENS_PLAN_MAGIC "PENSPLAN"
-#define PENS_FORMAT_VERSION 2u
+#define PENS_FORMAT_VERSION 3u
 
-enum { SPACE_ARENA = 0, SPACE_WEIGHTS = 1, SPACE_INPUT = 2, SPACE_OUTPUT = 3 };
+enum { SPACE_ARENA = 0, SPACE_WEIGHTS = 1, SPACE_INPUT = 2, SPACE_OUTPUT = 3, SPACE_SIZES = 4, SPACE_BUFFER = 5 };
 enum { COMMAND_DISPATCH = 0, COMMAND_COPY = 1, COMMAND_CHECK = 2 };
-enum { DIM_STATIC = 0 };
+enum { TERM_CONSTANT = 0, TERM_SYMBOL = 1, TERM_ADD = 2, TERM_MUL = 3, TERM_FLOORDIV = 4, TERM_MAX = 5, TERM_MIN = 6 };
+enum { TERMS_MOST = 4096, TERMS_DEEPEST = 16 };
 enum {
     TABLE_TENSORS = 0,
     TABLE_DIMS = 1,
@@ -18,12 +19,20 @@ enum {
     TABLE_KERNELS = 4,
     TABLE_COMMANDS = 5,
     TABLE_ARGUMENTS = 6,
-    TABLE_STRINGS = 7,
-    TABLE_COUNT = 8
+    TABLE_SYMBOLS = 7,
+    TABLE_EXTENTS = 8,
+    TABLE_TERMS = 9,
+    TABLE_BUFFERS = 10,
+    TABLE_SIZES = 11,
+    TABLE_STRINGS = 12,
+    TABLE_COUNT = 13
 };
 
+/* A number, or below 0 the extent number -1 - q. */
+typedef int64_t plan_quantity;
+
 /* Bytes of one record of each table, in file order. */
-#define PENS_RECORD_BYTES { 24, 16, 24, 48, 16, 64, 24, 1 }
+#define PENS_RECORD_BYTES { 24, 8, 24, 48, 16, 64, 24, 24, 16, 16, 16, 8, 1 }
 
 /* One table of the directory. */
 typedef struct {
@@ -52,17 +61,15 @@ typedef struct {
     uint16_t dtype; /* enum pens_dtype */
     uint16_t rank; /* dims */
     uint32_t first_dim; /* index into dims */
-    uint64_t bytes; /* size */
+    plan_quantity bytes; /* size */
 } plan_tensor;
 _Static_assert(sizeof(plan_tensor) == 24, "plan_tensor");
 
 /* One extent of a tensor. */
 typedef struct {
-    uint32_t kind; /* 0 static */
-    uint32_t symbol; /* 0; kept for symbolic extents */
-    int64_t value; /* the extent in elements */
+    plan_quantity extent; /* in elements */
 } plan_dim;
-_Static_assert(sizeof(plan_dim) == 16, "plan_dim");
+_Static_assert(sizeof(plan_dim) == 8, "plan_dim");
 
 /* The plan for one instruction set, whose machine code is member code/<isa>. */
 typedef struct {
@@ -73,8 +80,8 @@ typedef struct {
     uint32_t first_command; /* index into commands */
     uint32_t command_count; /* commands of this variant */
     uint64_t image_bytes; /* size of the member */
-    uint64_t arena_bytes; /* intermediate values of one run */
-    uint64_t scratch_bytes; /* scratch of one thread */
+    plan_quantity arena_bytes; /* intermediate values of one run; a bound where there are buffers */
+    plan_quantity scratch_bytes; /* scratch of one thread */
 } plan_variant;
 _Static_assert(sizeof(plan_variant) == 48, "plan_variant");
 
@@ -94,10 +101,10 @@ typedef struct {
     uint32_t first_argument; /* index into arguments */
     uint16_t read_count; /* arguments only read, first */
     uint16_t write_count; /* arguments written, after them */
-    int64_t units; /* parallel units */
+    plan_quantity units; /* parallel units */
     int64_t grain; /* fewest units worth one more thread */
-    uint64_t flops; /* arithmetic of one execution */
-    uint64_t bytes; /* memory traffic of one execution */
+    plan_quantity flops; /* arithmetic of one execution */
+    plan_quantity bytes; /* memory traffic of one execution */
     uint32_t source_offset; /* source nodes: where it starts in the strings */
     uint32_t source_bytes; /* its length */
     uint32_t message_offset; /* what a check that fails says: where it starts in the strings */
@@ -107,12 +114,53 @@ _Static_assert(sizeof(plan_command) == 64, "plan_command");
 
 /* A byte range a command reads or writes. */
 typedef struct {
-    uint32_t space; /* 0 arena, 1 weights, 2 input, 3 output */
-    uint32_t index; /* which input or output */
-    uint64_t offset; /* from the start of the space */
-    uint64_t bytes; /* length */
+    uint32_t space; /* 0 arena, 1 weights, 2 input, 3 output, 4 sizes, 5 buffer */
+    uint32_t index; /* which input, output or buffer */
+    plan_quantity offset; /* from the start of the space */
+    plan_quantity bytes; /* length */
 } plan_argument;
 _Static_assert(sizeof(plan_argument) == 24, "plan_argument");
+
+/* A size that is known when a session is given its sizes. */
+typedef struct {
+    uint32_t name_offset; /* name: where it starts in the strings */
+    uint32_t name_bytes; /* its length */
+    int64_t low; /* least value */
+    int64_t high; /* greatest value */
+} plan_symbol;
+_Static_assert(sizeof(plan_symbol) == 24, "plan_symbol");
+
+/* A number that depends on the symbols: a program in postfix order. */
+typedef struct {
+    uint32_t text_offset; /* for people: where it starts in the strings */
+    uint32_t text_bytes; /* its length */
+    uint32_t first_term; /* index into terms */
+    uint32_t term_count; /* length of the program */
+} plan_extent;
+_Static_assert(sizeof(plan_extent) == 16, "plan_extent");
+
+/* One step of an extent's program. */
+typedef struct {
+    uint32_t kind; /* 0 constant, 1 symbol, 2 add, 3 mul, 4 floordiv, 5 max, 6 min */
+    uint32_t symbol; /* of kind 1: which symbol */
+    int64_t value; /* of kind 0: the number */
+} plan_term;
+_Static_assert(sizeof(plan_term) == 16, "plan_term");
+
+/* Memory in the arena that is placed when the sizes are known. */
+typedef struct {
+    plan_quantity bytes; /* size */
+    uint32_t first; /* the first command that touches it */
+    uint32_t last; /* the last */
+} plan_buffer;
+_Static_assert(sizeof(plan_buffer) == 16, "plan_buffer");
+
+/* One i64 of the space 4. */
+typedef struct {
+    uint32_t symbol; /* which symbol */
+    uint32_t reserved; /* 0 */
+} plan_size;
+_Static_assert(sizeof(plan_size) == 8, "plan_size");
 
 /* A named range of weights.bin. */
 typedef struct {

@@ -3,47 +3,12 @@
  * All that can be computed before a run is: a session holds, for every command, its kernel and an array of buffer
  * pointers, in which a run only fills in the inputs and outputs. */
 #define _GNU_SOURCE
-#include "internal.h"
+#include "session.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-
-typedef struct {
-    uint32_t slot;  /* in `buffers` */
-    uint32_t index; /* which input, or output + input_count */
-    uint64_t offset;
-} patch;
-
-typedef struct {
-    pens_kernel kernel; /* NULL: a check or a copy */
-    void **buffers;
-    int64_t units;
-    uint64_t copy_bytes;
-    const char *message; /* of a check; else NULL */
-    uint32_t tasks; /* how many ranges the units are cut into */
-} step;
-
-struct pens_session {
-    pens_model *model;
-    uint32_t threads;
-    pens_pool *pool;
-    pens_executor executor;
-    void *host;
-    uint8_t *arena;
-    uint64_t arena_bytes;
-    pens_kernel_context *contexts; /* one per task */
-    step *steps;
-    uint32_t step_count;
-    void **buffers;
-    patch *patches;
-    uint32_t patch_count;
-    const step *current;
-    _Atomic uint32_t done;
-    atomic_flag busy;
-};
 
 static uint64_t round_up(uint64_t bytes)
 {
@@ -51,75 +16,121 @@ static uint64_t round_up(uint64_t bytes)
 }
 
 /* How many ranges are worth it: at least `grain` units in each. */
-static uint32_t task_count(const plan_command *command, uint32_t threads)
+static uint32_t task_count(int64_t units, int64_t grain, uint32_t threads)
 {
-    int64_t most = command->units / command->grain;
+    int64_t most = units / grain;
     return most < 2 ? 1 : most < threads ? (uint32_t)most : threads;
 }
 
-static void *base_of(const pens_session *session, const plan_argument *argument)
+/* Where an argument lies that is not the caller's. */
+static void *address_of(const pens_session *session, const plan_argument *argument)
 {
-    uintptr_t base = (uintptr_t)(argument->space == SPACE_ARENA ? session->arena : session->model->weights);
-    return (void *)(base + argument->offset);
+    uintptr_t base = (uintptr_t)session->arena;
+    if (argument->space == SPACE_WEIGHTS)
+        base = (uintptr_t)session->model->weights;
+    else if (argument->space == SPACE_SIZES)
+        base = (uintptr_t)session->size_memory;
+    else if (argument->space == SPACE_BUFFER)
+        base += session->placements[argument->index].offset;
+    return (void *)(base + pens_value(session, argument->offset));
 }
 
-static void prepare_steps(pens_session *session)
+/* Everything about commands that can be known before a run; the arena is in place, `arena` bytes of values and then
+ * `scratch` for each thread. */
+void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch)
 {
     const pens_model *model = session->model;
     uint32_t slot = 0;
+    session->patch_count = 0;
+    for (uint32_t i = 0; i < session->threads; i++)
+        session->contexts[i] = (pens_kernel_context){session->arena + round_up(arena) + i * round_up(scratch),
+                                                     round_up(scratch), i};
     for (uint32_t i = 0; i < session->step_count; i++) {
         const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
-        step *s = &session->steps[i];
+        pens_step *s = &session->steps[i];
         s->buffers = session->buffers + slot;
-        s->units = c->units;
-        s->tasks = task_count(c, session->threads);
+        s->units = (int64_t)pens_value(session, c->units);
+        s->tasks = task_count(s->units, c->grain, session->threads);
         if (c->kind == COMMAND_DISPATCH) {
             const plan_kernel *k = PENS_ROW(model, plan_kernel, TABLE_KERNELS, model->variant->first_kernel + c->kernel);
             s->kernel = (pens_kernel)(uintptr_t)(model->image + k->entry);
         } else if (c->kind == COMMAND_CHECK) {
             s->message = (const char *)model->tables[TABLE_STRINGS].data + c->message_offset;
         } else {
-            s->copy_bytes = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument)->bytes;
+            s->copy_bytes =
+                pens_value(session, PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument)->bytes);
         }
         for (uint32_t a = 0; a < (uint32_t)c->read_count + c->write_count; a++, slot++) {
             const plan_argument *argument = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + a);
-            if (argument->space == SPACE_ARENA || argument->space == SPACE_WEIGHTS) {
-                session->buffers[slot] = base_of(session, argument);
+            if (argument->space != SPACE_INPUT && argument->space != SPACE_OUTPUT) {
+                session->buffers[slot] = address_of(session, argument);
                 continue;
             }
             uint32_t index = argument->index + (argument->space == SPACE_OUTPUT ? model->header->input_count : 0);
-            session->patches[session->patch_count++] = (patch){slot, index, argument->offset};
+            session->patches[session->patch_count++] =
+                (pens_patch){slot, index, pens_value(session, argument->offset)};
         }
     }
+}
+
+static uint8_t *map(uint64_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return NULL;
+    madvise(memory, bytes, MADV_HUGEPAGE);
+    return memory;
+}
+
+/* Room for `arena` bytes and `scratch` for each thread; 0 if there is none, and what was there is kept. What grows is
+ * made larger than asked: sizes that go up step by step would else map memory anew in every step. */
+int pens_reserve(pens_session *session, uint64_t arena, uint64_t scratch)
+{
+    uint64_t bytes;
+    if (scratch > PENS_MOST_BYTES || arena > PENS_MOST_BYTES ||
+        __builtin_mul_overflow(round_up(scratch), (uint64_t)session->threads, &bytes) || bytes > PENS_MOST_BYTES)
+        return 0;
+    bytes += round_up(arena) + 64;
+    if (session->arena != NULL && bytes <= session->arena_bytes)
+        return 1;
+    uint64_t ample = session->arena_bytes + session->arena_bytes / 2;
+    ample = ample > bytes ? ample : bytes;
+    uint8_t *memory = map(ample);
+    if (memory == NULL && ample > bytes) {
+        ample = bytes;
+        memory = map(ample);
+    }
+    if (memory == NULL)
+        return 0;
+    if (session->arena != NULL)
+        munmap(session->arena, session->arena_bytes);
+    session->arena = memory;
+    session->arena_bytes = ample;
+    return 1;
 }
 
 static int allocate(pens_session *session)
 {
     const pens_model *model = session->model;
-    uint64_t scratch = round_up(model->variant->scratch_bytes), arena = round_up(model->variant->arena_bytes);
     uint64_t slots = 0;
     session->step_count = model->variant->command_count;
     for (uint32_t i = 0; i < session->step_count; i++) {
         const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
         slots += (uint64_t)c->read_count + c->write_count;
     }
-    if (__builtin_mul_overflow(scratch, (uint64_t)session->threads, &session->arena_bytes) ||
-        __builtin_add_overflow(session->arena_bytes, arena + 64, &session->arena_bytes))
-        return 0;
-    session->arena = mmap(NULL, session->arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (session->arena == MAP_FAILED) {
-        session->arena = NULL;
-        return 0;
-    }
-    madvise(session->arena, session->arena_bytes, MADV_HUGEPAGE);
     session->steps = calloc(session->step_count + 1u, sizeof *session->steps);
     session->buffers = calloc(slots + 1, sizeof *session->buffers);
     session->patches = calloc(slots + 1, sizeof *session->patches);
     session->contexts = calloc(session->threads, sizeof *session->contexts);
-    if (!session->steps || !session->buffers || !session->patches || !session->contexts)
+    if (!session->steps || !session->buffers || !session->patches || !session->contexts ||
+        !pens_allocate_sizes(session))
         return 0;
-    for (uint32_t i = 0; i < session->threads; i++)
-        session->contexts[i] = (pens_kernel_context){session->arena + arena + i * scratch, scratch, i};
+    if (!session->ready)
+        return 1;
+    uint64_t arena = (uint64_t)model->variant->arena_bytes, scratch = (uint64_t)model->variant->scratch_bytes;
+    if (!pens_reserve(session, arena, scratch))
+        return 0;
+    pens_prepare_steps(session, arena, scratch);
     return 1;
 }
 
@@ -143,10 +154,9 @@ pens_status pens_session_create(pens_model *model, const pens_session_options *o
     }
     if (!allocate(session)) {
         pens_session_destroy(session);
-        return pens_fail(error, PENS_OUT_OF_MEMORY, "Not enough memory: the session's %llu bytes do not fit.",
-                         (unsigned long long)model->variant->arena_bytes);
+        return pens_fail(error, PENS_OUT_OF_MEMORY, "Not enough memory: the session's %lld bytes do not fit.",
+                         (long long)(model->variant->arena_bytes < 0 ? 0 : model->variant->arena_bytes));
     }
-    prepare_steps(session);
     if (session->threads > 1 && session->executor == NULL) {
         session->pool = pens_pool_create(session->threads);
         if (session->pool == NULL) {
@@ -170,6 +180,7 @@ void pens_session_destroy(pens_session *session)
     free(session->buffers);
     free(session->patches);
     free(session->contexts);
+    pens_free_sizes(session);
     free(session);
 }
 
@@ -178,10 +189,15 @@ uint32_t pens_session_threads(const pens_session *session)
     return session->threads;
 }
 
+uint64_t pens_session_memory(const pens_session *session)
+{
+    return session->arena_bytes;
+}
+
 static void run_range(void *context, uint32_t index)
 {
     pens_session *session = context;
-    const step *s = session->current;
+    const pens_step *s = session->current;
     int64_t share = s->units / s->tasks, extra = s->units % s->tasks;
     int64_t begin = share * index + (index < extra ? index : extra);
     s->kernel(&session->contexts[index], s->buffers, begin, begin + share + (index < extra));
@@ -189,7 +205,7 @@ static void run_range(void *context, uint32_t index)
         atomic_fetch_add(&session->done, 1);
 }
 
-static pens_status run_parallel(pens_session *session, const step *s, pens_error *error)
+static pens_status run_parallel(pens_session *session, const pens_step *s, pens_error *error)
 {
     session->current = s;
     if (session->executor == NULL) {
@@ -204,7 +220,7 @@ static pens_status run_parallel(pens_session *session, const step *s, pens_error
     return PENS_OK;
 }
 
-static pens_status run_step(pens_session *session, const step *s, pens_error *error)
+static pens_status run_step(pens_session *session, const pens_step *s, pens_error *error)
 {
     if (s->message != NULL)
         return *(const uint8_t *)s->buffers[0] ? PENS_OK : pens_fail(error, PENS_CHECK_FAILED, "%s.", s->message);
@@ -223,9 +239,9 @@ static pens_status bind(pens_session *session, const void *const *inputs, void *
 {
     uint32_t input_count = session->model->header->input_count;
     for (uint32_t i = 0; i < session->patch_count; i++) {
-        const patch *p = &session->patches[i];
+        const pens_patch *p = &session->patches[i];
         uintptr_t base = p->index < input_count ? (uintptr_t)inputs[p->index] : (uintptr_t)outputs[p->index - input_count];
-        if (base == 0 && session->model->tensors[p->index].bytes != 0)
+        if (base == 0 && session->tensors[p->index].bytes != 0)
             return pens_fail(error, PENS_INVALID_ARGUMENT, "The pointer for %s is null.",
                              session->model->tensors[p->index].name);
         session->buffers[p->slot] = (void *)(base + p->offset);
@@ -246,11 +262,16 @@ static void describe(const pens_session *session, uint32_t i, pens_record *recor
     const char *strings = (const char *)model->tables[TABLE_STRINGS].data;
     const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
     const plan_kernel *k = PENS_ROW(model, plan_kernel, TABLE_KERNELS, model->variant->first_kernel + c->kernel);
+    int64_t flops, bytes; /* what is too large to tell is told as 0 */
+    if (pens_evaluate(model, c->flops, session->sizes, &flops, NULL) != PENS_OK)
+        flops = 0;
+    if (pens_evaluate(model, c->bytes, session->sizes, &bytes, NULL) != PENS_OK)
+        bytes = 0;
     *record = (pens_record){
         .source = strings + c->source_offset,
         .kernel = c->kind == COMMAND_DISPATCH ? strings + k->name_offset : "",
-        .flops = c->flops,
-        .bytes = c->bytes,
+        .flops = (uint64_t)flops,
+        .bytes = (uint64_t)bytes,
         .threads = session->steps[i].tasks,
     };
 }
@@ -273,6 +294,12 @@ static pens_status run(pens_session *session, const void *const *inputs, void *c
     return status;
 }
 
+static pens_status without_sizes(const pens_session *session, pens_error *error)
+{
+    return pens_fail(error, PENS_NO_SIZES, "The session has no sizes yet: the model's inputs depend on %.200s.",
+                     pens_symbol_name(session->model, 0));
+}
+
 pens_status pens_run_profiled(pens_session *session, const void *const *inputs, void *const *outputs,
                               pens_record *records, pens_error *error)
 {
@@ -280,7 +307,7 @@ pens_status pens_run_profiled(pens_session *session, const void *const *inputs, 
         return pens_fail(error, PENS_INVALID_ARGUMENT, "A run needs a session.");
     if (atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire))
         return pens_fail(error, PENS_SESSION_BUSY, "The session is already running in another thread.");
-    pens_status status = run(session, inputs, outputs, records, error);
+    pens_status status = session->ready ? run(session, inputs, outputs, records, error) : without_sizes(session, error);
     atomic_flag_clear_explicit(&session->busy, memory_order_release);
     return status;
 }

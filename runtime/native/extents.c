@@ -1,0 +1,131 @@
+/* Extents: programs that compute a size from the symbols of a model. Checked when a model is loaded, so that
+ * evaluating them can only overflow, divide by less than one or give a negative size, and says so. */
+#include "internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static pens_status damaged(pens_error *error, const char *what)
+{
+    return pens_fail(error, PENS_DAMAGED, "The artifact is damaged: %s.", what);
+}
+
+/* A program leaves one number, and never takes more from the stack than there is, or puts on more than fits. */
+static int is_program(const pens_model *model, const plan_extent *e)
+{
+    uint32_t terms = model->counts[TABLE_TERMS], depth = 0;
+    if (e->first_term > terms || e->term_count > terms - e->first_term || e->term_count > TERMS_MOST)
+        return 0;
+    for (uint32_t i = 0; i < e->term_count; i++) {
+        const plan_term *t = PENS_ROW(model, plan_term, TABLE_TERMS, e->first_term + i);
+        if (t->kind == TERM_CONSTANT || (t->kind == TERM_SYMBOL && t->symbol < model->counts[TABLE_SYMBOLS])) {
+            if (++depth > TERMS_DEEPEST)
+                return 0;
+        } else if (t->kind < TERM_ADD || t->kind > TERM_MIN || depth-- < 2) {
+            return 0;
+        }
+    }
+    return depth == 1;
+}
+
+pens_status pens_check_extents(const pens_model *model, pens_error *error)
+{
+    for (uint32_t i = 0; i < model->counts[TABLE_SYMBOLS]; i++) {
+        const plan_symbol *s = PENS_ROW(model, plan_symbol, TABLE_SYMBOLS, i);
+        if (pens_text(model, s->name_offset, s->name_bytes) == NULL || s->low < 0 || s->low > s->high)
+            return damaged(error, "a symbol is described wrongly");
+    }
+    for (uint32_t i = 0; i < model->counts[TABLE_EXTENTS]; i++) {
+        const plan_extent *e = PENS_ROW(model, plan_extent, TABLE_EXTENTS, i);
+        if (pens_text(model, e->text_offset, e->text_bytes) == NULL || !is_program(model, e))
+            return damaged(error, "an extent is no program");
+    }
+    for (uint32_t i = 0; i < model->counts[TABLE_SIZES]; i++)
+        if (PENS_ROW(model, plan_size, TABLE_SIZES, i)->symbol >= model->counts[TABLE_SYMBOLS])
+            return damaged(error, "a size is that of no symbol");
+    if (model->counts[TABLE_SYMBOLS] == 0 && (model->counts[TABLE_EXTENTS] > 0 || model->counts[TABLE_BUFFERS] > 0))
+        return damaged(error, "extents without symbols");
+    for (uint32_t i = 0; i < model->counts[TABLE_BUFFERS]; i++) {
+        const plan_buffer *b = PENS_ROW(model, plan_buffer, TABLE_BUFFERS, i);
+        if (!pens_is_quantity(model, b->bytes) || b->first > b->last)
+            return damaged(error, "a buffer is described wrongly");
+    }
+    return PENS_OK;
+}
+
+const char *pens_symbol_name(const pens_model *model, uint32_t index)
+{
+    const plan_symbol *s = PENS_ROW(model, plan_symbol, TABLE_SYMBOLS, index);
+    return pens_text(model, s->name_offset, s->name_bytes);
+}
+
+/* Two numbers into one. 0 if the result does not fit, or for a division by less than one. */
+static int combine(uint32_t kind, int64_t a, int64_t b, int64_t *result)
+{
+    switch (kind) {
+    case TERM_ADD:
+        return !__builtin_add_overflow(a, b, result);
+    case TERM_MUL:
+        return !__builtin_mul_overflow(a, b, result);
+    case TERM_FLOORDIV:
+        if (b < 1)
+            return 0;
+        *result = a / b - (a % b < 0);
+        return 1;
+    case TERM_MAX:
+        *result = a > b ? a : b;
+        return 1;
+    default:
+        *result = a < b ? a : b;
+        return 1;
+    }
+}
+
+/* 0 if a step of the program fails. */
+static int evaluate(const pens_model *model, const plan_extent *e, const int64_t *sizes, int64_t *value)
+{
+    int64_t stack[TERMS_DEEPEST];
+    uint32_t depth = 0;
+    const plan_term *t = PENS_ROW(model, plan_term, TABLE_TERMS, e->first_term), *end = t + e->term_count;
+    for (; t < end; t++) {
+        if (t->kind == TERM_CONSTANT) {
+            stack[depth++] = t->value;
+        } else if (t->kind == TERM_SYMBOL) {
+            stack[depth++] = sizes[t->symbol];
+        } else {
+            depth--;
+            if (!combine(t->kind, stack[depth - 1], stack[depth], &stack[depth - 1]))
+                return 0;
+        }
+    }
+    *value = stack[0];
+    return 1;
+}
+
+void pens_describe_sizes(const pens_model *model, const int64_t *sizes, char *text, size_t room)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (uint32_t i = 0; i < model->counts[TABLE_SYMBOLS] && used < room; i++)
+        used += (size_t)snprintf(text + used, room - used, "%s%.60s = %lld", i ? ", " : "", pens_symbol_name(model, i),
+                                 (long long)sizes[i]);
+}
+
+pens_status pens_evaluate(const pens_model *model, plan_quantity quantity, const int64_t *sizes, int64_t *value,
+                          pens_error *error)
+{
+    char given[200];
+    if (quantity >= 0) {
+        *value = quantity;
+        return PENS_OK;
+    }
+    const plan_extent *e = PENS_ROW(model, plan_extent, TABLE_EXTENTS, (uint32_t)(-1 - quantity));
+    int computed = evaluate(model, e, sizes, value);
+    if (computed && *value >= 0)
+        return PENS_OK;
+    const char *text = pens_text(model, e->text_offset, e->text_bytes);
+    pens_describe_sizes(model, sizes, given, sizeof given);
+    if (!computed)
+        return pens_fail(error, PENS_WRONG_SIZES, "With %s the extent %.120s is no number of 63 bits.", given, text);
+    return pens_fail(error, PENS_WRONG_SIZES, "With %s the extent %.120s is %lld.", given, text, (long long)*value);
+}

@@ -1,0 +1,306 @@
+/* Sizes: what a session of a model with symbols is given before it runs.
+ *
+ * New sizes are checked and everything that depends on them is computed before anything is changed: a session whose
+ * sizes are refused, or do not fit in memory, goes on with those it had. */
+#include "session.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t round_up(uint64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+int pens_allocate_sizes(pens_session *session)
+{
+    const pens_model *model = session->model;
+    const uint32_t *counts = model->counts;
+    session->tensors = model->tensors;
+    session->ready = counts[TABLE_SYMBOLS] == 0;
+    if (session->ready)
+        return 1;
+    session->sizes = calloc(counts[TABLE_SYMBOLS], sizeof *session->sizes);
+    session->asked = calloc(counts[TABLE_SYMBOLS], sizeof *session->asked);
+    session->values = calloc(counts[TABLE_EXTENTS] + 1u, sizeof *session->values);
+    session->size_memory = calloc(counts[TABLE_SIZES] + 1u, sizeof *session->size_memory);
+    session->own_tensors = calloc(counts[TABLE_TENSORS] + 1u, sizeof *session->own_tensors);
+    session->shapes = calloc(counts[TABLE_DIMS] + 1u, sizeof *session->shapes);
+    session->placements = calloc(counts[TABLE_BUFFERS] + 1u, sizeof *session->placements);
+    session->order = calloc(counts[TABLE_BUFFERS] + 1u, sizeof *session->order);
+    return session->sizes && session->asked && session->values && session->size_memory && session->own_tensors &&
+           session->shapes && session->placements && session->order;
+}
+
+void pens_free_sizes(pens_session *session)
+{
+    free(session->sizes);
+    free(session->asked);
+    free(session->values);
+    free(session->size_memory);
+    free(session->own_tensors);
+    free(session->shapes);
+    free(session->placements);
+    free(session->order);
+}
+
+/* The value of a quantity under `sizes`, evaluated at most once. */
+static pens_status know(pens_session *session, plan_quantity quantity, const int64_t *sizes, pens_error *error)
+{
+    if (quantity >= 0 || session->values[-1 - quantity] >= 0)
+        return PENS_OK;
+    int64_t value;
+    pens_status status = pens_evaluate(session->model, quantity, sizes, &value, error);
+    if (status == PENS_OK)
+        session->values[-1 - quantity] = value;
+    return status;
+}
+
+static pens_status know_commands(pens_session *session, const int64_t *sizes, pens_error *error)
+{
+    const pens_model *model = session->model;
+    pens_status status = PENS_OK;
+    for (uint32_t i = 0; status == PENS_OK && i < model->variant->command_count; i++) {
+        const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
+        status = know(session, c->units, sizes, error);
+        const plan_argument *a = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
+        for (const plan_argument *end = a + c->read_count + c->write_count; status == PENS_OK && a < end; a++) {
+            status = know(session, a->offset, sizes, error);
+            if (status == PENS_OK)
+                status = know(session, a->bytes, sizes, error);
+        }
+    }
+    return status;
+}
+
+/* Every extent that running depends on (not what profiles show). */
+static pens_status know_all(pens_session *session, const int64_t *sizes, pens_error *error)
+{
+    const pens_model *model = session->model;
+    memset(session->values, 0xFF, model->counts[TABLE_EXTENTS] * sizeof *session->values);
+    pens_status status = know(session, model->variant->scratch_bytes, sizes, error);
+    for (uint32_t i = 0; status == PENS_OK && i < model->counts[TABLE_DIMS]; i++)
+        status = know(session, PENS_ROW(model, plan_dim, TABLE_DIMS, i)->extent, sizes, error);
+    for (uint32_t i = 0; status == PENS_OK && i < model->counts[TABLE_TENSORS]; i++)
+        status = know(session, PENS_ROW(model, plan_tensor, TABLE_TENSORS, i)->bytes, sizes, error);
+    for (uint32_t i = 0; status == PENS_OK && i < model->counts[TABLE_BUFFERS]; i++)
+        status = know(session, PENS_ROW(model, plan_buffer, TABLE_BUFFERS, i)->bytes, sizes, error);
+    return status == PENS_OK ? know_commands(session, sizes, error) : status;
+}
+
+static pens_status too_large(const pens_session *session, const int64_t *sizes, pens_error *error)
+{
+    char given[200];
+    pens_describe_sizes(session->model, sizes, given, sizeof given);
+    return pens_fail(error, PENS_OUT_OF_MEMORY, "Not enough memory: what a run needs with %s does not fit.", given);
+}
+
+/* An offset for every buffer, and the size of it all. */
+static int place_all(pens_session *session, uint64_t *arena)
+{
+    const pens_model *model = session->model;
+    for (uint32_t i = 0; i < model->counts[TABLE_BUFFERS]; i++) {
+        const plan_buffer *b = PENS_ROW(model, plan_buffer, TABLE_BUFFERS, i);
+        uint64_t bytes = pens_value(session, b->bytes);
+        session->placements[i] = (pens_placement){round_up(bytes ? bytes : 1), 0, b->first, b->last};
+    }
+    return pens_place(session->placements, session->order, model->counts[TABLE_BUFFERS], arena);
+}
+
+static void describe_tensors(pens_session *session)
+{
+    const pens_model *model = session->model;
+    for (uint32_t i = 0; i < model->counts[TABLE_DIMS]; i++)
+        session->shapes[i] = (int64_t)pens_value(session, PENS_ROW(model, plan_dim, TABLE_DIMS, i)->extent);
+    for (uint32_t i = 0; i < model->counts[TABLE_TENSORS]; i++) {
+        const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
+        session->own_tensors[i] = model->tensors[i];
+        session->own_tensors[i].shape = session->shapes + row->first_dim;
+        session->own_tensors[i].bytes = pens_value(session, row->bytes);
+    }
+    session->tensors = session->own_tensors;
+}
+
+static pens_status in_range(const pens_model *model, const int64_t *sizes, pens_error *error)
+{
+    for (uint32_t i = 0; i < model->counts[TABLE_SYMBOLS]; i++) {
+        const plan_symbol *s = PENS_ROW(model, plan_symbol, TABLE_SYMBOLS, i);
+        if (sizes[i] < s->low || sizes[i] > s->high)
+            return pens_fail(error, PENS_WRONG_SIZES, "The size %.200s is %lld to %lld, not %lld.",
+                             pens_symbol_name(model, i), (long long)s->low, (long long)s->high, (long long)sizes[i]);
+    }
+    return PENS_OK;
+}
+
+static pens_status change_sizes(pens_session *session, const int64_t *sizes, pens_error *error)
+{
+    const pens_model *model = session->model;
+    uint64_t bytes = model->counts[TABLE_SYMBOLS] * sizeof *sizes, arena, scratch;
+    if (bytes == 0 || (session->ready && memcmp(session->sizes, sizes, bytes) == 0))
+        return PENS_OK;
+    pens_status status = in_range(model, sizes, error);
+    if (status == PENS_OK)
+        status = know_all(session, sizes, error);
+    if (status == PENS_OK)
+        status = pens_check_sizes(model, sizes, session->values, error);
+    if (status != PENS_OK)
+        return status;
+    scratch = pens_value(session, model->variant->scratch_bytes);
+    if (!place_all(session, &arena) || !pens_reserve(session, arena, scratch))
+        return too_large(session, sizes, error);
+    memcpy(session->sizes, sizes, bytes);
+    for (uint32_t i = 0; i < model->counts[TABLE_SIZES]; i++)
+        session->size_memory[i] = sizes[PENS_ROW(model, plan_size, TABLE_SIZES, i)->symbol];
+    describe_tensors(session);
+    pens_prepare_steps(session, arena, scratch);
+    session->ready = 1;
+    return PENS_OK;
+}
+
+/* Problems with inputs, joined to one sentence. */
+typedef struct {
+    char text[400];
+    size_t used;
+} problem_list;
+
+__attribute__((format(printf, 2, 3))) static void add_problem(problem_list *problems, const char *format, ...)
+{
+    va_list arguments;
+    size_t room = sizeof problems->text - problems->used;
+    int joined = problems->used ? snprintf(problems->text + problems->used, room, "; ") : 0;
+    if (room <= 2)
+        return;
+    va_start(arguments, format);
+    int written = vsnprintf(problems->text + problems->used + joined, room - (size_t)joined, format, arguments);
+    va_end(arguments);
+    problems->used += (size_t)joined + (size_t)(written > 0 ? written : 0);
+    if (problems->used >= sizeof problems->text)
+        problems->used = sizeof problems->text - 1;
+}
+
+/* The symbol that an extent is, and nothing else; UINT32_MAX if it is none. */
+static uint32_t lone_symbol(const pens_model *model, plan_quantity extent)
+{
+    if (extent >= 0)
+        return UINT32_MAX;
+    const plan_extent *e = PENS_ROW(model, plan_extent, TABLE_EXTENTS, (uint32_t)(-1 - extent));
+    const plan_term *t = PENS_ROW(model, plan_term, TABLE_TERMS, e->first_term);
+    return e->term_count == 1 && t->kind == TERM_SYMBOL ? t->symbol : UINT32_MAX;
+}
+
+/* An extent of an input that is a symbol alone says what it is; the first one counts. */
+static void read_symbol(pens_session *session, const pens_tensor *tensor, uint32_t axis, uint32_t index, int64_t found,
+                        problem_list *problems)
+{
+    const plan_symbol *s = PENS_ROW(session->model, plan_symbol, TABLE_SYMBOLS, index);
+    const char *name = pens_symbol_name(session->model, index);
+    if (session->asked[index] >= 0) {
+        if (session->asked[index] != found)
+            add_problem(problems, "input %.60s has %lld along axis %u, where %.60s is %lld", tensor->name,
+                        (long long)found, axis, name, (long long)session->asked[index]);
+        return;
+    }
+    session->asked[index] = found;
+    if (found < s->low || found > s->high)
+        add_problem(problems, "input %.60s has %lld along axis %u, and %.60s is %lld to %lld", tensor->name,
+                    (long long)found, axis, name, (long long)s->low, (long long)s->high);
+}
+
+static void read_symbols(pens_session *session, const int64_t *const *shapes, problem_list *problems)
+{
+    const pens_model *model = session->model;
+    for (uint32_t i = 0; i < model->counts[TABLE_SYMBOLS]; i++)
+        session->asked[i] = -1;
+    for (uint32_t i = 0; i < model->header->input_count; i++) {
+        const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
+        for (uint32_t axis = 0; axis < row->rank; axis++) {
+            uint32_t index = lone_symbol(model, PENS_ROW(model, plan_dim, TABLE_DIMS, row->first_dim + axis)->extent);
+            if (index != UINT32_MAX)
+                read_symbol(session, &model->tensors[i], axis, index, shapes[i][axis], problems);
+        }
+    }
+}
+
+/* What is no symbol alone must be what it computes to. */
+static pens_status check_shapes(const pens_session *session, const int64_t *const *shapes, problem_list *problems,
+                                pens_error *error)
+{
+    const pens_model *model = session->model;
+    for (uint32_t i = 0; i < model->header->input_count; i++) {
+        const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
+        for (uint32_t axis = 0; axis < row->rank; axis++) {
+            plan_quantity extent = PENS_ROW(model, plan_dim, TABLE_DIMS, row->first_dim + axis)->extent;
+            const char *name = model->tensors[i].name, *text = model->tensors[i].texts[axis];
+            int64_t expected;
+            pens_status status = pens_evaluate(model, extent, session->asked, &expected, error);
+            if (status != PENS_OK)
+                return status;
+            if (shapes[i][axis] != expected && lone_symbol(model, extent) == UINT32_MAX)
+                add_problem(problems, "input %.60s has %lld along axis %u and needs %.60s%s%lld", name,
+                            (long long)shapes[i][axis], axis, text ? text : "", text ? " = " : "",
+                            (long long)expected);
+        }
+    }
+    return PENS_OK;
+}
+
+static pens_status change_shapes(pens_session *session, const int64_t *const *shapes, pens_error *error)
+{
+    const pens_model *model = session->model;
+    problem_list problems = {{0}, 0};
+    pens_status status = PENS_OK;
+    read_symbols(session, shapes, &problems);
+    for (uint32_t i = 0; i < model->counts[TABLE_SYMBOLS]; i++) {
+        if (session->asked[i] < 0 && !session->ready)
+            return pens_fail(error, PENS_NO_SIZES, "No input tells the size %.200s: none has it alone as an extent.",
+                             pens_symbol_name(model, i));
+        if (session->asked[i] < 0)
+            session->asked[i] = session->sizes[i];
+    }
+    if (problems.used == 0)
+        status = check_shapes(session, shapes, &problems, error);
+    if (problems.used > 0) {
+        problems.text[0] = 'I';
+        return pens_fail(error, PENS_WRONG_INPUTS, "%s.", problems.text);
+    }
+    return status == PENS_OK ? change_sizes(session, session->asked, error) : status;
+}
+
+static pens_status locked(pens_session *session, const int64_t *sizes, const int64_t *const *shapes, pens_error *error)
+{
+    if (session == NULL || (sizes == NULL && shapes == NULL))
+        return pens_fail(error, PENS_INVALID_ARGUMENT, "Sizes are set on a session.");
+    if (atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire))
+        return pens_fail(error, PENS_SESSION_BUSY, "The session is already running in another thread.");
+    pens_status status = sizes != NULL ? change_sizes(session, sizes, error) : change_shapes(session, shapes, error);
+    atomic_flag_clear_explicit(&session->busy, memory_order_release);
+    return status;
+}
+
+pens_status pens_session_set_sizes(pens_session *session, const int64_t *sizes, pens_error *error)
+{
+    return locked(session, sizes, NULL, error);
+}
+
+pens_status pens_session_set_shapes(pens_session *session, const int64_t *const *shapes, pens_error *error)
+{
+    return locked(session, NULL, shapes, error);
+}
+
+const int64_t *pens_session_sizes(const pens_session *session)
+{
+    return session->ready ? session->sizes : NULL;
+}
+
+pens_tensor pens_session_input(const pens_session *session, uint32_t index)
+{
+    return index < session->model->header->input_count ? session->tensors[index] : (pens_tensor){0};
+}
+
+pens_tensor pens_session_output(const pens_session *session, uint32_t index)
+{
+    const plan_header *h = session->model->header;
+    return index < h->output_count ? session->tensors[h->input_count + index] : (pens_tensor){0};
+}
