@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
+from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import shape_of
 from penstock.compiler.errors import PASS_FAILED, InternalError
-from penstock.compiler.passes.lower.affine import Expr, delinearise, linearise
+from penstock.compiler.extents import largest, surely
+from penstock.compiler.passes.lower.affine import Expr, data, delinearise, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates, Evaluator, broadcast_coordinates, rule
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
@@ -112,22 +114,17 @@ def pad(e: Evaluator, op: Any, at: Coordinates) -> Typed:
 def _mirror(e: Evaluator, coordinate: Expr, extent: int, mode: str) -> Expr:
     """The source coordinate of a padded one, for edge, reflect and wrap."""
     low, high = coordinate.bounds()
-    if mode == "edge" or (low >= 0 and high < extent):
+    if mode == "edge" or (surely(low, ">=", 0) and surely(high, "<", extent)):
         return e.clamp(coordinate, extent)
     if mode == "wrap":
         return coordinate.mod(extent)
-    period = max(2 * (extent - 1), 1)
+    period = largest(2 * (extent - 1), 1)
     folded = coordinate.mod(period)
     mirrored = (folded * -1) + period
     if folded.lanes():
-        tile = e.b.binary("min", e.index_tile(folded), e.index_tile(mirrored))
-        from penstock.compiler.passes.lower.affine import data
-
-        return data(tile, 0, extent - 1)
+        return data(e.b.binary("min", e.index_tile(folded), e.index_tile(mirrored)), 0, extent - 1)
     smaller = e.b.imin(e.scalar(folded), e.scalar(mirrored))
-    from penstock.compiler.passes.lower.affine import data
-
-    return Expr(smaller) if isinstance(smaller, int) else data(smaller, 0, extent - 1)
+    return data(smaller, 0, extent - 1) if isinstance(smaller, SSAValue) else Expr(smaller)
 
 
 @rule("graph.concat")
@@ -140,7 +137,7 @@ def concat(e: Evaluator, op: Any, at: Coordinates) -> Typed:
             continue
         local = at[op.axis] - start
         low, high = local.bounds()
-        if high >= 0 and low < extent:
+        if not surely(high, "<", 0) and not surely(low, ">=", extent):
             coordinates = tuple(e.clamp(local, extent) if d == op.axis else c for d, c in enumerate(at))
             value = e.value(operand, coordinates)
             chosen = value if chosen is None else e.scalars.select(_mask(e, local), value, chosen)

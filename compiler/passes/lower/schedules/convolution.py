@@ -15,6 +15,7 @@ from xdsl.ir import BlockArgument, SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dtypes import byte_width
+from penstock.compiler.extents import ceildiv, largest, typical
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
 from penstock.compiler.passes.lower.schedules.contraction import Blocking, accumulate, choose_blocking, combine
@@ -49,7 +50,7 @@ class Convolution:
         taps = math.prod(self.sliding.window)
         per_group = self.features // self.groups
         panel = math.gcd(per_group, self.panel) if self.groups > 1 else self.panel
-        outputs, depth = self.sliding.outputs[-1], taps * self.depth
+        outputs, depth = typical(self.sliding.outputs[-1]), taps * self.depth
         row_bytes = self.sliding.channels * self.sliding.strides[-1] * byte_width(self.element)
         return choose_blocking(outputs, per_group, depth, panel, self.k.machine, row_bytes)
 
@@ -58,14 +59,14 @@ class Convolution:
         outer = s.outputs[:-1]
         rows = math.prod(outer)
         column_tiles = -(-self.features // blocking.columns)
-        blocks = min(rows, max(1, -(-16 // column_tiles)))
-        sweep = -(-rows // blocks)
-        blocks = -(-rows // sweep)
-        flops = 2 * math.prod(s.window) * self.depth * s.outputs[-1] * blocking.columns * sweep
+        blocks = min(typical(rows), max(1, -(-16 // column_tiles)))
+        sweep = -(-typical(rows) // blocks)
+        blocks = ceildiv(rows, sweep)
+        flops = 2 * math.prod(s.window) * self.depth * typical(s.outputs[-1]) * blocking.columns * sweep
         with k.parallel((s.batch, column_tiles, blocks), flops / k.machine.peak_f32) as (batch, column, block):
             start = k.e.scalar(block * sweep)
             with k.b.loop(start, k.b.imin(k.b.iadd(start, sweep), rows)) as loop:
-                outputs = k.split(iv(loop.index, 0, rows - 1), outer)
+                outputs = k.split(iv(loop.index, 0, largest(rows - 1, 0)), outer)
                 if self.features % blocking.columns == 0:
                     self._row(batch, outputs, column * blocking.columns, blocking.columns)
                     return
@@ -147,7 +148,8 @@ class Convolution:
             flat = linearise((batch, *position.rows, spatial, Expr()), k.e.shape(self.x)) + t
             a = k.e.load(k.e.buffers[self.x], flat, self.x).value
         else:
-            a = k.e.value(self.x, (batch, *position.rows, spatial, channel + t)).value
+            zero = k.b.constant(0, self.register)
+            a = s.read(self.x, (batch, *position.rows, spatial, channel + t), segment, zero)
         taps = linearise((*position.taps, Expr(tap)), s.window)
         panel, offset = column.floordiv(self.panel), column.mod(self.panel)
         row = (panel * math.prod(s.window) + taps) * self.depth + t

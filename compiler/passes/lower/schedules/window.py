@@ -40,7 +40,8 @@ def lower_depthwise(k: KernelLowering) -> None:
         b = k.e.load(k.e.buffers[w], weights, w).value
         source = channel if multiplier == 1 else channel.floordiv(multiplier)
         column = s.column(output + lane(0, segment.width), batch_tap)
-        a = k.e.value(x, (walk.batch, *position.rows, column, source)).value
+        zero = k.b.constant(0, register_type(element_of(op.out)))
+        a = s.read(x, (walk.batch, *position.rows, column, source), segment, zero)
         return [k.b.fma(a, b, sums[0])]
 
     def start(extents: tuple[int, ...]) -> Sums:
@@ -72,7 +73,7 @@ def _max(k: KernelLowering, op: Any) -> None:
     least, name = lowest(kind), "maxu" if not is_float(kind) and is_unsigned(kind) else "max"
 
     def taps(position: Position, output: Expr, segment: Segment, channel: Expr, tap: int, sums: Sums) -> Sums:
-        value = walk.input(op.operands[0], position, output, segment, channel, tap)
+        value = walk.input(op.operands[0], position, output, segment, channel, tap, least)
         lower, upper = segment.valid[tap]
         if (lower, upper) != (0, segment.width):
             inside = k.b.iota((segment.width, 1), 0)
@@ -92,7 +93,7 @@ def _average(k: KernelLowering, op: Any) -> None:
     s = walk.sliding
 
     def taps(position: Position, output: Expr, segment: Segment, channel: Expr, tap: int, sums: Sums) -> Sums:
-        return [k.b.add(sums[0], walk.input(op.operands[0], position, output, segment, channel, tap))]
+        return [k.b.add(sums[0], walk.input(op.operands[0], position, output, segment, channel, tap, 0))]
 
     def start(extents: tuple[int, ...]) -> Sums:
         return [k.b.splat(0, extents, register)]
@@ -139,7 +140,7 @@ def _max_with_positions(k: KernelLowering, op: Any) -> None:
 
     def taps(position: Position, output: Expr, segment: Segment, channel: Expr, tap: int, sums: Sums) -> Sums:
         best, where = sums
-        value = walk.input(op.operands[0], position, output, segment, channel, tap)
+        value = walk.input(op.operands[0], position, output, segment, channel, tap, least)
         lower, upper = segment.valid[tap]
         better = k.b.compare("gt" + ("u" if not is_float(kind) and is_unsigned(kind) else ""), value, best)
         better = k.b.binary("or_", better, k.b.compare("lt", where, 0))
@@ -151,6 +152,8 @@ def _max_with_positions(k: KernelLowering, op: Any) -> None:
         else:
             flat = linearise(spatial, s.inputs)
         here = k.b.index(k.e.scalar(flat))
+        inside = k.e.inside(s.column(output, tap), s.inputs[-1]) if segment.checked else None
+        better = better if inside is None else k.b.binary("and_", better, inside)
         return [
             k.b.broadcast(k.b.select(better, value, best), k.e.tile.extents),
             k.b.broadcast(k.b.select(better, here, where), k.e.tile.extents),
@@ -183,11 +186,12 @@ class Channels:
         self.tile = tile_width(self.sliding.outputs[-1], tile)
 
     def input(
-        self, x: SSAValue, position: Position, output: Expr, segment: Segment, channel: Expr, tap: int
+        self, x: SSAValue, position: Position, output: Expr, segment: Segment, channel: Expr, tap: int, fill: float
     ) -> SSAValue:
-        """Inputs of a tile at one tap."""
+        """Inputs of a tile at one tap; ``fill`` where there is none."""
         column = self.sliding.column(output + lane(0, segment.width), tap)
-        return self.k.e.value(x, (self.batch, *position.rows, column, channel)).value
+        outside = self.k.b.constant(fill, register_type(element_of(x)))
+        return self.sliding.read(x, (self.batch, *position.rows, column, channel), segment, outside)
 
     def emit(
         self,
