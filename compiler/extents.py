@@ -315,6 +315,11 @@ def surely(a: Extent, relation: str, b: Extent) -> bool:
     return low > 0 if relation in ("<", ">") else low >= 0
 
 
+def surely_differ(a: Extent, b: Extent) -> bool:
+    """True if two extents are equal for no size."""
+    return surely(a, "<", b) or surely(a, ">", b)
+
+
 def bounds(extent: Extent) -> tuple[float, float]:
     """(lowest, highest) value over all sizes of the symbols; infinite where nothing is known. Exact for numbers."""
     return _bounds(extent) if isinstance(extent, Dim) else (extent, extent)
