@@ -24,6 +24,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
 from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr
@@ -32,6 +33,7 @@ from xdsl.traits import IsTerminator, SymbolOpInterface, is_side_effect_free
 
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.errors import REWRITE_LIMIT, InternalError
+from penstock.compiler.extents import NotStatic, Undecided
 from penstock.compiler.locations import describe, fuse, is_known
 
 OpT = TypeVar("OpT", bound=Operation)
@@ -175,9 +177,10 @@ def rewrite(
 ) -> Counter[str]:
     """Apply ``patterns`` to every op inside ``root`` until none fires; ops that become dead are erased.
 
-    Ops are first visited in order; on each, the patterns are tried in the order given. ``budget`` is the greatest
-    number of rewrites (default: 64 per op, at least 10,000). Returns how often each pattern fired (``dead`` counts
-    erased ops), which is also added to ``ctx.statistics``. Raises InternalError when the budget is used up.
+    Ops are first visited in order; on each, the patterns are tried in the order given. A pattern whose condition
+    depends on the sizes of a run does not fire. ``budget`` is the greatest number of rewrites (default: 64 per op, at
+    least 10,000). Returns how often each pattern fired (``dead`` counts erased ops), which is also added to
+    ``ctx.statistics``. Raises InternalError when the budget is used up.
     """
     worklist = Worklist()
     ops = [op for op in root.walk() if op is not root]
@@ -199,7 +202,8 @@ def rewrite(
             table[kind] = [p for p in patterns if not p.roots or issubclass(kind, p.roots)]
         for pattern in table[kind]:
             rewriter.begin(op)
-            pattern.rewrite(op, rewriter)
+            with suppress(Undecided, NotStatic):  # what depends on the sizes of a run is no reason to rewrite
+                pattern.rewrite(op, rewriter)
             if rewriter.changed:
                 fired[pattern.name] += 1
                 left -= 1

@@ -30,6 +30,7 @@ from penstock.compiler.dialects.graph.shape import Expand, Iota, Reshape, Slice,
 from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch, Yield
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dtypes import shape_of
+from penstock.compiler.extents import typical
 from penstock.compiler.locations import fuse_ops, source_names
 
 ROOT_KINDS = {
@@ -284,8 +285,8 @@ class Body:
         if heavy or not isinstance(producer, Elementwise):
             return producer.name == "graph.gather" and self._cheap_gather(producer) and not heavy
         alone = len({use.operation for use in producer.results[0].uses}) == 1
-        same = elements(producer.results[0].type) >= elements(user.results[0].type) or producer.flops_per_element <= 1
-        return alone and (same or elements(producer.results[0].type) <= 64)
+        made, used = (typical(elements(op.results[0].type)) for op in (producer, user))
+        return alone and (made >= used or producer.flops_per_element <= 1 or made <= 64)
 
     def _feeds_root(self, user: Operation) -> bool:
         """True for the root itself and for views between it and ``producer``: not for ops after the root."""

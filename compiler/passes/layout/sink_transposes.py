@@ -10,6 +10,7 @@ that need no such choice are those of phase simplify.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -24,6 +25,7 @@ from penstock.compiler.dialects.graph.elementwise import Elementwise
 from penstock.compiler.dialects.graph.shape import Concat, Reshape, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import shape_of, tensor
+from penstock.compiler.extents import typical
 from penstock.compiler.passes.simplify.arithmetic import Fold
 from penstock.compiler.passes.simplify.cancel_transposes import SinkThroughOne, inverse
 from penstock.compiler.passes.simplify.views import TransposeChain, TransposeOfUnitAxes
@@ -91,7 +93,7 @@ class SinkElementwise(Pattern):
 
 def _cheap(value: SSAValue, shape: tuple[int, ...]) -> bool:
     """An operand that costs little to transpose: a constant, or much smaller than the result."""
-    return isinstance(value.owner, Constant) or 8 * elements(value.type) <= elements(tensor(shape, element_of(value)))
+    return isinstance(value.owner, Constant) or typical(8 * elements(value.type)) <= typical(math.prod(shape))
 
 
 class SinkConcat(Pattern):

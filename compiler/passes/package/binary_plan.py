@@ -2,16 +2,18 @@
 
 In: a ``plan.program`` with addresses, the kernels of a level and the scratch memory they need. Out:
 ``artifact.plan.Plan``. The one idea: nothing is decided here; places become (space, offset, bytes) and the numbers of
-one level are picked.
+one level are picked. The buffers of a program with symbols are listed with their lifetimes, to be placed at run time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from xdsl.ir import SSAValue
 
 from penstock.compiler.artifact.plan import (
+    ArenaBuffer,
     BufferRange,
     Command,
     CommandKind,
@@ -21,29 +23,37 @@ from penstock.compiler.artifact.plan import (
     WeightSlot,
 )
 from penstock.compiler.dialects.plan import program as plan
-from penstock.compiler.dialects.plan.base import memory_bytes, memory_of
+from penstock.compiler.dialects.plan.base import memory_bytes, memory_of, shape_of_memory
 from penstock.compiler.dtypes import type_name
+from penstock.compiler.extents import Extent
 from penstock.compiler.locations import source_names
 
 
-def plan_for(program: plan.Program, level: str, kernels: Sequence[str], scratch: int) -> Plan:
+def plan_for(program: plan.Program, level: str, kernels: Sequence[str], scratch: Extent) -> Plan:
     """The plan for one instruction set level, whose kernels are ``kernels`` in order of their numbers."""
     numbers = {symbol: number for number, symbol in enumerate(kernels)}
     position = program.levels.index(level)
     weights = [op for op in program.body.ops if isinstance(op, plan.Weight)]
+    symbols = program.symbol_table()
+    by_name = {symbol.name: index for index, symbol in enumerate(symbols)}
+    ranges = _Ranges(program)
     return Plan(
         inputs=[_info(op) for op in program.body.ops if isinstance(op, plan.Input)],
         outputs=[_info(op) for op in program.body.ops if isinstance(op, plan.Output)],
         kernels=list(kernels),
-        commands=[_command(op, numbers, position) for op in program.commands()],
+        commands=[_command(op, numbers, position, ranges) for op in program.commands()],
         weights=tuple(WeightSlot(op.key, op.offset, memory_bytes(op.out)) for op in weights),
         arena_bytes=program.arena,
         scratch_bytes_per_thread=scratch,
+        symbols=tuple(symbols),
+        buffers=tuple(ArenaBuffer(memory_bytes(op.out), *op.lives) for op in ranges.buffers),
+        sizes=tuple(by_name[name] for op in ranges.sizes for name in op.symbols),
+        equal=tuple(program.equalities()),
     )
 
 
-def _command(op: plan.Command, numbers: dict[str, int], position: int) -> Command:
-    reads, writes = tuple(map(_range, op.reads)), tuple(map(_range, op.writes))
+def _command(op: plan.Command, numbers: dict[str, int], position: int, ranges: _Ranges) -> Command:
+    reads, writes = tuple(map(ranges.of, op.reads)), tuple(map(ranges.of, op.writes))
     if isinstance(op, plan.Check):
         source = " + ".join(source_names(op.location))
         return Command(CommandKind.CHECK, reads, writes, source=source, message=op.message)
@@ -62,22 +72,37 @@ def _command(op: plan.Command, numbers: dict[str, int], position: int) -> Comman
     )
 
 
-def _range(value: SSAValue) -> BufferRange:
-    place, offset = plan.base_of(value)
-    size = memory_bytes(value)
-    match place:
-        case plan.Input():
-            return BufferRange(Space.INPUT, offset, size, place.index)
-        case plan.Output():
-            return BufferRange(Space.OUTPUT, offset, size, place.index)
-        case plan.Weight():
-            return BufferRange(Space.WEIGHTS, place.offset + offset, size)
-        case plan.Buffer():
-            return BufferRange(Space.ARENA, place.offset + offset, size)
-        case _:
-            raise AssertionError(f"{place.name} has no address")
+class _Ranges:
+    """Where values lie: buffers and sizes are counted in order of the program."""
+
+    def __init__(self, program: plan.Program) -> None:
+        placed = not program.symbols
+        self.buffers = [] if placed else [op for op in program.body.ops if isinstance(op, plan.Buffer)]
+        self.sizes = [op for op in program.body.ops if isinstance(op, plan.Sizes)]
+        self._numbers = {op: number for number, op in enumerate(self.buffers)}
+        ends = accumulate((8 * len(op.symbols) for op in self.sizes), initial=0)
+        self._starts = dict(zip(self.sizes, ends, strict=False))
+
+    def of(self, value: SSAValue) -> BufferRange:
+        place, offset = plan.base_of(value)
+        size = memory_bytes(value)
+        match place:
+            case plan.Input():
+                return BufferRange(Space.INPUT, offset, size, place.index)
+            case plan.Output():
+                return BufferRange(Space.OUTPUT, offset, size, place.index)
+            case plan.Weight():
+                return BufferRange(Space.WEIGHTS, place.offset + offset, size)
+            case plan.Sizes():
+                return BufferRange(Space.SIZES, self._starts[place] + offset, size)
+            case plan.Buffer() if place in self._numbers:
+                return BufferRange(Space.BUFFER, offset, size, self._numbers[place])
+            case plan.Buffer():
+                return BufferRange(Space.ARENA, place.offset + offset, size)
+            case _:
+                raise AssertionError(f"{place.name} has no address")
 
 
 def _info(op: plan.Input | plan.Output) -> TensorInfo:
     kind = memory_of(op.out)
-    return TensorInfo(op.called, type_name(kind.element_type), tuple(kind.get_shape()))
+    return TensorInfo(op.called, type_name(kind.element_type), shape_of_memory(kind))

@@ -1,7 +1,8 @@
 """Give every buffer its place in the arena and every weight its place in the weights.
 
 Before: buffers and weights without addresses. After: each has an offset (a multiple of 64 bytes); buffers that are
-never alive at the same time may share bytes; ``arena`` is the size of it all.
+never alive at the same time may share bytes; ``arena`` is the size of it all. A program with symbols gets the
+lifetimes of its buffers only: the runtime places them in the same way when it knows the sizes.
 """
 
 from __future__ import annotations
@@ -29,15 +30,14 @@ class AssignMemory(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for program in op.body.block.ops:
             if isinstance(program, Program):
-                weights = _place_weights(program)
+                statistics = cast(CompilerContext, ctx).statistics
+                statistics["bytes of weights"] += _place_weights(program)
+                if program.symbols:
+                    statistics["buffers placed at run time"] += _leave_buffers(program)
+                    continue
                 _place_buffers(program)
-                cast(CompilerContext, ctx).statistics.update(
-                    {
-                        "bytes of arena": program.arena,
-                        "bytes of buffers without reuse": arena_without_reuse(program),
-                        "bytes of weights": weights,
-                    }
-                )
+                statistics["bytes of arena"] += program.arena
+                statistics["bytes of buffers without reuse"] += arena_without_reuse(program)
 
 
 def _place_weights(program: Program) -> int:
@@ -48,6 +48,16 @@ def _place_weights(program: Program) -> int:
             weight.offset = aligned(end)
             end = weight.offset + memory_bytes(weight.out)
     return end
+
+
+def _leave_buffers(program: Program) -> int:
+    """Lifetimes, and the sum of all sizes as the arena's bound; returns how many buffers there are."""
+    alive = lifetimes(program)
+    buffers = [op for op in program.body.ops if isinstance(op, Buffer)]
+    for buffer in buffers:
+        buffer.lives = alive.get(buffer, (0, 0))
+    program.arena = arena_without_reuse(program)
+    return len(buffers)
 
 
 def _place_buffers(program: Program) -> None:

@@ -3,6 +3,7 @@
 Before: ``@main`` with stored constants, dispatches, checks and reshapes, and a module of kernels per level. After: a
 ``plan.program`` instead of ``@main``. Results that are returned are computed straight into the caller's memory, a
 reshape is a view, and what is returned but computed nowhere (an input, a weight, a value returned twice) is copied.
+Kernels over symbolic extents read the values of their symbols from a place that the runtime fills.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ from penstock.compiler.dialects.graph.shape import Reshape
 from penstock.compiler.dialects.graph.structure import Checked, Constant
 from penstock.compiler.dialects.graph.structure import Dispatch as GraphDispatch
 from penstock.compiler.dialects.plan import program as plan
-from penstock.compiler.dialects.plan.base import memory_of
+from penstock.compiler.dialects.plan.base import memory, memory_of
+from penstock.compiler.dialects.plan.memory import extents_of
 from penstock.compiler.dialects.tile.memory import Kernel
+from penstock.compiler.dtypes import I64
+from penstock.compiler.extents import Extent, Symbol, symbols_of
 from penstock.compiler.locations import is_known, name_location
 from penstock.compiler.rewriting import OpT
+from penstock.compiler.specialise import equalities, input_symbols
 
 FORK_NANOSECONDS = 10_000.0
 """Work worth handing to one more thread: below it a dispatch stays on the calling thread."""
@@ -39,7 +44,8 @@ class FormCommands(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for function in list(op.body.block.ops):
             if isinstance(function, func.FuncOp):
-                _Former(function, kernels_by_level(op), cast(CompilerContext, ctx)).run()
+                former = _Former(function, kernels_by_level(op), cast(CompilerContext, ctx))
+                _list_symbols(former.run(), input_symbols(function), equalities(op))
 
 
 def kernels_by_level(module: ModuleOp) -> dict[str, dict[str, Kernel]]:
@@ -57,9 +63,10 @@ class _Former:
         self.program = plan.Program.empty(function.sym_name.data, list(kernels))
         self.memory: dict[SSAValue, SSAValue] = {}
         self.weights: dict[str, SSAValue] = {}
+        self.sizes: dict[tuple[str, ...], SSAValue] = {}
         self.outputs: list[SSAValue] = []
 
-    def run(self) -> None:
+    def run(self) -> plan.Program:
         """Put the program where the function is."""
         block = self.function.body.block
         returned = list(cast(Operation, block.last_op).operands)
@@ -91,6 +98,7 @@ class _Former:
         parent.insert_op_before(self.program, self.function)
         self.function.detach()
         self.function.erase()
+        return self.program
 
     def _add(self, op: OpT, names: SSAValue | None = None) -> OpT:
         self.program.body.add_op(op)
@@ -132,8 +140,11 @@ class _Former:
                 self.memory[result] = self._add(buffer, result).out
         kernels = [kernels[op.symbol] for kernels in self.kernels.values()]
         cost = op.cost()
+        names = next((kernel.sizes for kernel in kernels), ())
         command = plan.Dispatch.build(
-            *(self.memory[value] for value in (*op.operands, *op.results)),
+            *(self.memory[value] for value in op.operands),
+            *([self._sizes(names)] if names else []),
+            *(self.memory[value] for value in op.results),
             kernel=op.symbol,
             outputs=len(op.results),
             units=[kernel.units for kernel in kernels],
@@ -143,6 +154,27 @@ class _Former:
             location=op.location,
         )
         self._add(command)
+
+
+    def _sizes(self, names: tuple[str, ...]) -> SSAValue:
+        """The place of these symbols' values."""
+        if names not in self.sizes:
+            kind = memory((len(names),), I64)
+            op = plan.Sizes.build(result=kind, location=name_location("sizes"), symbols=names)
+            self.sizes[names] = self._add(op).out
+        return self.sizes[names]
+
+
+def _list_symbols(program: plan.Program, first: list[Symbol], equal: list[tuple[Extent, Extent]]) -> None:
+    """Give the program its symbols: those of its inputs in their order, ``first``, then any others by name; and the
+    pairs of extents that its sizes must make equal."""
+    others = {symbol for extent in extents_of(program) for symbol in symbols_of(extent)} - set(first)
+    symbols = [*first, *sorted(others, key=str)]
+    if symbols:
+        program.symbols = tuple(map(str, symbols))
+    told = [f"{a} = {b}" for a, b in equal if symbols_of(a) | symbols_of(b) <= set(symbols)]
+    if told:
+        program.equal = tuple(told)
 
 
 def grain(kernel: Kernel) -> int:

@@ -85,7 +85,7 @@ class BroadcastOperand(WithWeights):
     def rewrite(self, op: Elementwise, rewriter: Rewriter, /) -> None:
         for index, value in enumerate(op.operands):
             narrow = self._narrow(value)
-            repeated = elements(value.type) < elements(op.out.type) or isinstance(value.owner, Expand)
+            repeated = elements(value.type) != elements(op.out.type) or isinstance(value.owner, Expand)
             if narrow is not None and repeated and broadcasts_without(op, index, narrow):
                 rewriter.set_operand(op, index, narrow)
                 return
@@ -140,7 +140,7 @@ class ExpandLast(WithWeights):
         narrow = [value.owner.operands[0] if isinstance(value.owner, Expand) else value for value in op.operands]
         shapes = [() if self._is_number(value) else shape_of(value.type) for value in narrow]
         shape = broadcast_shapes(*shapes)
-        if math.prod(shape) >= elements(op.out.type):
+        if math.prod(shape) == elements(op.out.type):
             return
         numbers = [number_of(value, self.weights) if self._is_number(value) else None for value in narrow]
         operands = [

@@ -55,7 +55,7 @@ def common_tail(a: Shape, b: Shape) -> int:
 def raising(value: SSAValue) -> Reshape | None:
     """The reshape from a lower rank that gives ``value``, if there is one and it has elements."""
     op = defining(value, Reshape)
-    fits = op is not None and len(op.shapes()[0]) < len(shape_of(value.type)) and elements(value.type) > 0
+    fits = op is not None and len(op.shapes()[0]) < len(shape_of(value.type)) and elements(value.type) != 0
     return op if fits else None
 
 

@@ -73,7 +73,7 @@ class SinkThroughMany(Pattern):
         if not full or not any(all(use.operation is op for use in t.out.uses) for t in full):
             return
         permutation = full[0].permutation
-        if isinstance(op, Elementwise) and elements(full[0].out.type) < elements(op.out.type):
+        if isinstance(op, Elementwise) and elements(full[0].out.type) != elements(op.out.type):
             return
         moved = [self._moved(value, permutation) for value in op.operands]
         if None in moved:

@@ -19,6 +19,8 @@ from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.base import GraphOp, tensor_bytes
 from penstock.compiler.dialects.graph.shape import Expand, Iota
 from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch, Yield
+from penstock.compiler.dtypes import shape_of
+from penstock.compiler.extents import is_static
 from penstock.compiler.locations import source_names
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
 
@@ -47,6 +49,8 @@ class FoldConstant(Pattern):
         if isinstance(op, Constant | Checked | Dispatch | Yield | Iota) or not op.operands:
             return
         if not all(_is_known(value.owner) for value in op.operands):
+            return
+        if not all(is_static(shape_of(value.type)) for value in (*op.operands, *op.results)):
             return
         if isinstance(op, Expand) and not _tiny(op):
             return

@@ -169,7 +169,7 @@ def _batch_and_heads(shapes: list[tuple[int, ...]]) -> tuple[int, int] | None:
         return four.pop()
     if four or any(len(lead) > 2 for lead in leads):
         return None
-    return max((lead[0] for lead in leads if lead), default=1), 1
+    return next((lead[0] for lead in sorted(leads, key=str) if lead and lead[0] != 1), 1), 1
 
 
 def _swapped(value: SSAValue, stage: Stage) -> SSAValue:

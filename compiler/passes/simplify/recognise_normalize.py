@@ -17,12 +17,12 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from penstock.compiler.context import CompilerContext
-from penstock.compiler.dialects.graph.base import element_of, elements
+from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.elementwise import Add, Cast, Div, Mul, Pow, Reciprocal, Rsqrt, Sqrt, Sub
 from penstock.compiler.dialects.graph.matching import defining, has_one_use, number_of, with_number
 from penstock.compiler.dialects.graph.normalization import Normalize
 from penstock.compiler.dialects.graph.reduction import Reduce
-from penstock.compiler.dtypes import BF16, F16, F32
+from penstock.compiler.dtypes import BF16, F16, F32, shape_of
 from penstock.compiler.passes.simplify.recognise_softmax import kept, reduction
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
 from penstock.compiler.weights import WeightStore
@@ -63,7 +63,7 @@ def mean_of(value: SSAValue, weights: WeightStore) -> Mean | None:
         return None
     if total is None or value.type != shaped.type or not kept(shaped, total):
         return None
-    n = elements(total.operands[0].type) // max(elements(total.out.type), 1)
+    n = math.prod(shape_of(total.operands[0].type)[axis] for axis in total.axes)
     return Mean(total.operands[0], total.axes, [total, op]) if math.isclose(count, n, rel_tol=1e-6) else None
 
 
