@@ -103,7 +103,7 @@ class Dim(Number):
             sign = "-" if factor < 0 else "+"
             number = [] if abs(factor) == 1 and monomial else [str(abs(factor))]
             factors = [
-                f"({a})" if isinstance(a, Quotient) and len(self.terms) + len(monomial) > 2 else str(a)
+                f"({a})" if isinstance(a, Quotient) and (number or len(self.terms) + len(monomial) > 2) else str(a)
                 for a in monomial
             ]
             body = "*".join(number + factors)
