@@ -31,6 +31,11 @@ def bytes_text(count: float) -> str:
     return f"{count:.0f} B"
 
 
+def size_text(size: int | str, before: str = "") -> str:
+    """A size in bytes, or the formula of one that is known when the model runs, with a word ``before`` that."""
+    return bytes_text(size) if isinstance(size, int) else f"{before}({size}) B"
+
+
 def table_lines(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[int] = (0,)) -> list[str]:
     """Rows under a header, columns two spaces apart: those in ``words`` to the left, the others (figures) to the right.
 

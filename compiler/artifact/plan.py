@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from penstock.compiler.extents import Extent, Symbol, is_static, surely, symbols_of
+from penstock.compiler.extents import Extent, Symbol, is_static, surely, surely_differ, symbols_of
 
 ALIGNMENT = 64
 """Every weight, arena block and scratch area starts at a multiple of this many bytes (a cache line, a zmm register)."""
@@ -128,7 +128,8 @@ class Plan:
     values. Several commands may name one kernel.
 
     A plan with ``symbols`` has ``buffers`` instead of addresses in the arena, ``arena_bytes`` is then a bound, and
-    ``sizes`` are the numbers of the symbols whose values the space SIZES holds, one i64 after the other.
+    ``sizes`` are the numbers of the symbols whose values the space SIZES holds, one i64 after the other. Sizes are
+    refused unless they make the pairs of extents in ``equal`` equal.
     """
 
     inputs: Sequence[TensorInfo]
@@ -141,6 +142,7 @@ class Plan:
     symbols: Sequence[Symbol] = field(default_factory=tuple)
     buffers: Sequence[ArenaBuffer] = field(default_factory=tuple)
     sizes: Sequence[int] = field(default_factory=tuple)
+    equal: Sequence[tuple[Extent, Extent]] = field(default_factory=tuple)
 
     @property
     def weights_bytes(self) -> int:
@@ -211,6 +213,8 @@ class Plan:
                 yield argument.offset
                 yield argument.bytes
             yield from (command.units, command.flops, command.bytes)
+        for pair in self.equal:
+            yield from pair
         yield from (self.arena_bytes, self.scratch_bytes_per_thread)
 
     @property
@@ -246,11 +250,6 @@ class Plan:
             raise PlanError(f"there is no kernel {command.kernel}")
         elif not command.writes:
             raise PlanError("a dispatch writes nothing")
-
-
-def surely_differ(a: Extent, b: Extent) -> bool:
-    """True if two extents are never equal. Where that depends on the sizes, the runtime decides when it knows them."""
-    return surely(a, "<", b) or surely(a, ">", b)
 
 
 def place_weights(sizes: Iterable[tuple[str, int]]) -> tuple[WeightSlot, ...]:

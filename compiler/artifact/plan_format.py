@@ -82,7 +82,7 @@ def _string(name: str, doc: str) -> tuple[tuple[str, str, str], ...]:
 
 TABLES = (
     "tensors", "dims", "weights", "variants", "kernels", "commands", "arguments", "symbols", "extents", "terms",
-    "buffers", "sizes", "strings",
+    "buffers", "sizes", "equals", "strings",
 )  # fmt: skip
 """The tables, in file order; each starts at the next multiple of 8 after the one before."""
 
@@ -202,6 +202,11 @@ RECORDS: dict[str, Record] = {
                 ("last", "u32", "the last"),
             ),
         ),
+        Record(
+            "equals",
+            "Two extents that sizes must make equal.",
+            (("left", "quantity", "one"), ("right", "quantity", "the other")),
+        ),
         Record("sizes", "One i64 of the space 4.", (("symbol", "u32", "which symbol"), ("reserved", "u32", "0"))),
         Record(
             "weights",
@@ -301,7 +306,7 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
     first = plans[0]
     for plan in plans:
         plan.validate()
-        for attribute in ("inputs", "outputs", "weights", "symbols", "buffers", "sizes"):
+        for attribute in ("inputs", "outputs", "weights", "symbols", "buffers", "sizes", "equal"):
             if tuple(getattr(plan, attribute)) != tuple(getattr(first, attribute)):
                 raise PlanError(f"the variants disagree on {attribute}")
     tables = _Tables(first.symbols)
@@ -322,6 +327,8 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
         tables.add("buffers", bytes=tables.quantity(buffer.bytes), first=buffer.first, last=buffer.last)
     for number in first.sizes:
         tables.add("sizes", symbol=number, reserved=0)
+    for left, right in first.equal:
+        tables.add("equals", left=tables.quantity(left), right=tables.quantity(right))
     for isa, variant in variants.items():
         _encode_variant(tables, isa, variant)
     return tables.assemble(
@@ -467,6 +474,7 @@ class _Decoder:
                     for buffer in self.rows["buffers"]
                 ),
                 sizes=tuple(size["symbol"] for size in self.rows["sizes"]),
+                equal=tuple((self.quantity(row["left"]), self.quantity(row["right"])) for row in self.rows["equals"]),
             )
             entries = tuple(kernel["entry"] for kernel in kernels)
             found[self.text(row, "isa")] = Variant(plan, row["image_bytes"], entries)

@@ -50,6 +50,11 @@ pens_status pens_check_extents(const pens_model *model, pens_error *error)
         if (!pens_is_quantity(model, b->bytes) || b->first > b->last)
             return damaged(error, "a buffer is described wrongly");
     }
+    for (uint32_t i = 0; i < model->counts[TABLE_EQUALS]; i++) {
+        const plan_equal *e = PENS_ROW(model, plan_equal, TABLE_EQUALS, i);
+        if (!pens_is_quantity(model, e->left) || !pens_is_quantity(model, e->right))
+            return damaged(error, "equal extents are described wrongly");
+    }
     return PENS_OK;
 }
 
@@ -109,6 +114,16 @@ void pens_describe_sizes(const pens_model *model, const int64_t *sizes, char *te
     for (uint32_t i = 0; i < model->counts[TABLE_SYMBOLS] && used < room; i++)
         used += (size_t)snprintf(text + used, room - used, "%s%.60s = %lld", i ? ", " : "", pens_symbol_name(model, i),
                                  (long long)sizes[i]);
+}
+
+const char *pens_extent_text(const pens_model *model, plan_quantity quantity, char *number, size_t room)
+{
+    if (quantity < 0) {
+        const plan_extent *e = PENS_ROW(model, plan_extent, TABLE_EXTENTS, (uint32_t)(-1 - quantity));
+        return pens_text(model, e->text_offset, e->text_bytes);
+    }
+    snprintf(number, room, "%lld", (long long)quantity);
+    return number;
 }
 
 pens_status pens_evaluate(const pens_model *model, plan_quantity quantity, const int64_t *sizes, int64_t *value,

@@ -76,6 +76,8 @@ const char *pens_symbol_name(const pens_model *model, uint32_t index);
 /* The value, not negative, of a quantity under `sizes`. */
 pens_status pens_evaluate(const pens_model *model, plan_quantity quantity, const int64_t *sizes, int64_t *value,
                           pens_error *error);
+/* What people read for a quantity: its text, or the number written to `number`. */
+const char *pens_extent_text(const pens_model *model, plan_quantity quantity, char *number, size_t room);
 /* "batch = 2, seq = 7" */
 void pens_describe_sizes(const pens_model *model, const int64_t *sizes, char *text, size_t room);
 

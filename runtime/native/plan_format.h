@@ -24,15 +24,16 @@ enum {
     TABLE_TERMS = 9,
     TABLE_BUFFERS = 10,
     TABLE_SIZES = 11,
-    TABLE_STRINGS = 12,
-    TABLE_COUNT = 13
+    TABLE_EQUALS = 12,
+    TABLE_STRINGS = 13,
+    TABLE_COUNT = 14
 };
 
 /* A number, or below 0 the extent number -1 - q. */
 typedef int64_t plan_quantity;
 
 /* Bytes of one record of each table, in file order. */
-#define PENS_RECORD_BYTES { 24, 8, 24, 48, 16, 64, 24, 24, 16, 16, 16, 8, 1 }
+#define PENS_RECORD_BYTES { 24, 8, 24, 48, 16, 64, 24, 24, 16, 16, 16, 8, 16, 1 }
 
 /* One table of the directory. */
 typedef struct {
@@ -154,6 +155,13 @@ typedef struct {
     uint32_t last; /* the last */
 } plan_buffer;
 _Static_assert(sizeof(plan_buffer) == 16, "plan_buffer");
+
+/* Two extents that sizes must make equal. */
+typedef struct {
+    plan_quantity left; /* one */
+    plan_quantity right; /* the other */
+} plan_equal;
+_Static_assert(sizeof(plan_equal) == 16, "plan_equal");
 
 /* One i64 of the space 4. */
 typedef struct {

@@ -134,6 +134,27 @@ static pens_status in_range(const pens_model *model, const int64_t *sizes, pens_
     return PENS_OK;
 }
 
+/* What the model takes for granted about its sizes. */
+static pens_status check_equals(const pens_model *model, const int64_t *sizes, pens_error *error)
+{
+    char given[200], numbers[2][24];
+    pens_status status = PENS_OK;
+    for (uint32_t i = 0; status == PENS_OK && i < model->counts[TABLE_EQUALS]; i++) {
+        const plan_equal *e = PENS_ROW(model, plan_equal, TABLE_EQUALS, i);
+        int64_t left, right;
+        status = pens_evaluate(model, e->left, sizes, &left, error);
+        if (status == PENS_OK)
+            status = pens_evaluate(model, e->right, sizes, &right, error);
+        if (status != PENS_OK || left == right)
+            continue;
+        pens_describe_sizes(model, sizes, given, sizeof given);
+        return pens_fail(error, PENS_WRONG_SIZES, "With %s %.100s is %lld and %.100s is %lld; the model needs them equal.",
+                         given, pens_extent_text(model, e->left, numbers[0], sizeof numbers[0]), (long long)left,
+                         pens_extent_text(model, e->right, numbers[1], sizeof numbers[1]), (long long)right);
+    }
+    return status;
+}
+
 static pens_status change_sizes(pens_session *session, const int64_t *sizes, pens_error *error)
 {
     const pens_model *model = session->model;
@@ -141,6 +162,8 @@ static pens_status change_sizes(pens_session *session, const int64_t *sizes, pen
     if (bytes == 0 || (session->ready && memcmp(session->sizes, sizes, bytes) == 0))
         return PENS_OK;
     pens_status status = in_range(model, sizes, error);
+    if (status == PENS_OK)
+        status = check_equals(model, sizes, error);
     if (status == PENS_OK)
         status = know_all(session, sizes, error);
     if (status == PENS_OK)

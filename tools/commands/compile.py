@@ -110,7 +110,7 @@ def _write_ir(result: Any, path: Path | None) -> None:
 
 def show(report: Report, target: Path, *, passes: bool = False) -> None:
     """Print the report for people."""
-    from penstock.tools.tables import bytes_text, seconds_text, table_lines
+    from penstock.tools.tables import bytes_text, seconds_text, size_text, table_lines
 
     rows: list[tuple[str, ...]] = []
     for record in report.phases:
@@ -123,7 +123,10 @@ def show(report: Report, target: Path, *, passes: bool = False) -> None:
     kernels = ", ".join(
         f"{count} for {isa} ({bytes_text(report.code_bytes[isa])})" for isa, count in report.kernels.items()
     )
-    weights, arena, scratch = (bytes_text(report.memory[key]) for key in ("weights", "arena", "scratch_per_thread"))
+    weights, arena, scratch = (
+        size_text(report.memory[key], "at most " if key == "arena" else "")
+        for key in ("weights", "arena", "scratch_per_thread")
+    )
     facts = [
         ("kernels", f"{kernels}; {report.launches} launches per run"),
         ("memory", f"{weights} of weights, shared; {arena} per session, {scratch} per thread"),

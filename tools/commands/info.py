@@ -81,7 +81,7 @@ def model_facts(path: str) -> dict[str, Any]:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    from penstock.tools.tables import bytes_text
+    from penstock.tools.tables import bytes_text, size_text
 
     click.echo(f"{facts['file']}: {facts['kind']}, {bytes_text(facts['bytes'])}")
     for kind in ("inputs", "outputs"):
@@ -96,14 +96,16 @@ def _show(facts: dict[str, Any]) -> None:
         for problem in facts["problems"]:
             click.echo(f"  problem  {problem['reason']} [{problem['code']}]")
         return
+    for symbol in facts.get("symbols", ()):
+        click.echo(f"  size     {symbol['name']}: {symbol['low']} to {symbol['high']}, chosen at run time")
     memory = facts["memory"]
-    scratch = max(memory["scratch_per_thread"].values(), default=0)
+    scratch = memory["scratch_per_thread"][facts["chosen"]]
     click.echo(f"  made by  penstock {facts.get('penstock', '?')} from {facts.get('model', '?')}")
     click.echo(f"  targets  {', '.join(facts['targets'])} (here: {facts['chosen']})")
     click.echo(f"  kernels  {len(facts['kernels'])}, launched {facts['commands']} times per run")
     click.echo(
-        f"  memory   {bytes_text(memory['weights'])} of weights, shared; {bytes_text(memory['arena'])} per session, "
-        f"{bytes_text(scratch)} per thread"
+        f"  memory   {bytes_text(memory['weights'])} of weights, shared; {size_text(memory['arena'], 'at most ')} per "
+        f"session, {size_text(scratch)} per thread"
     )
     for name, size in facts["members"].items():
         click.echo(f"  member   {name}: {bytes_text(size)}")

@@ -1,20 +1,23 @@
 """How an op of the ``plan`` dialect is declared, and its one type: memory with a shape.
 
-In: numbers known at compile time and values of memref type (row-major, dense; the shape is for readers, kernels see
-flat memory). Out: xDSL operations with one text form.
+In: extents (numbers, or symbolic where they are known when the model runs) and values of memref type (row-major,
+dense; the shape is for readers, kernels see flat memory). Out: xDSL operations with one text form. A symbolic extent's
+text stands in the type's memory space: ``memref<?x768xf32, ["seq"]>``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
 
-from xdsl.dialects.builtin import MemRefType, TensorType
+from xdsl.dialects.builtin import MemRefType, NoneAttr, TensorType
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import traits_def
 
 from penstock.compiler.dialects.declared import DeclaredOp, TypeRuleError
-from penstock.compiler.dtypes import byte_width
+from penstock.compiler.dtypes import byte_width, shape_of, symbolic_shape
+from penstock.compiler.extents import Extent, is_static
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import LocationAttr
@@ -49,6 +52,7 @@ class PlanOp(DeclaredOp):
         for value in (*self.operands, *self.results):
             if not isinstance(value.type, MemRefType):
                 raise TypeRuleError(f"{self.name} works on memory, not on {value.type}")
+            shape_of_memory(value)
         self.check()
 
     def check(self) -> None:
@@ -60,18 +64,35 @@ class PlanOp(DeclaredOp):
         return self.results[0]
 
 
+def memory(shape: Sequence[Extent], element: Attribute) -> MemRef:
+    """The type of memory of this shape."""
+    if is_static(shape):
+        return MemRefType(element, list(shape))
+    numbers, texts = symbolic_shape(shape)
+    return MemRefType(element, numbers, NoneAttr(), texts)
+
+
+def shape_of_memory(value: SSAValue | Attribute) -> tuple[Extent, ...]:
+    """The extents of a value of tensor or memory type. Raises TypeRuleError for symbolic ones without a text."""
+    kind = value if isinstance(value, Attribute) else value.type
+    try:
+        return shape_of(kind)
+    except ValueError as error:
+        raise TypeRuleError(str(error)) from None
+
+
 def memory_of(value: SSAValue | Attribute) -> MemRef:
     """The type of a value as memory: a tensor's becomes the memref of its shape. Raises TypeRuleError for others."""
     kind = value if isinstance(value, Attribute) else value.type
     if isinstance(kind, TensorType):
         tensor = cast("TensorType[Attribute]", kind)
-        return MemRefType(tensor.element_type, tensor.shape)
+        return memory(shape_of_memory(tensor), tensor.element_type)
     if not isinstance(kind, MemRefType):
         raise TypeRuleError(f"expected memory, found {kind}")
     return cast(MemRef, kind)
 
 
-def memory_bytes(value: SSAValue | Attribute) -> int:
+def memory_bytes(value: SSAValue | Attribute) -> Extent:
     """Bytes that memory of this type takes."""
     kind = memory_of(value)
-    return math.prod(kind.get_shape()) * byte_width(kind.element_type)
+    return math.prod(shape_of_memory(kind)) * byte_width(kind.element_type)

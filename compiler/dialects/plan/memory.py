@@ -2,15 +2,16 @@
 
 In: a program. Out: which commands touch each buffer; or an exception that names the first rule broken. The one idea:
 the proof uses only commands and addresses, not how they were chosen: every range lies inside its space, buffers alive
-at one time share no byte, nothing is read before it is written, and inputs and weights are never written.
+at one time share no byte, nothing is read before it is written, and inputs and weights are never written. What depends
+on sizes is refused here if it is wrong for all of them, and checked by the runtime when it knows them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from penstock.compiler.dialects.declared import TypeRuleError
-from penstock.compiler.dialects.plan.base import memory_bytes
+from penstock.compiler.dialects.plan.base import memory_bytes, shape_of_memory
 from penstock.compiler.dialects.plan.program import (
     UNPLACED,
     Buffer,
@@ -20,15 +21,18 @@ from penstock.compiler.dialects.plan.program import (
     Output,
     Place,
     Program,
+    Sizes,
+    View,
     Weight,
     base_of,
 )
+from penstock.compiler.extents import Dim, Extent, largest, quotient, surely, symbols_of
 
 ALIGNMENT = 64
 """Every buffer and weight starts at a multiple of this many bytes: a cache line."""
 
 
-def aligned(size: int) -> int:
+def aligned(size: Extent) -> Extent:
     """``size`` in bytes, rounded up to a multiple of the alignment."""
     return -(-size // ALIGNMENT) * ALIGNMENT
 
@@ -53,11 +57,39 @@ def check_program(program: Program) -> None:
         indices = [op.index for op in program.body.ops if isinstance(op, kind)]
         if indices != list(range(len(indices))):
             raise TypeRuleError(f"the program's {kind.name} have the indices {indices}, not 0, 1, 2 ...")
+    _check_symbols(program)
     _check_commands(program)
     buffers = [op for op in program.body.ops if isinstance(op, Buffer)]
-    if all(buffer.offset != UNPLACED for buffer in buffers):
+    if program.symbols:
+        _check_lives(program, buffers)
+    elif all(buffer.offset != UNPLACED for buffer in buffers):
         _check_buffers(program, buffers)
     _check_weights([op for op in program.body.ops if isinstance(op, Weight)])
+
+
+def extents_of(program: Program) -> Iterator[Extent]:
+    """Every number of a program that may be symbolic, but for its arena."""
+    for op in program.body.ops:
+        for result in op.results:
+            yield from shape_of_memory(result)
+        if isinstance(op, View):
+            yield op.offset
+        elif isinstance(op, Dispatch):
+            yield from (*op.units, op.flops, op.bytes)
+    for pair in program.equalities():
+        yield from pair
+
+
+def _check_symbols(program: Program) -> None:
+    table = program.symbol_table()
+    names = {symbol.name for symbol in table}
+    if len(names) < len(table):
+        raise TypeRuleError(f"two symbols of {list(program.symbols)} have one name")
+    for symbol in sorted({s for extent in extents_of(program) for s in symbols_of(extent)} - set(table), key=str):
+        raise TypeRuleError(f"the program does not list the symbol {symbol}")
+    for op in program.body.ops:
+        if isinstance(op, Sizes) and not names.issuperset(op.symbols):
+            raise TypeRuleError(f"the program does not have all of the symbols {', '.join(op.symbols)}")
 
 
 def _check_commands(program: Program) -> None:
@@ -77,6 +109,17 @@ def _check_commands(program: Program) -> None:
     for place in program.body.ops:
         if isinstance(place, Output) and place not in written:
             raise TypeRuleError(f"nothing writes the output {place.called}")
+
+
+def _check_lives(program: Program, buffers: Sequence[Buffer]) -> None:
+    """Buffers that the runtime places: it takes their word for when they live."""
+    alive = lifetimes(program)
+    for buffer in buffers:
+        if buffer.offset != UNPLACED:
+            raise TypeRuleError("the buffers of a program with symbols are placed when it runs")
+        span = alive.get(buffer, (0, 0))
+        if buffer.lives is not None and buffer.lives != span:
+            raise TypeRuleError(f"a buffer that the commands {span} touch says that it lives {buffer.lives}")
 
 
 def _check_buffers(program: Program, buffers: Sequence[Buffer]) -> None:
@@ -103,6 +146,13 @@ def _check_weights(weights: Sequence[Weight]) -> None:
         end = weight.offset + memory_bytes(weight.out)
 
 
-def arena_without_reuse(program: Program) -> int:
-    """Bytes the buffers would take if none shared memory with another."""
-    return sum(aligned(memory_bytes(op.out)) for op in program.body.ops if isinstance(op, Buffer))
+def arena_without_reuse(program: Program) -> Extent:
+    """Bytes the buffers would take if none shared memory with another; an upper bound where they are symbolic."""
+    return sum(_at_most(memory_bytes(op.out)) for op in program.body.ops if isinstance(op, Buffer))
+
+
+def _at_most(size: Extent) -> Extent:
+    """A bound of ``aligned(size)`` that sums up well: without rounding what depends on sizes."""
+    if not isinstance(size, Dim) or (quotient(size, ALIGNMENT) is not None and surely(size, ">", 0)):
+        return aligned(largest(size, 1))
+    return size + ALIGNMENT

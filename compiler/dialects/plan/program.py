@@ -1,8 +1,8 @@
-"""The ops of a plan: places (input, output, weight, buffer, view) and commands (dispatch, copy, check).
+"""The ops of a plan: places (input, output, weight, sizes, buffer, view) and commands (dispatch, copy, check).
 
 In: memory by name. Out: what to run on it, in order. The one idea: places are values and commands name them, so the
 text reads like a program, while every place has an address: a space (this run's arena, the mapped weights, a caller's
-input or output) and a byte offset in it::
+input or output) and a byte offset in it. Buffers of a program with symbols are placed when their sizes are known::
 
     plan.program @main levels ["x86-64-v4", "x86-64-v3"] arena 2048 {
       %x = plan.input {index = 0, called = "x"} : () -> memref<1x784xf32>
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Self
 
-from xdsl.dialects.builtin import IntegerAttr, StringAttr, i64
+from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.irdl import traits_def
 from xdsl.parser import Parser
@@ -25,8 +25,10 @@ from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove, NoTerminator, SymbolOpInterface
 
 from penstock.compiler.dialects.declared import Int, Ints, Text, Texts, TypeRuleError
-from penstock.compiler.dialects.plan.base import PlanOp, memory_bytes, memory_of
-from penstock.compiler.dtypes import I1
+from penstock.compiler.dialects.plan.base import PlanOp, memory, memory_bytes, memory_of
+from penstock.compiler.dtypes import I1, I64
+from penstock.compiler.extents import Dim, Extent, Symbol, parse, surely, surely_differ
+from penstock.compiler.specialise import lone_symbol
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import LocationAttr
@@ -75,6 +77,18 @@ class Buffer(Place):
     lives = Ints(optional=True, doc="the first and the last command that touch it")
 
 
+class Sizes(Place):
+    """The sizes of the run, one i64 for each of ``symbols``: what kernels over symbolic extents read."""
+
+    name = "plan.sizes"
+    symbols = Texts(doc="names of symbols of the program")
+
+    def check(self) -> None:
+        super().check()
+        if memory_of(self.out) != memory((len(self.symbols),), I64):
+            raise TypeRuleError(f"the sizes of {len(self.symbols)} symbols are as many i64, not {self.out.type}")
+
+
 class View(Place):
     """Part of other memory, or all of it in another shape. Takes no time and no memory."""
 
@@ -84,7 +98,8 @@ class View(Place):
     def check(self) -> None:
         super().check()
         (base,) = self.operands
-        if self.offset < 0 or self.offset + memory_bytes(self.out) > memory_bytes(base):
+        end = self.offset + memory_bytes(self.out)
+        if surely(self.offset, "<", 0) or surely(end, ">", memory_bytes(base)):
             raise TypeRuleError(f"a view of {memory_bytes(self.out)} bytes at {self.offset} leaves its operand")
 
 
@@ -113,7 +128,7 @@ class Copy(Command):
 
     def check(self) -> None:
         source, target = self.operands
-        if memory_bytes(source) != memory_bytes(target):
+        if surely_differ(memory_bytes(source), memory_bytes(target)):
             raise TypeRuleError("a copy takes memory and writes memory of the same size")
 
 
@@ -155,7 +170,8 @@ class Dispatch(Command):
     def check(self) -> None:
         if not 0 < self.outputs <= len(self.operands):
             raise TypeRuleError(f"a kernel on {len(self.operands)} buffers cannot write {self.outputs}")
-        if len(self.units) != len(self.grain) or min((*self.grain, 1)) < 1 or min((*self.units, 0)) < 0:
+        negative = any(surely(units, "<", 0) for units in self.units)
+        if len(self.units) != len(self.grain) or min((*self.grain, 1)) < 1 or negative:
             raise TypeRuleError("a dispatch has units (not negative) and a grain (positive) for every level")
 
     def print(self, printer: Printer) -> None:
@@ -168,8 +184,8 @@ class Dispatch(Command):
         printer.print_list(self.reads, typed)
         printer.print_string(") -> (")
         printer.print_list(self.writes, typed)
-        printer.print_string(f") units {list(self.units)} grain {list(self.grain)}")
-        printer.print_string(f" flops {self.flops} bytes {self.bytes}")
+        printer.print_string(f") units [{', '.join(map(_quoted, self.units))}] grain {list(self.grain)}")
+        printer.print_string(f" flops {_quoted(self.flops)} bytes {_quoted(self.bytes)}")
 
     @classmethod
     def parse(cls, parser: Parser) -> Self:
@@ -183,13 +199,13 @@ class Dispatch(Command):
         parser.parse_punctuation("->")
         writes = parser.parse_comma_separated_list(parser.Delimiter.PAREN, typed)
         parser.parse_keyword("units")
-        units = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer)
+        units = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, lambda: _parse_extent(parser))
         parser.parse_keyword("grain")
         grain = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer)
         parser.parse_keyword("flops")
-        flops = parser.parse_integer()
+        flops = _parse_extent(parser)
         parser.parse_keyword("bytes")
-        moved = parser.parse_integer()
+        moved = _parse_extent(parser)
         return cls.build(
             *reads, *writes, kernel=kernel, outputs=len(writes), units=units, grain=grain, flops=flops, bytes=moved
         )
@@ -197,13 +213,19 @@ class Dispatch(Command):
 
 class Program(PlanOp):
     """A whole plan: places and commands, in order. ``levels`` are the instruction set levels there is code for, each a
-    module beside the program; ``arena`` is the size in bytes of the memory that intermediate values share."""
+    module beside the program; ``arena`` is the size in bytes of the memory that intermediate values share.
+
+    ``symbols`` are what its extents are made of, each with its range, in the order of a run's sizes; ``equal`` are
+    pairs of extents that sizes must make equal. With symbols, ``arena`` is a bound: the sum of all buffers.
+    """
 
     name = "plan.program"
     traits = traits_def(NoTerminator(), IsolatedFromAbove(), SymbolOpInterface())
     sym_name = Text()
     levels = Texts(doc="instruction set levels, best first")
     arena = Int(0, doc="bytes of the arena")
+    symbols = Texts((), doc="symbols with their ranges")
+    equal = Texts((), doc="extents that must be equal, as in 'past + 1 = total'")
 
     @classmethod
     def empty(cls, name: str, levels: Sequence[str], location: LocationAttr | None = None) -> Self:
@@ -214,6 +236,23 @@ class Program(PlanOp):
     @property
     def body(self) -> Block:
         return self.regions[0].block
+
+    def symbol_table(self) -> list[Symbol]:
+        """The symbols in the order of a run's sizes. Raises TypeRuleError for a text that is none."""
+        found: list[Symbol] = []
+        for text in self.symbols:
+            symbol = lone_symbol(_extent_of(text))
+            if symbol is None:
+                raise TypeRuleError(f"'{text}' is no symbol")
+            found.append(symbol)
+        return found
+
+    def equalities(self) -> list[tuple[Extent, Extent]]:
+        """The pairs of extents that sizes must make equal. Raises TypeRuleError for a text that is none."""
+        sides = [text.split(" = ") for text in self.equal]
+        if any(len(pair) != 2 for pair in sides):
+            raise TypeRuleError(f"{list(self.equal)} does not say which extents are equal, as in 'past + 1 = total'")
+        return [(_extent_of(left), _extent_of(right)) for left, right in sides]
 
     def commands(self) -> Iterator[Command]:
         """The commands in order."""
@@ -230,7 +269,11 @@ class Program(PlanOp):
 
     def print(self, printer: Printer) -> None:
         levels = ", ".join(f'"{level}"' for level in self.levels)
-        printer.print_string(f" {_symbol(self.sym_name)} levels [{levels}] arena {self.arena} ")
+        printer.print_string(f" {_symbol(self.sym_name)} levels [{levels}] ")
+        for keyword, texts in (("symbols", self.symbols), ("equal", self.equal)):
+            if texts:
+                printer.print_string(f"{keyword} [{', '.join(_string(text) for text in texts)}] ")
+        printer.print_string(f"arena {_quoted(self.arena)} ")
         printer.print_region(self.regions[0], print_entry_block_args=False)
 
     @classmethod
@@ -238,22 +281,28 @@ class Program(PlanOp):
         name = parser.parse_symbol_name()
         parser.parse_keyword("levels")
         levels = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_str_literal)
+        texts: dict[str, Attribute] = {}
+        for parameter in (cls.symbols, cls.equal):
+            if parser.parse_optional_keyword(parameter.name) is not None:
+                listed = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_str_literal)
+                texts[parameter.name] = parameter.encode(tuple(listed))
         parser.parse_keyword("arena")
-        arena = parser.parse_integer()
+        arena = _parse_extent(parser)
         region = parser.parse_region([])
         if not region.blocks:
             region.add_block(Block())
         attributes: dict[str, Attribute] = {
             "sym_name": name,
             "levels": cls.levels.encode(levels),
-            "arena": IntegerAttr(arena, i64),
+            "arena": cls.arena.encode(arena),
+            **texts,
         }
         return cls.create(attributes=attributes, regions=[region])
 
 
-def base_of(value: SSAValue) -> tuple[Place, int]:
+def base_of(value: SSAValue) -> tuple[Place, Extent]:
     """The place that ``value`` is memory of, views resolved, and the byte offset in it. Raises TypeRuleError."""
-    offset = 0
+    offset: Extent = 0
     owner = value.owner
     while isinstance(owner, View):
         offset += owner.offset
@@ -265,6 +314,33 @@ def base_of(value: SSAValue) -> tuple[Place, int]:
 
 def _owner_name(owner: Operation | Block) -> str:
     return owner.name if isinstance(owner, Operation) else "a block argument"
+
+
+def _quoted(extent: Extent) -> str:
+    return _string(str(extent)) if isinstance(extent, Dim) else str(extent)
+
+
+def _string(text: str) -> str:
+    return str(StringAttr(text))
+
+
+def _parse_extent(parser: Parser) -> Extent:
+    """A number, or the quoted text of a symbolic extent."""
+    position = parser.pos
+    text = parser.parse_optional_str_literal()
+    if text is None:
+        return parser.parse_integer()
+    try:
+        return parse(text)
+    except ValueError as error:
+        parser.raise_error(str(error), position)
+
+
+def _extent_of(text: str) -> Extent:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise TypeRuleError(str(error)) from None
 
 
 def _symbol(name: str) -> str:

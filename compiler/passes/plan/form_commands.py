@@ -155,7 +155,6 @@ class _Former:
         )
         self._add(command)
 
-
     def _sizes(self, names: tuple[str, ...]) -> SSAValue:
         """The place of these symbols' values."""
         if names not in self.sizes:
