@@ -110,7 +110,8 @@ class Report:
     """How an artifact was made and what is in it.
 
     ``phases`` in order, each with its passes; ``kernels`` and ``code_bytes`` by instruction set level; ``memory`` in
-    bytes (``weights``, ``arena``, ``scratch_per_thread``); ``notes`` are sentences worth the user's attention.
+    bytes (``weights``, ``arena``, ``scratch_per_thread``; the text of an extent, for the arena of a bound, where sizes
+    are chosen at run time); ``notes`` are sentences worth the user's attention.
     """
 
     model: str
@@ -120,7 +121,7 @@ class Report:
     code_bytes: dict[str, int] = field(default_factory=dict[str, int])
     launches: int = 0
     artifact_bytes: int = 0
-    memory: dict[str, int] = field(default_factory=dict[str, int])
+    memory: dict[str, int | str] = field(default_factory=dict[str, "int | str"])
     notes: list[str] = field(default_factory=list[str])
 
     @property
@@ -366,7 +367,7 @@ def _package(
     debug: Mapping[str, bytes],
 ) -> Artifact:
     """The phase package: plan, weights, code and ``debug`` files become an artifact; completes the report."""
-    from penstock.compiler.passes.package.contents import build_contents
+    from penstock.compiler.passes.package.contents import build_contents, memory_of
 
     for observer in observers:
         observer.before_phase(phase, result.module, result.ctx)
@@ -387,8 +388,7 @@ def _package(
     report.kernels = {isa: len(p.kernels) for isa, p in contents.plans.items()}
     report.code_bytes = {isa: len(image.data) for isa, image in contents.images.items()}
     report.launches = len(plan.commands)
-    scratch = max(p.scratch_bytes_per_thread for p in contents.plans.values())
-    report.memory = {"weights": plan.weights_bytes, "arena": plan.arena_bytes, "scratch_per_thread": scratch}
+    report.memory = memory_of(contents)
     for observer in observers:
         observer.after_phase(phase, record, result.module, result.ctx)
     return Artifact(contents, report)
