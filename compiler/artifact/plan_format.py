@@ -291,7 +291,7 @@ class _Tables:
 
 def shown(extent: Extent) -> str:
     """An extent as people read it: its text, the symbols without their ranges."""
-    return re.sub(r":\d+\.\.\d+", "", str(extent))
+    return re.sub(r"(?<!max)(?<!min)\(([\w.]+)\)", r"\1", re.sub(r":\d+\.\.\d+", "", str(extent)))
 
 
 def encode(variants: Mapping[str, Variant]) -> bytes:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from penstock.compiler.artifact.plan import Space
+from penstock.compiler.artifact.plan import ArenaBuffer, Space
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.plan.program import Program
+from penstock.compiler.errors import IRError
+from penstock.compiler.extents import Symbol, parse
 from penstock.compiler.irtext import parse_module, to_text
 from penstock.compiler.passes.package.binary_plan import plan_for
 from penstock.compiler.passes.plan.assign_memory import AssignMemory
@@ -76,6 +78,78 @@ def test_the_binary_plan_has_the_numbers_of_one_level() -> None:
     assert (weight.space, weight.offset, weight.bytes) == (Space.WEIGHTS, 64, 24)
     assert last.writes[0].space == Space.OUTPUT
     assert plan.scratch_bytes_per_thread == 256
+
+
+SYMBOLIC = """
+plan.program @main levels ["x86-64-v4", "x86-64-v3"] symbols ["seq", "batch:1..8"] equal ["2*seq = batch:1..8 + 7"] arena "16*batch:1..8*seq + 64" {
+  %x = plan.input {index = 0, called = "x"} : () -> memref<?x?xf32, ["seq", "batch:1..8"]> loc("x")
+  %y = plan.output {index = 0, called = "y"} : () -> memref<?xf32, ["seq"]> loc("y")
+  %s = plan.sizes {symbols = ["seq"]} : () -> memref<1xi64> loc("sizes")
+  %t = plan.sizes {symbols = ["batch", "seq"]} : () -> memref<2xi64> loc("sizes")
+  %a = plan.buffer {lives = [0, 1]} : () -> memref<?x?x4xf32, ["seq", "batch:1..8"]> loc("a")
+  plan.dispatch @first(%x : memref<?x?xf32, ["seq", "batch:1..8"]>, %t : memref<2xi64>) -> (%a : memref<?x?x4xf32, ["seq", "batch:1..8"]>)
+      units ["batch:1..8", "seq floordiv 2"] grain [2, 1] flops "7*seq" bytes 9 loc("a")
+  %v = plan.view %a {offset = "16*batch:1..8*seq - 4*seq"} : (memref<?x?x4xf32, ["seq", "batch:1..8"]>) -> memref<?xf32, ["seq"]> loc("v")
+  plan.dispatch @last(%v : memref<?xf32, ["seq"]>, %s : memref<1xi64>) -> (%y : memref<?xf32, ["seq"]>) units ["seq", 1] grain [1, 1] flops 0 bytes 0 loc("y")
+}
+"""  # noqa: E501  (IR text)
+
+
+def test_symbolic_text_reads_back_as_the_same_program() -> None:
+    """Extents in every place that may have one."""
+    module = parse_module(SYMBOLIC, CompilerContext())
+    verify(module)
+    text = to_text(module)
+    assert to_text(parse_module(text, CompilerContext())) == text
+    for words in ('equal ["2*seq = batch:1..8 + 7"]', 'units ["batch:1..8", "seq floordiv 2"]', 'flops "7*seq"'):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ('symbols ["seq", "batch:1..8"]', 'symbols ["batch:1..8"]', "does not list the symbol seq"),
+        ('symbols ["seq", "batch:1..8"]', 'symbols ["seq", "batch"]', "does not list the symbol batch:1..8"),
+        ('symbols ["seq", "batch:1..8"]', 'symbols ["seq", "batch:1..8", "seq:1..3"]', "have one name"),
+        ('symbols ["seq", "batch:1..8"]', 'symbols ["seq", "batch:1..8 + 1"]', "is no symbol"),
+        ('["2*seq = batch:1..8 + 7"]', '["2*seq"]', "does not say which extents are equal"),
+        ('["2*seq = batch:1..8 + 7"]', '["2*seq = n"]', "does not list the symbol n"),
+        ("{lives = [0, 1]}", "{lives = [0, 0]}", "says that it lives"),
+        ("{lives = [0, 1]}", "{offset = 0, lives = [0, 1]}", "placed when it runs"),
+        ('offset = "16*batch:1..8*seq - 4*seq"', 'offset = "16*batch:1..8*seq - 3*seq"', "leaves its operand"),
+        ('offset = "16*batch:1..8*seq - 4*seq"', 'offset = "-4*seq"', "leaves its operand"),
+        ('units ["seq", 1]', 'units ["-1*seq", 1]', "units \\(not negative\\)"),
+        ('{symbols = ["seq"]}', '{symbols = ["n"]}', "does not have all of the symbols n"),
+        ('{symbols = ["seq"]}', '{symbols = ["seq", "batch"]}', "are as many i64"),
+        ('memref<?x?xf32, ["seq", "batch:1..8"]>', 'memref<?x?xf32, ["seq"]>', "names each of its"),
+    ],
+)
+def test_unsound_symbolic_programs_are_refused(old: str, new: str, rule: str) -> None:
+    """What is wrong for all sizes is found when the model is compiled."""
+    assert old in SYMBOLIC
+    with pytest.raises((Violation, IRError), match=rule):
+        verify(parse_module(SYMBOLIC.replace(old, new), CompilerContext()))
+
+
+def test_a_symbolic_binary_plan_lists_symbols_sizes_and_buffers() -> None:
+    """Buffers by number with their lifetimes; sizes one place after the other."""
+    (program,) = parse_module(SYMBOLIC, CompilerContext()).body.block.ops
+    assert isinstance(program, Program)
+    plan = plan_for(program, "x86-64-v3", ["last", "first"], parse("8*seq"))
+    plan.validate()
+    assert plan.symbols == (Symbol("seq"), Symbol("batch", 1, 8))
+    assert plan.equal == ((parse("2*seq"), parse("batch:1..8 + 7")),)
+    assert plan.sizes == (0, 1, 0)
+    assert plan.buffers == (ArenaBuffer(parse("16*batch:1..8*seq"), 0, 1),)
+    first, last = plan.commands
+    assert (first.units, first.flops) == (parse("seq floordiv 2"), parse("7*seq"))
+    assert [(r.space, r.offset, r.bytes) for r in (*first.reads[1:], *last.reads[1:])] == [
+        (Space.SIZES, 8, 16),
+        (Space.SIZES, 0, 8),
+    ]
+    (written,), view = first.writes, last.reads[0]
+    assert (written.space, written.index, written.offset) == (Space.BUFFER, 0, 0)
+    assert (view.space, view.offset) == (Space.BUFFER, parse("16*batch:1..8*seq - 4*seq"))
 
 
 def test_assigned_memory_is_always_sound_and_reuses() -> None:

@@ -23,7 +23,7 @@ from penstock.compiler.artifact.plan import (
     Space,
     TensorInfo,
 )
-from penstock.compiler.artifact.plan_format import decode, encode
+from penstock.compiler.artifact.plan_format import Variant, decode, encode
 from penstock.compiler.extents import Dim, Extent, Symbol, evaluate, floordiv, largest, smallest, symbol
 from penstock.compiler.passes.plan.memory import Lifetime, place
 from penstock.runtime.errors import PenstockError
@@ -308,8 +308,6 @@ def test_the_runtime_computes_what_the_compiler_does(image: LinkedImage, extent:
 @pytest.mark.parametrize("extent", EXTENTS, ids=str)
 def test_extents_read_back(extent: Extent) -> None:
     """Encoding and decoding gives the same plan, to the last extent."""
-    from penstock.compiler.artifact.plan_format import Variant
-
     made = plan()
     made = replace(made, outputs=(*made.outputs, TensorInfo("z", "i1", (extent,))))
     found = decode(encode({"x86-64-v3": Variant(made, 100, (0,))}))["x86-64-v3"].plan
@@ -337,6 +335,21 @@ def test_extents_that_cannot_be(image: LinkedImage, extent: Extent, sizes: dict[
             session.set_sizes(sizes)
         assert session.sizes == {"batch": 2, "seq": 8}
         check(session.run(feeds(2, 8)), 2, 8)
+
+
+def test_what_the_model_takes_for_granted(image: LinkedImage) -> None:
+    """Extents that must be equal: other sizes are refused by both of their texts."""
+    made = plan()
+    made.equal = ((2 * BATCH, SEQ + 1), (floordiv(SEQ, 100), 0))
+    assert decode(encode({"x86-64-v3": Variant(made, 100, (0,))}))["x86-64-v3"].plan.equal == made.equal
+    with runtime.load(writer.to_bytes(contents(image, made))) as model, model.session(threads=1) as session:
+        check(session.run(feeds(2, 3)), 2, 3)
+        message = r"PENS-R019: With batch = 2, seq = 4 2\*batch is 4 and seq \+ 1 is 5; the model needs them equal\."
+        with pytest.raises(PenstockError, match=message):
+            session.run(feeds(2, 4))
+        with pytest.raises(PenstockError, match="seq floordiv 100 is 1 and 0 is 0"):
+            session.set_sizes({"batch": 60, "seq": 119})
+        check(session.run(feeds(2, 3)), 2, 3)
 
 
 def test_a_command_that_leaves_its_memory(image: LinkedImage) -> None:
