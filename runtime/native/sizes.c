@@ -155,29 +155,42 @@ static pens_status check_equals(const pens_model *model, const int64_t *sizes, p
     return status;
 }
 
+/* Values and places under `sizes`, and the memory they need. */
+static pens_status derive(pens_session *session, const int64_t *sizes, uint64_t *arena, pens_error *error)
+{
+    const pens_model *model = session->model;
+    pens_status status = know_all(session, sizes, error);
+    if (status == PENS_OK)
+        status = pens_check_sizes(model, sizes, session->values, error);
+    if (status != PENS_OK)
+        return status;
+    if (!place_all(session, arena) || !pens_reserve(session, *arena, pens_value(session, model->variant->scratch_bytes)))
+        return too_large(session, sizes, error);
+    return PENS_OK;
+}
+
 static pens_status change_sizes(pens_session *session, const int64_t *sizes, pens_error *error)
 {
     const pens_model *model = session->model;
-    uint64_t bytes = model->counts[TABLE_SYMBOLS] * sizeof *sizes, arena, scratch;
+    uint64_t bytes = model->counts[TABLE_SYMBOLS] * sizeof *sizes, arena;
     if (bytes == 0 || (session->ready && memcmp(session->sizes, sizes, bytes) == 0))
         return PENS_OK;
     pens_status status = in_range(model, sizes, error);
     if (status == PENS_OK)
         status = check_equals(model, sizes, error);
-    if (status == PENS_OK)
-        status = know_all(session, sizes, error);
-    if (status == PENS_OK)
-        status = pens_check_sizes(model, sizes, session->values, error);
     if (status != PENS_OK)
         return status;
-    scratch = pens_value(session, model->variant->scratch_bytes);
-    if (!place_all(session, &arena) || !pens_reserve(session, arena, scratch))
-        return too_large(session, sizes, error);
+    status = derive(session, sizes, &arena, error);
+    if (status != PENS_OK) {
+        if (session->ready) /* what was derived for the former sizes can be again, in the memory there is */
+            derive(session, session->sizes, &arena, NULL);
+        return status;
+    }
     memcpy(session->sizes, sizes, bytes);
     for (uint32_t i = 0; i < model->counts[TABLE_SIZES]; i++)
         session->size_memory[i] = sizes[PENS_ROW(model, plan_size, TABLE_SIZES, i)->symbol];
     describe_tensors(session);
-    pens_prepare_steps(session, arena, scratch);
+    pens_prepare_steps(session, arena, pens_value(session, model->variant->scratch_bytes));
     session->ready = 1;
     return PENS_OK;
 }

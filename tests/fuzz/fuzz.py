@@ -210,15 +210,54 @@ def build_loader(folder: Path) -> Path:
     return program
 
 
+def symbolic() -> Any:
+    """An artifact whose sizes are chosen at run time, with extents of every kind; its code does nothing."""
+    from penstock.compiler.artifact.elf import LinkedImage
+    from penstock.compiler.artifact.plan import ArenaBuffer, BufferRange, Command, CommandKind, Plan, Space, TensorInfo
+    from penstock.compiler.artifact.writer import Contents
+    from penstock.compiler.extents import Symbol, floordiv, largest, smallest, symbol
+
+    batch, seq = symbol("batch", 1, 64), symbol("seq", 0, 1 << 40)
+    size, blocks = 4 * batch * seq, floordiv(seq + 15, 16)
+    padded, few = 4 * largest(batch * 16, seq) * blocks, smallest(seq, 5)
+    x, y = BufferRange(Space.INPUT, 0, size), BufferRange(Space.OUTPUT, 0, size)
+    a, b, c = (BufferRange(Space.BUFFER, 0, count, at) for at, count in enumerate((size, padded, size)))
+    tail, last = BufferRange(Space.BUFFER, size - 4 * seq, 4 * seq, 2), BufferRange(Space.OUTPUT, 0, 4 * seq, 1)
+    sizes, scale = BufferRange(Space.SIZES, 8, 16), BufferRange(Space.INPUT, 0, 4 * (few + 1), 1)
+    commands = [
+        Command(CommandKind.DISPATCH, (x, scale, sizes), (a,), 0, batch * seq, 8, "first", 7 * seq, 8 * seq),
+        Command(CommandKind.DISPATCH, (a, sizes), (b,), 0, blocks, 1, "second"),
+        Command(CommandKind.DISPATCH, (b, sizes), (c, y), 0, largest(batch, 3), 1, "third"),
+        Command(CommandKind.COPY, (tail,), (last,), source="copy"),
+    ]
+    plan = Plan(
+        [TensorInfo("x", "f32", (batch, seq)), TensorInfo("scale", "f32", (few + 1,))],
+        [TensorInfo("y", "f32", (batch, seq)), TensorInfo("last", "f32", (seq,))],
+        ["kernel"],
+        commands,
+        arena_bytes=2 * size + padded + 192,
+        scratch_bytes_per_thread=64 * blocks,
+        symbols=(Symbol("batch", 1, 64), Symbol("seq", 0, 1 << 40)),
+        buffers=(ArenaBuffer(size, 0, 1), ArenaBuffer(padded, 1, 2), ArenaBuffer(size, 2, 3)),
+        sizes=(1, 0, 1),
+        equal=((few, smallest(5, seq)),),
+    )
+    image = LinkedImage(b"\xc3" * 64, {"kernel": 0})
+    return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], {"made": "for the fuzzer"}, {})
+
+
 def loader(folder: Path, runs: int, seed: int) -> subprocess.CompletedProcess[str]:
     """``runs`` damaged artifacts, loaded by the sanitized runtime. Raises NoSanitizer."""
     import penstock
+    from penstock.compiler.artifact import writer
 
     program = build_loader(folder)
     paths: list[Path] = []
     for name in ("mlp_b1", "lstm"):
         paths.append(folder / f"{name}.pens")
         penstock.compile(MODELS / f"{name}.onnx", target="cpu:x86-64-v3").save(paths[-1])
+    paths.append(folder / "symbolic.pens")
+    writer.write(symbolic(), paths[-1])
     return subprocess.run([program, str(runs), str(seed), *paths], capture_output=True, text=True, check=False)
 
 

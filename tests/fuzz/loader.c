@@ -2,8 +2,9 @@
  *
  * A run changes a few bytes of an artifact, most often in the plan, mends the checksums so that the damage reaches the
  * code behind them, loads the result from a block of just its size, and makes a session of it if the loader accepts it.
+ * A model with symbols is given sizes, directly and as shapes; what it then takes for its memory must be its memory.
  * Kernels are not run: machine code is trusted, what the plan says of memory is not. */
-#include "internal.h"
+#include "session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,6 +112,80 @@ static void mend_checksums(const artifact *a, uint8_t *data, uint64_t bytes)
         put(data + bytes - 4, pens_crc32(data + start, length), 4);
 }
 
+static int64_t random_size(int64_t low, int64_t high)
+{
+    uint64_t span = (uint64_t)high - (uint64_t)low;
+    switch (below(4)) {
+    case 0:
+        return low + (int64_t)below(span < 8 ? span + 1 : 8);
+    case 1:
+        return low + (int64_t)below(span < 5000 ? span + 1 : 5000);
+    case 2:
+        return high - (int64_t)below(span < 8 ? span + 1 : 8);
+    default:
+        return (int64_t)SPECIAL[below(sizeof SPECIAL / sizeof *SPECIAL)];
+    }
+}
+
+/* Every argument of every command lies in the space it names. */
+static int is_sound(const pens_session *session)
+{
+    const pens_model *model = session->model;
+    uintptr_t first = (uintptr_t)session->arena, end = first + session->arena_bytes, weights = (uintptr_t)model->weights;
+    for (uint32_t i = 0; i < session->step_count; i++) {
+        const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
+        if (session->steps[i].units < 0 || session->steps[i].tasks > session->threads)
+            return 0;
+        for (uint32_t a = 0; a < (uint32_t)c->read_count + c->write_count; a++) {
+            const plan_argument *argument = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + a);
+            uintptr_t address = (uintptr_t)session->steps[i].buffers[a], last = address + pens_value(session, argument->bytes);
+            uintptr_t sizes = (uintptr_t)session->size_memory;
+            if ((argument->space == SPACE_ARENA || argument->space == SPACE_BUFFER) && (address < first || last > end))
+                return 0;
+            if (argument->space == SPACE_WEIGHTS && (address < weights || last > weights + model->header->weights_bytes))
+                return 0;
+            if (argument->space == SPACE_SIZES && (address < sizes || last > sizes + 8 * model->counts[TABLE_SIZES]))
+                return 0;
+        }
+    }
+    for (uint32_t i = 0; i < session->patch_count; i++)
+        if (session->patches[i].offset > session->tensors[session->patches[i].index].bytes)
+            return 0;
+    for (uint32_t i = 0; i < session->threads; i++) {
+        uintptr_t scratch = (uintptr_t)session->contexts[i].scratch;
+        if (scratch < first || scratch + session->contexts[i].scratch_bytes > end)
+            return 0;
+    }
+    return 1;
+}
+
+static int try_sizes(pens_session *session, const pens_model *model)
+{
+    pens_error error = {PENS_OK, ""};
+    uint32_t symbols = pens_symbol_count(model), inputs = pens_input_count(model);
+    int64_t *sizes = calloc(symbols + 1u, sizeof *sizes), (*extents)[64] = calloc(inputs + 1u, sizeof *extents);
+    const int64_t **shapes = calloc(inputs + 1u, sizeof *shapes);
+    int sound = 1;
+    for (int round = 0; sound && round < 6; round++) {
+        for (uint32_t i = 0; i < symbols; i++)
+            sizes[i] = random_size(pens_symbol_info(model, i).low, pens_symbol_info(model, i).high);
+        for (uint32_t i = 0; i < inputs; i++) {
+            pens_tensor tensor = round > 2 && pens_session_sizes(session) ? pens_session_input(session, i) : pens_input(model, i);
+            for (uint32_t axis = 0; axis < tensor.rank; axis++)
+                extents[i][axis] = tensor.shape[axis] < 0 || below(20) == 0 ? random_size(0, 40) : tensor.shape[axis];
+            shapes[i] = extents[i];
+        }
+        error.message[0] = 0;
+        pens_status status = round % 2 ? pens_session_set_shapes(session, shapes, &error)
+                                       : pens_session_set_sizes(session, sizes, &error);
+        sound = status == PENS_OK ? session->ready && is_sound(session) : error.message[0] != 0;
+    }
+    free(sizes);
+    free(extents);
+    free(shapes);
+    return sound;
+}
+
 static int try_loading(const uint8_t *data, uint64_t bytes)
 {
     pens_error error;
@@ -127,10 +202,14 @@ static int try_loading(const uint8_t *data, uint64_t bytes)
         sum += strlen(pens_output(model, i).name) + (uint64_t)pens_output(model, i).bytes;
     pens_session *session = NULL;
     pens_session_options options = {.threads = 1};
-    if (arena < LARGEST_ARENA && scratch < LARGEST_ARENA && pens_session_create(model, &options, &session, &error) == PENS_OK)
+    int symbolic = pens_symbol_count(model) > 0, sound = 1;
+    if ((symbolic || (arena < LARGEST_ARENA && scratch < LARGEST_ARENA)) &&
+        pens_session_create(model, &options, &session, &error) == PENS_OK) {
+        sound = symbolic ? try_sizes(session, model) : is_sound(session);
         pens_session_destroy(session);
+    }
     pens_unload(model);
-    return sum == UINT64_MAX;
+    return sum == UINT64_MAX || !sound;
 }
 
 int main(int argc, char **argv)
@@ -153,7 +232,7 @@ int main(int argc, char **argv)
         if (below(20) != 0)
             mend_checksums(a, data, bytes);
         if (try_loading(data, bytes) != 0) {
-            fprintf(stderr, "run %llu was refused without a sentence\n", (unsigned long long)run);
+            fprintf(stderr, "run %llu was refused without a sentence, or accepted and unsound\n", (unsigned long long)run);
             return 1;
         }
         accepted++;
