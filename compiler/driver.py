@@ -52,23 +52,29 @@ class CompileOptions:
     """Everything that decides what a compilation makes of a model.
 
     ``target``: a back end's name, with the instruction set levels to compile for after a colon
-    (``cpu:x86-64-v4,x86-64-v3``; none: all). ``dims``: values of the model's symbolic dimensions. ``passes``: passes
-    or phases with options that replace their defaults (``fuse{max-ops=8}``). ``verify_each``: verify the IR after every
-    pass instead of at phase borders. ``keep_debug``: put the IR after each phase into the artifact.
-    ``strict``: what would only be noted is an error.
+    (``cpu:x86-64-v4,x86-64-v3``; none: all). ``dims``: of the model's symbolic dimensions, by name, the value or the
+    least and greatest one; others are 1 or more. ``passes``: passes or phases with options that replace their defaults
+    (``fuse{max-ops=8}``). ``verify_each``: verify the IR after every pass instead of at phase borders. ``keep_debug``:
+    put the IR after each phase into the artifact. ``strict``: what would only be noted is an error.
     """
 
     target: str = "cpu"
-    dims: Mapping[str, int] = field(default_factory=dict[str, int])
+    dims: Mapping[str, int | tuple[int, int]] = field(default_factory=dict[str, "int | tuple[int, int]"])
     passes: str = ""
     verify_each: bool = False
     keep_debug: bool = False
     strict: bool = False
 
     def __post_init__(self) -> None:
-        for name, extent in self.dims.items():
-            if isinstance(extent, bool) or not 0 < extent < LARGEST_EXTENT:
-                raise OptionError(BAD_VALUE, f"the dimension {name} cannot be {extent}.", "Give a positive number.")
+        for name, given in self.dims.items():
+            ends = given if isinstance(given, tuple) else (given, given)
+            whole = len(ends) == 2 and not any(isinstance(end, bool) for end in ends)
+            if not whole or not 0 <= ends[0] <= ends[1] < LARGEST_EXTENT or ends[1] == 0:
+                raise OptionError(
+                    BAD_VALUE,
+                    f"the dimension {name} cannot be {given}.",
+                    "Give a number, or (least, greatest).",
+                )
 
     @classmethod
     def of(cls, **options: Any) -> CompileOptions:

@@ -89,8 +89,8 @@ SHAPE_CONFLICT = Code(
 )
 SHAPE_UNKNOWN = Code(
     "PENS-M014",
-    "A dimension or a value that decides a shape is not known at compile time.",
-    "Give symbolic dimensions a value with `--dim NAME=VALUE`.",
+    "A value that decides a shape is not known at compile time, or an input has no declared shape.",
+    "Make it a constant of the model, or declare the shape when exporting.",
 )
 INVALID_DATA = Code(
     "PENS-M015",
@@ -111,6 +111,11 @@ NOTED = Code(
     "PENS-M018",
     "Under --strict: a node is compiled, but by a slower way or not just as it says; else this is only noted.",
     "Change what the message names, or leave out --strict.",
+)
+DEPENDS_ON_SIZES = Code(
+    "PENS-M019",
+    "What a node computes depends on symbolic sizes in a way that is not compiled.",
+    "Give the symbols that the message names a value or a range: `--dim NAME=VALUE`, `--dim NAME=LOW..HIGH`.",
 )
 
 # Options, pipelines and inputs of a command: PENS-O ----------------------------------------------------------

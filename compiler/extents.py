@@ -11,6 +11,7 @@ Its text is what types carry: ``tensor<?x?x768xf32, ["batch", "past + 1"]>``.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias, TypeGuard
 
 MOST = 2**31 - 1
 """The largest value a symbol without a declared range may take."""
+MOST_RESIDUES = 64
 
 if TYPE_CHECKING:
     # Wherever an extent is an int it may be symbolic: type checkers take a Dim for one. At run time it is none, so
@@ -432,7 +434,29 @@ def _bounds(dim: Dim) -> tuple[float, float]:
         if relaxed is not None:
             other = bounds(relaxed)
             low, high = (max(low, other[0]), high) if side == 0 else (low, min(high, other[1]))
-    return low, high
+    exact = _by_residues(dim)
+    return (low, high) if exact is None else (max(low, exact[0]), min(high, exact[1]))
+
+
+def _by_residues(dim: Dim) -> tuple[float, float] | None:
+    """Bounds of an expression with several floor divisions by numbers of one symbol n each: with n = m k + r, m a
+    common multiple of the divisors, every division is exact but for a number, so for each r they cancel as they can."""
+    quotients = {atom for monomial, _ in dim.terms for atom in monomial if isinstance(atom, Quotient)}
+    if len(quotients) < 2 - any(len(quotient.numerator.terms) > 1 for quotient in quotients):
+        return None
+    inner = {symbol for quotient in quotients for symbol in symbols_of(quotient.numerator)}
+    divisors = [quotient.divisor for quotient in quotients]
+    if len(inner) != 1 or not is_static(divisors) or math.lcm(*divisors) > MOST_RESIDUES:
+        return None
+    (n,), m = inner, math.lcm(*divisors)
+    found: list[tuple[float, float]] = []
+    for residue in range(m):
+        least, most = -((residue - n.low) // m), (n.high - residue) // m
+        if least <= most:
+            times = symbol(f"{n.name}.{m}", least, most)
+            part = substitute(dim, {n: m * times + residue})
+            found.append(_interval(part) if isinstance(part, Dim) else (part, part))
+    return min(low for low, _ in found), max(high for _, high in found)
 
 
 def _interval(dim: Dim) -> tuple[float, float]:

@@ -20,6 +20,8 @@ from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.base import GraphOp, tensor_type
 from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
 from penstock.compiler.dtypes import numpy_dtype, shape_of, type_name
+from penstock.compiler.extents import Dim
+from penstock.compiler.specialise import bind, specialise
 
 Array = NDArray[Any]
 Observer = Callable[[Operation, tuple[Array, ...]], None]
@@ -56,7 +58,8 @@ def run_module(
 ) -> dict[str, Array]:
     """Run ``@main`` on ``inputs`` (by name; dtypes and shapes as the arguments say); returns outputs by name.
 
-    Raises ValueError, with a sentence, for a missing or unknown input or one of a wrong dtype or shape.
+    Symbolic extents take the sizes that the inputs have. Raises ValueError, with a sentence, for a missing or unknown
+    input, one of a wrong dtype or shape, or sizes that contradict each other.
     """
     function = main_function(module)
     names = argument_names(function)
@@ -65,6 +68,9 @@ def run_module(
         raise ValueError(f"there is no input {', '.join(map(repr, unknown))}; inputs are {', '.join(map(repr, names))}")
     block = function.body.block
     arguments = [_checked(name, argument, inputs) for name, argument in zip(names, block.args, strict=True)]
+    sizes = bind(function, names, [array.shape for array in arguments])
+    if sizes:
+        block = main_function(specialise(module, sizes)).body.block
     results = run_block(block, arguments, ctx, observe)
     return dict(zip(result_names(function), results, strict=True))
 
@@ -74,11 +80,13 @@ def _checked(name: str, argument: SSAValue, inputs: Mapping[str, Array]) -> Arra
     if name not in inputs:
         raise ValueError(f"input {name!r} is missing")
     value, expected = np.asarray(inputs[name]), tensor_type(argument)
-    if value.dtype != numpy_dtype(expected.element_type) or value.shape != shape_of(expected):
+    shape = shape_of(expected)
+    fits = len(value.shape) == len(shape) and all(
+        isinstance(extent, Dim) or extent == size for extent, size in zip(shape, value.shape, strict=True)
+    )
+    if value.dtype != numpy_dtype(expected.element_type) or not fits:
         kind = type_name(expected.element_type)
-        raise ValueError(
-            f"input {name!r} is {kind} of shape {list(shape_of(expected))}, not {value.dtype} of {list(value.shape)}"
-        )
+        raise ValueError(f"input {name!r} is {kind} of shape {list(shape)}, not {value.dtype} of {list(value.shape)}")
     return value
 
 

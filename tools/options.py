@@ -59,7 +59,11 @@ target_options = several(
     ),
     click.option("--isa", multiple=True, metavar="LEVEL", help="Only this instruction set level; may be repeated."),
     click.option(
-        "--dim", "dims", multiple=True, metavar="NAME=VALUE", help="Value of a symbolic dimension; may be repeated."
+        "--dim",
+        "dims",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Value of a symbolic dimension, or its range (batch=1..64); may be repeated.",
     ),
 )
 
@@ -108,16 +112,21 @@ def compile_options(target: str, isa: Sequence[str], dims: Sequence[str], **othe
     return CompileOptions.of(target=target, dims=read_dims(dims), **others)
 
 
-def read_dims(texts: Sequence[str]) -> dict[str, int]:
-    """``NAME=VALUE`` texts as a mapping. Raises OptionError."""
+def read_dims(texts: Sequence[str]) -> dict[str, int | tuple[int, int]]:
+    """``NAME=VALUE`` and ``NAME=LOW..HIGH`` texts as a mapping. Raises OptionError."""
     from penstock.compiler.errors import BAD_VALUE, OptionError
 
-    dims: dict[str, int] = {}
+    dims: dict[str, int | tuple[int, int]] = {}
     for text in texts:
         name, equals, value = text.rpartition("=")
-        if not equals or not name or not value.strip().isdecimal():
-            raise OptionError(BAD_VALUE, f"--dim {text} is not NAME=VALUE.", "For example: --dim batch=8.")
-        dims[name.strip()] = int(value)
+        low, dots, high = (part.strip() for part in value.partition(".."))
+        if not equals or not name or not low.isdecimal() or (dots and not high.isdecimal()):
+            raise OptionError(
+                BAD_VALUE,
+                f"--dim {text} is not NAME=VALUE or NAME=LOW..HIGH.",
+                "For example: --dim batch=8, --dim seq=1..512.",
+            )
+        dims[name.strip()] = (int(low), int(high)) if dots else int(low)
     return dims
 
 

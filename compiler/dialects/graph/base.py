@@ -127,8 +127,12 @@ class GraphOp(DeclaredOp):
             attributes=attributes,
             location=location,
         )
-        op.check_arity()
-        types = op.infer()
+        try:
+            op.check_arity()
+            types = op.infer()
+        except Exception:  # leave no use of the operands behind
+            op.drop_all_references()
+            raise
         if result is None or len(types) > 1:
             op.drop_all_references()
             op = cls.create(operands=values, result_types=types, attributes=attributes, location=location)

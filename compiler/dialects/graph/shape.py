@@ -29,7 +29,7 @@ from penstock.compiler.dialects.graph.base import (
     show,
 )
 from penstock.compiler.dtypes import I1, numpy_dtype, shape_of, tensor
-from penstock.compiler.extents import is_static, largest
+from penstock.compiler.extents import is_static, largest, surely
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -113,7 +113,10 @@ class Expand(Movement):
 
 
 class Slice(Movement):
-    """Element i of an axis of the result is element ``starts + i steps`` of that axis of x; steps may be negative."""
+    """Element i of an axis of the result is element ``starts + i steps`` of that axis of x; steps may be negative.
+
+    Where extents are symbolic, the builder sees to it that no size leads outside of x.
+    """
 
     name = "graph.slice"
     operand_names = ("x",)
@@ -132,9 +135,8 @@ class Slice(Movement):
             last = start + (size - 1) * step
             if is_static((extent, size, start)):
                 inside = size == 0 or (0 <= start < extent and 0 <= last < extent)
-            else:  # for a size that may turn out 0, one element more or less than there is
-                inside = start >= 0 and last < extent if step > 0 else start < extent and last >= 0
-                inside = inside and size >= 0
+            else:  # whoever makes a slice holds it inside; what is certain to be outside is a mistake
+                inside = not any(surely(end, "<", -1) or surely(end, ">", extent) for end in (start, last, size))
             sentence = f"a slice takes indices {start} to {last} of axis {axis}, which has {extent} elements"
             require(inside, sentence)
         return [tensor(sizes, self.element())]
@@ -167,7 +169,8 @@ class Concat(Movement):
         require(len(shapes[0]) > 0, "scalars cannot be concatenated")
         for shape in shapes[1:]:
             sentence = f"shapes {show(shapes[0])} and {show(shape)} cannot be concatenated along axis {axis}"
-            require_same(*([*each[:axis], *each[axis + 1 :]] for each in (shapes[0], shape)), sentence)
+            kept, other = ([*each[:axis], *each[axis + 1 :]] for each in (shapes[0], shape))
+            require_same(kept, other, sentence)
         total = sum(shape[axis] for shape in shapes)
         return [tensor([*shapes[0][:axis], total, *shapes[0][axis + 1 :]], self.element())]
 

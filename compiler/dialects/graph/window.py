@@ -70,7 +70,7 @@ class Windowed(GraphOp):
                 values: tuple[int, ...] = getattr(self, name)
                 least = 1 if name in ("strides", "dilations") else 0
                 require(
-                    len(values) == self.spatial_rank and min(values) >= least,
+                    len(values) == self.spatial_rank and all(value >= least for value in values),
                     f"{name} of {self.name} are {self.spatial_rank} numbers of at least {least}, not {show(values)}",
                 )
 

@@ -6,10 +6,10 @@ and rules of numpy, so that a formula is written once and works on numbers known
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
 from xdsl.ir import Attribute, SSAValue
 
 from penstock.compiler.dialects.graph import operation
@@ -167,9 +167,8 @@ class Values:
 
     @staticmethod
     def reshape(a: Value, shape: Sequence[int]) -> Value:
-        known = -np.prod([extent for extent in shape if extent >= 0], dtype=np.int64)
-        size = int(np.prod(a.shape, dtype=np.int64))
-        return a.reshape([size // -int(known) if extent < 0 else extent for extent in shape])
+        known = math.prod(extent for extent in shape if extent >= 0)
+        return a.reshape([math.prod(a.shape) // known if extent < 0 else extent for extent in shape])
 
 
 def counting(n: NodeContext, extent: int, element: Attribute = I64) -> Value:

@@ -1,7 +1,7 @@
 """What a model declares about its values: the types of its inputs, and of others to be held against ours.
 
-In: declared types, and values for symbolic dimensions. Out: IR types, or a refusal that says what to give. The one
-idea: a declaration is a promise to check, never a fact to build on; only inputs have no other source.
+In: declared types, and values or ranges of symbolic dimensions. Out: IR types, or a refusal. The one idea: a
+declaration is a promise to check, never a fact to build on; only inputs have no other source.
 """
 
 from __future__ import annotations
@@ -11,15 +11,10 @@ from typing import TYPE_CHECKING
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dtypes import byte_width, element_type, shape_of, tensor, type_name
-from penstock.compiler.errors import (
-    BAD_VALUE,
-    SHAPE_CONFLICT,
-    SHAPE_UNKNOWN,
-    UNKNOWN_OPTION,
-    UNSUPPORTED_TYPE,
-    OptionError,
-    nearest,
-)
+from penstock.compiler.errors import SHAPE_CONFLICT, SHAPE_UNKNOWN, UNSUPPORTED_TYPE
+from penstock.compiler.extents import Dim as Symbolic
+from penstock.compiler.extents import Extent
+from penstock.compiler.frontends.onnx.dimensions import Dimensions, Given, dim_text
 from penstock.compiler.frontends.onnx.external import DataError
 from penstock.compiler.frontends.onnx.node_context import Refusal
 from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Dim, Graph, ValueInfo, show_dims, type_title
@@ -30,28 +25,10 @@ if TYPE_CHECKING:
 
 
 class DeclaredTypes:
-    """Declared types under given values of symbolic dimensions.
+    """Declared types of a graph; ``dims`` gives values or ranges of symbolic dimensions (see ``Dimensions``)."""
 
-    A dimension without a name is called after its input and axis: ``x.0``. Raises OptionError if ``dims`` gives a
-    value to a dimension the model does not have, or one no dimension can have.
-    """
-
-    def __init__(self, graph: Graph, dims: Mapping[str, int]) -> None:
-        self.dims = dims
-        known = {
-            _dim_name(value.name, axis, dim)
-            for value in graph.inputs
-            for axis, dim in enumerate(value.dims or ())
-            if not isinstance(dim, int)
-        }
-        for name, extent in dims.items():
-            if name not in known:
-                has = f"it has {', '.join(sorted(known)[:8])}" if known else "all its dimensions are fixed"
-                raise OptionError(
-                    UNKNOWN_OPTION, f"the model has no symbolic dimension '{name}' ({has}){nearest(name, known)}"
-                )
-            if extent < 0:
-                raise OptionError(BAD_VALUE, f"the dimension '{name}' cannot be {extent}")
+    def __init__(self, graph: Graph, dims: Mapping[str, Given]) -> None:
+        self.dimensions = Dimensions(graph, dims)
 
     def argument(self, value: ValueInfo) -> Attribute:
         """The tensor type of an input. Raises Refusal."""
@@ -60,30 +37,25 @@ class DeclaredTypes:
             raise Refusal(UNSUPPORTED_TYPE, f"an input of type {title} is not compiled")
         if value.dims is None:
             raise Refusal(SHAPE_UNKNOWN, "the input has no declared shape", "Declare it when exporting the model.")
-        names = {axis: _dim_name(value.name, axis, dim) for axis, dim in enumerate(value.dims)}
-        extents = [dim if isinstance(dim, int) else self.dims.get(names[i]) for i, dim in enumerate(value.dims)]
-        open_names = [names[axis] for axis, extent in enumerate(extents) if extent is None]
-        if open_names:
-            given = " ".join(f"--dim {name}={_example(name)}" for name in dict.fromkeys(open_names))
-            plural = "s have" if len(open_names) > 1 else " has"
-            raise Refusal(
-                SHAPE_UNKNOWN,
-                f"the dimension{plural} no value: {', '.join(open_names)} of {show_dims(value.dims)}",
-                f"Give a value, for example {given}.",
-            )
-        fixed = [extent for extent in extents if extent is not None]
+        texts = [dim if isinstance(dim, int) else dim_text(value.name, i, dim) for i, dim in enumerate(value.dims)]
+        extents = [self._extent(text) for text in texts]
         element = element_type(TYPE_NAMES[value.type_code])
         try:
-            check_dims(fixed, byte_width(element))
+            check_dims([extent for extent in extents if not isinstance(extent, Symbolic)], byte_width(element))
         except DataError as error:
             raise Refusal(error.code, str(error), error.hint) from error
-        return tensor(fixed, element)
+        return tensor(extents, element)
 
-    def shape(self, value: ValueInfo | None) -> tuple[int, ...] | None:
+    def _extent(self, text: int | str) -> Extent:
+        extent = text if isinstance(text, int) else self.dimensions.extent(text)
+        assert extent is not None, "every dimension of an input has an extent"
+        return extent
+
+    def shape(self, value: ValueInfo | None) -> tuple[Extent, ...] | None:
         """The shape declared for ``value``; None if it is open or not declared at all."""
         if value is None or value.kind != "tensor" or value.dims is None:
             return None
-        extents = [dim if isinstance(dim, int) else self.dims.get(dim or "") for dim in value.dims]
+        extents = [dim if isinstance(dim, int) else self.dimensions.extent(dim or "") for dim in value.dims]
         fixed = tuple(extent for extent in extents if extent is not None)
         return fixed if len(fixed) == len(extents) else None
 
@@ -101,16 +73,9 @@ class DeclaredTypes:
             stated = title + ("" if declared.dims is None else show_dims(declared.dims))
             raise Refusal(SHAPE_CONFLICT, f"its output '{declared.name}' is declared {stated}, but is {found}")
 
-    def _fits(self, dims: tuple[Dim, ...], shape: tuple[int, ...]) -> bool:
+    def _fits(self, dims: tuple[Dim, ...], shape: tuple[Extent, ...]) -> bool:
+        """Numbers agree; what is said of symbolic extents counts for nothing."""
         return len(dims) == len(shape) and all(
-            not isinstance(dim, int) or dim == extent for dim, extent in zip(dims, shape, strict=True)
+            not isinstance(dim, int) or isinstance(extent, Symbolic) or dim == extent
+            for dim, extent in zip(dims, shape, strict=True)
         )
-
-
-def _dim_name(value: str, axis: int, dim: Dim) -> str:
-    return dim if isinstance(dim, str) and dim else f"{value}.{axis}"
-
-
-def _example(name: str) -> int:
-    """A value a dimension of this name might have."""
-    return 128 if any(word in name.lower() for word in ("seq", "len", "time")) else 1

@@ -19,10 +19,13 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 
 from penstock.compiler.context import CompilerContext
-from penstock.compiler.dialects.graph.base import GraphOp, TypeRuleError, tensor_bytes
+from penstock.compiler.dialects.graph.base import Disagreement, GraphOp, TypeRuleError, element_of, tensor_bytes
+from penstock.compiler.dialects.graph.elementwise import Cast
+from penstock.compiler.dialects.graph.extent import MAX_EXTENTS, Extents
 from penstock.compiler.dialects.graph.structure import Constant
-from penstock.compiler.dtypes import from_numpy, shape_of
+from penstock.compiler.dtypes import I64, from_numpy, shape_of, tensor
 from penstock.compiler.errors import (
+    DEPENDS_ON_SIZES,
     DUPLICATE_NAME,
     INVALID_NODE,
     MODEL_TOO_LARGE,
@@ -34,17 +37,22 @@ from penstock.compiler.errors import (
     ModelError,
     Problem,
 )
+from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, bounds, is_static, symbols_of
 from penstock.compiler.frontends.onnx import converters
+from penstock.compiler.frontends.onnx.assumptions import Assumption, agreement
 from penstock.compiler.frontends.onnx.declared import DeclaredTypes
-from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
+from penstock.compiler.frontends.onnx.dimensions import Given
+from penstock.compiler.frontends.onnx.node_context import Assumed, NodeContext, Refusal
 from penstock.compiler.frontends.onnx.ordering import in_order
 from penstock.compiler.frontends.onnx.reader import read_model
 from penstock.compiler.frontends.onnx.records import Function, Graph, Model, Node, Reference, Tensor, ValueInfo
 from penstock.compiler.frontends.onnx.schemas import check_node
 from penstock.compiler.frontends.onnx.standard_functions import standard_body
 from penstock.compiler.frontends.onnx.static_values import StaticValues
+from penstock.compiler.frontends.onnx.symbolic import is_symbolic
 from penstock.compiler.frontends.onnx.tensors import MAX_BYTES, MAX_RANK
 from penstock.compiler.locations import name_location
+from penstock.compiler.specialise import rewrite_arguments, rewrite_op, set_equalities, set_type
 
 if TYPE_CHECKING:
     from penstock.compiler.frontends.onnx.reader import ModelSource
@@ -53,6 +61,7 @@ Array = NDArray[Any]
 OpT = TypeVar("OpT", bound=Operation)
 Scope = dict[str, SSAValue | None]  # by name; None is a value whose node failed, or a function's absent input
 MAX_FUNCTION_DEPTH = 16
+MAX_ASSUMPTIONS = 64  # that one node may call for
 MAX_OPS = 1 << 20  # function bodies multiply, so a small file can ask for more than any machine holds
 
 
@@ -60,13 +69,14 @@ def import_model(
     model: ModelSource,
     ctx: CompilerContext,
     *,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, Given] | None = None,
     base_dir: str | PathLike[str] | None = None,
 ) -> ModuleOp:
     """The module of graph ops that ``model`` (path, bytes or ModelProto) stands for.
 
-    ``dims`` gives symbolic input dimensions a value; ``base_dir`` is the folder external data may lie in (default: the
-    model's own). Raises ModelError with every problem found, and OptionError if ``dims`` names no dimension.
+    ``dims`` gives symbolic input dimensions a value or a range (least, greatest); ``base_dir`` is the folder external
+    data may lie in (default: the model's own). Raises ModelError with every problem found, and OptionError if ``dims``
+    names no dimension.
     """
     records = read_model(model, base_dir)
     importer = Importer(records, ctx, dims or {})
@@ -77,7 +87,7 @@ def import_model(
 
 
 def check_model(
-    model: ModelSource, *, dims: Mapping[str, int] | None = None, base_dir: str | PathLike[str] | None = None
+    model: ModelSource, *, dims: Mapping[str, Given] | None = None, base_dir: str | PathLike[str] | None = None
 ) -> list[Problem]:
     """Every reason why ``model`` cannot be compiled; an empty list if it can. Raises ModelError if it is unreadable."""
     importer = Importer(read_model(model, base_dir), CompilerContext(), dims or {})
@@ -88,7 +98,7 @@ def check_model(
 class Importer:
     """The conversion of one model; ``problems`` is what is wrong with it so far."""
 
-    def __init__(self, model: Model, ctx: CompilerContext, dims: Mapping[str, int]) -> None:
+    def __init__(self, model: Model, ctx: CompilerContext, dims: Mapping[str, Given]) -> None:
         self.model, self.ctx = model, ctx
         self.problems: list[Problem] = list(model.problems)
         self.declared = DeclaredTypes(model.graph, dims)
@@ -97,6 +107,7 @@ class Importer:
         self.static = StaticValues(ctx.weights)
         self._callers: list[Node] = []  # the calls of functions being inlined, outermost first
         self._ops = 0
+        self._equal: list[tuple[Extent, Extent]] = []  # taken for granted, to be checked by every run
         self._values: Mapping[str, ValueInfo] = {}  # declared types of the graph being converted
 
     # The whole model -------------------------------------------------------------------------------------------------
@@ -119,6 +130,7 @@ class Importer:
 
     def _module(self, inputs: list[str], results: list[SSAValue], outputs: list[str]) -> ModuleOp:
         location = name_location(self.model.graph.name or "main")
+        results = self._sizes_as_data(results)
         self.block.add_op(ReturnOp(*results))
         self._drop_unused()
         kinds = ([arg.type for arg in self.block.args], [value.type for value in results])
@@ -130,10 +142,50 @@ class Importer:
             res_attrs=_name_attributes(outputs[: len(results)]),
         )
         module = ModuleOp([function])
+        set_equalities(module, self._equal)
         for op in (module, function, self.block.last_op):
             assert op is not None
             op.location = location
         return module
+
+    def _sizes_as_data(self, results: list[SSAValue]) -> list[SSAValue]:
+        """Where shape arithmetic is read as data, one op that gives its outcome; what was worked out on the way is then
+        unused. Takes and returns the results of the function."""
+        made: dict[SSAValue, SSAValue] = {}
+        sized: set[SSAValue] = set()
+
+        def outcome(value: SSAValue) -> SSAValue:
+            if value not in made:
+                made[value] = self._outcome(value) if value in sized else value
+            return made[value]
+
+        for op in list(self.block.ops):
+            if isinstance(op, Extents) or any(operand in sized for operand in op.operands):
+                known = [isinstance(op, GraphOp) and is_symbolic(self.static.of(result)) for result in op.results]
+                if any(known):
+                    sized.update(op.results)
+                    continue
+            for index, operand in enumerate(op.operands):
+                if operand in sized:
+                    op.operands[index] = outcome(operand)
+        return [outcome(value) for value in results]
+
+    def _outcome(self, value: SSAValue) -> SSAValue:
+        """A known value as an op of its own, after the one that computes it, if it holds integers."""
+        owner, array = value.owner, self.static.of(value)
+        if array is None or isinstance(owner, Extents) or not isinstance(owner, GraphOp):
+            return value
+        if not 0 < array.size <= MAX_EXTENTS or not all(isinstance(item, Dim | int) for item in array.flat):
+            return value
+        kind = tensor(array.shape, I64)
+        op: GraphOp = Extents.build(values=list(array.flat), result=kind, location=owner.location)
+        self.block.insert_op_after(op, owner)
+        if element_of(value) != I64:
+            cast = Cast.build(op.out, result=tensor(array.shape, element_of(value)), location=owner.location)
+            self.block.insert_op_after(cast, op)
+            op = cast
+        op.out.name_hint = value.name_hint
+        return op.out
 
     def _drop_unused(self) -> None:
         """Erase what only converters needed: constants that became parameters, and shape arithmetic."""
@@ -241,21 +293,72 @@ class Importer:
         """The values of a node's outputs; None for each if it cannot be converted, or reads what could not be."""
         unknown: list[SSAValue | None] = [None] * len(node.outputs)
         try:
-            found = self._find(node, opsets)
-            if any(name and scope.get(name) is None for name in node.inputs):
-                return unknown  # because of a problem already told
-            inputs = [scope[name] if name else None for name in node.inputs]
-            if isinstance(found, Function):
-                return self._inline(node, inputs, found)
-            context = NodeContext(self, node, inputs, opsets, scope)
-            if found is None:
-                return self._standard(context)
-            return self._results(node, found.convert(context))
+            for _ in range(MAX_ASSUMPTIONS):
+                try:
+                    return self._converted(node, scope, opsets)
+                except Assumed as needed:
+                    self._assume(needed.assumption)
+                except Disagreement as error:
+                    assumption = agreement(error.a, error.b, self.declared.dimensions.order)
+                    if assumption is None:
+                        raise
+                    self._assume(assumption)
+            raise Refusal(DEPENDS_ON_SIZES, "its operands fit together in too few sizes")
         except Refusal as refusal:
-            self._node_problem(refusal.code, node, refusal.reason, refusal.hint)
+            hint = refusal.hint
+            if refusal.code == INVALID_NODE and not hint:
+                hint = self._remedy(node, scope)
+            self._node_problem(refusal.code, node, refusal.reason, hint)
+        except Disagreement as error:
+            self._size_problem(node, str(error), error.a, error.b)
+        except Undecided as error:
+            self._size_problem(node, str(error), *(error.sides or ()))
+        except NotStatic as error:
+            self._node_problem(DEPENDS_ON_SIZES, node, str(error), self._remedy(node, scope))
         except TypeRuleError as error:
-            self._node_problem(INVALID_NODE, node, str(error))
+            self._node_problem(INVALID_NODE, node, str(error), self._remedy(node, scope))
         return unknown
+
+    def _size_problem(self, node: Node, reason: str, *extents: Extent) -> None:
+        names = sorted({symbol.name for extent in extents for symbol in symbols_of(extent)})
+        self._node_problem(DEPENDS_ON_SIZES, node, reason, _fix(names))
+
+    def _remedy(self, node: Node, scope: Scope) -> str:
+        """What to say of sizes where a node is refused that reads values of symbolic shape."""
+        values = [value for name in node.inputs if name and (value := scope.get(name)) is not None]
+        extents = [extent for value in values for extent in shape_of(value.type)]
+        extents += [item for value in values if is_symbolic(array := self.static.of(value)) for item in _items(array)]
+        return _fix(sorted({symbol.name for extent in extents for symbol in symbols_of(extent)}))
+
+    def _assume(self, assumption: Assumption) -> None:
+        """Take something for granted about sizes from here on, and in all that has been converted."""
+        types: dict[Any, Any] = {}
+        rewrite_arguments(self.block, assumption.of, types)
+        for op in self.block.ops:
+            rewrite_op(op, assumption.of, types)
+            for result, kind in zip(op.results, op.infer() if isinstance(op, GraphOp) else (), strict=True):
+                set_type(result, kind)
+        self.declared.dimensions.rewrite(assumption.of)
+        self.static.forget()
+        pairs = [*((assumption.of(a), assumption.of(b)) for a, b in self._equal), *assumption.equal]
+        self._equal = list(dict.fromkeys((a, b) for a, b in pairs if a != b))
+        if any(map(is_static, self._equal)):
+            a, b = next(filter(is_static, self._equal))
+            raise Refusal(DEPENDS_ON_SIZES, f"what the model needs of its sizes cannot be: {a} would have to be {b}")
+
+    def _converted(self, node: Node, scope: Scope, opsets: Mapping[str, int]) -> Sequence[SSAValue | None]:
+        """The values of a node's outputs. Raises what stands against converting it."""
+        unknown: list[SSAValue | None] = [None] * len(node.outputs)
+        found = self._find(node, opsets)
+        if any(name and scope.get(name) is None for name in node.inputs):
+            return unknown  # because of a problem already told
+        inputs = [scope[name] if name else None for name in node.inputs]
+        if isinstance(found, Function):
+            return self._inline(node, inputs, found)
+        context = NodeContext(self, node, inputs, opsets, scope)
+        if found is None:
+            return self._standard(context)
+        return self._results(node, found.convert(context))
 
     def _find(self, node: Node, opsets: Mapping[str, int]) -> Function | converters.Converter | None:
         """What converts a node: the model's own function, a converter, or None for the standard's function body."""
@@ -325,13 +428,13 @@ class Importer:
         if self._ops > MAX_OPS:
             raise Refusal(MODEL_TOO_LARGE, f"the model becomes more than {MAX_OPS:,} operations")
         for kind in op.result_types:
-            rank, size = len(shape_of(kind)), tensor_bytes(kind)
+            rank, (size, _) = len(shape_of(kind)), bounds(tensor_bytes(kind))
             if any(extent < 0 for extent in shape_of(kind)):
                 raise Refusal(INVALID_NODE, f"a value would have the shape {list(shape_of(kind))}")
             if rank > MAX_RANK:
                 raise Refusal(MODEL_TOO_LARGE, f"a value has {rank} axes; {MAX_RANK} are the most")
             if size > MAX_BYTES:
-                raise Refusal(MODEL_TOO_LARGE, f"a value of shape {list(shape_of(kind))} takes {size:,} bytes")
+                raise Refusal(MODEL_TOO_LARGE, f"a value of shape {list(shape_of(kind))} takes {int(size):,} bytes")
         self.block.add_op(op)
         return op
 
@@ -343,7 +446,7 @@ class Importer:
             raise Refusal(UNSUPPORTED_TYPE, f"a constant of type {array.dtype} is not compiled") from None
         return self.insert(Constant.of(array, self.ctx.weights, name=name, location=self.location)).out
 
-    def declared_shape(self, node: Node, output: int) -> tuple[int, ...] | None:
+    def declared_shape(self, node: Node, output: int) -> tuple[Extent, ...] | None:
         """The shape that the model declares for an output of ``node``, if it does."""
         return self.declared.shape(self._values.get(node.outputs[output])) if output < len(node.outputs) else None
 
@@ -364,6 +467,22 @@ def _bound(node: Node, attributes: Mapping[str, Any], absent: set[str]) -> Node:
             values[name] = attributes[value.name]
     inputs = tuple("" if name in absent else name for name in node.inputs)
     return replace(node, inputs=inputs, attributes=values)
+
+
+def _fix(names: Sequence[str]) -> str:
+    """What to do about sizes that must be known."""
+    if not names:
+        return ""
+    return f"Give a value or a range, for example --dim {names[0]}={_example(names[0])} or --dim {names[0]}=2..512."
+
+
+def _example(name: str) -> int:
+    """A value a symbol of this name might have."""
+    return 128 if any(word in name.lower() for word in ("seq", "len", "time")) else 1
+
+
+def _items(array: Array | None) -> list[Extent]:
+    return [] if array is None else [item for item in array.flat if isinstance(item, Dim)]
 
 
 def _name_hint(name: str) -> str | None:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Block, SSAValue
 
-from penstock.compiler.dialects.graph.base import GraphOp, element_of
-from penstock.compiler.dialects.graph.elementwise import Cast
+from penstock.compiler.dialects.graph.base import Disagreement, GraphOp, TypeRuleError, element_of, require_equal
+from penstock.compiler.dialects.graph.elementwise import Cast, Reciprocal
+from penstock.compiler.dialects.graph.extent import Extents
 from penstock.compiler.dialects.graph.shape import Expand, Reshape, Transpose
 from penstock.compiler.dialects.graph.structure import Checked, Constant
 from penstock.compiler.dtypes import I64, element_type, shape_of, tensor, type_name
@@ -24,7 +25,10 @@ from penstock.compiler.errors import (
     UNSUPPORTED_ATTRIBUTE,
     UNSUPPORTED_TYPE,
 )
+from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, is_static
+from penstock.compiler.frontends.onnx import symbolic
 from penstock.compiler.frontends.onnx.arithmetic import Value
+from penstock.compiler.frontends.onnx.assumptions import Assumption, decision
 from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Node, Tensor, type_title
 
 if TYPE_CHECKING:
@@ -40,6 +44,14 @@ class Refusal(Exception):
     def __init__(self, code: str, reason: str, hint: str = "") -> None:
         super().__init__(reason)
         self.code, self.reason, self.hint = code, reason, hint
+
+
+class Assumed(Exception):
+    """A node can be compiled for sizes of which something is taken for granted."""
+
+    def __init__(self, assumption: Assumption) -> None:
+        super().__init__()
+        self.assumption = assumption
 
 
 class NodeContext:
@@ -73,7 +85,7 @@ class NodeContext:
         """Input ``index`` or None."""
         return self.inputs[index] if index < len(self.inputs) else None
 
-    def shape(self, value: SSAValue) -> tuple[int, ...]:
+    def shape(self, value: SSAValue) -> tuple[Extent, ...]:
         return shape_of(value.type)
 
     def rank(self, value: SSAValue) -> int:
@@ -83,6 +95,10 @@ class NodeContext:
         """Refuse the node with ``reason`` unless ``holds``: it breaks the operator's specification."""
         if not holds:
             raise Refusal(INVALID_NODE, reason)
+
+    def require_equal(self, a: Extent, b: Extent, reason: str) -> None:
+        """Refuse the node with ``reason`` unless the extents are equal, or may be taken to be."""
+        require_equal(a, b, reason)
 
     def ranked(self, index: int, least: int, most: int | None = None) -> SSAValue:
         """Input ``index``, which has ``least`` to ``most`` axes (``most`` left out: just ``least``)."""
@@ -111,13 +127,20 @@ class NodeContext:
         return array[0]
 
     def known(self, value: SSAValue, what: str) -> Array:
-        """The compile-time value of ``value``."""
+        """The compile-time value of ``value``, numbers only. Raises NotStatic for symbolic extents."""
+        array = self.known_extents(value, what)
+        if symbolic.is_symbolic(array):
+            raise NotStatic(f"{what} must be known at compile time, but is {symbolic.show(array)}")
+        return array
+
+    def known_extents(self, value: SSAValue, what: str) -> Array:
+        """The compile-time value of ``value``, which may hold extents (dtype object)."""
         array = self.importer.evaluate(value)
         if array is None:
             raise Refusal(
                 SHAPE_UNKNOWN,
                 f"{what} must be known at compile time, but depends on the model's inputs",
-                "Make it a constant of the model, or give symbolic dimensions a value with --dim NAME=VALUE.",
+                "Make it a constant of the model.",
             )
         return array
 
@@ -127,6 +150,26 @@ class NodeContext:
             array = self.static(index, attribute)
             self.require(array.dtype.kind in "iu", f"{attribute} are integers, not {array.dtype}")
             return [int(item) for item in array.reshape(-1)]
+        return self._listed(attribute, default)
+
+    def extents(self, index: int, attribute: str, default: Sequence[Extent] | None = None) -> list[Extent] | None:
+        """As ``ints``, but each may be symbolic."""
+        if self.has(index):
+            array = self.known_extents(self.input(index), attribute)
+            if not symbolic.is_symbolic(array):
+                return self.ints(index, attribute)
+            items: list[Any] = [item if isinstance(item, Dim) else int(item) for item in array.reshape(-1)]
+            return items
+        return self._listed(attribute, default)
+
+    def extent(self, index: int, what: str) -> Any:
+        """The one number of input ``index``, which may be symbolic."""
+        array = self.known_extents(self.input(index), what).reshape(-1)
+        self.require(array.size == 1, f"{what} is one number, not {array.size}")
+        return array[0] if symbolic.is_symbolic(array) else array[0].item()
+
+    def _listed(self, attribute: str, default: Sequence[int] | None) -> list[int] | None:
+        """Integers given by an attribute, else ``default``."""
         value = self.node.attributes.get(attribute)
         if value is None:
             return None if default is None else list(default)
@@ -142,7 +185,7 @@ class NodeContext:
         """Input ``index`` for arithmetic in the graph, as element type ``element``."""
         return Value(self, self.cast(self.input(index), element))
 
-    def promised(self, what: str, output: int = 0) -> tuple[int, ...]:
+    def promised(self, what: str, output: int = 0) -> tuple[Extent, ...]:
         """The shape that the model declares for an output: what a result's shape is when ``what`` is fed at run time.
         Refuses the node if nothing is declared."""
         shape = self.importer.declared_shape(self.node, output)
@@ -236,22 +279,46 @@ class NodeContext:
         return self.op(kind, *operands, **parameters).results[0]
 
     def op(self, kind: type[OpT], /, *operands: SSAValue, **parameters: Any) -> OpT:
-        """Insert an op at this node's location."""
-        return self.importer.insert(kind.build(*operands, location=self.importer.location, **parameters))
+        """Insert an op at this node's location. Raises Assumed where its type rule holds for some sizes only."""
+        try:
+            return self.importer.insert(kind.build(*operands, location=self.importer.location, **parameters))
+        except Undecided as error:
+            for assumption in decision(*error.sides) if error.sides else ():
+                if _fits(assumption, kind, operands, parameters):
+                    raise Assumed(assumption) from error
+            raise
 
     def constant(self, array: Any, element: Attribute | None = None) -> SSAValue:
         """A constant tensor; a Python number or list needs ``element``."""
         from penstock.compiler.dtypes import numpy_dtype
 
+        items = np.asarray(array)
+        if items.dtype == object:
+            made = self.sizes(items)
+            return made if element is None else self.cast(made, element)
         with np.errstate(all="ignore"):
-            value = np.asarray(array) if element is None else np.asarray(array).astype(numpy_dtype(element))
+            value = items if element is None else items.astype(numpy_dtype(element))
         return self.importer.constant(value, self.node.name)
 
+    def sizes(self, extents: Array | Sequence[Extent]) -> SSAValue:
+        """An i64 tensor of extents: a constant, or computed when the model runs."""
+        array = np.asarray(extents, object)
+        values: list[Any] = list(array.flat)
+        if is_static(values):
+            return self.constant(array.astype(np.int64))
+        return self.build(Extents, values=values, result=tensor(array.shape, I64))
+
     def number(self, value: float, like: SSAValue) -> SSAValue:
-        """A scalar constant of ``like``'s element type."""
+        """A scalar constant of ``like``'s element type; an extent may be symbolic."""
         return self.constant(value, element_of(like))
 
-    def reshape(self, value: SSAValue, shape: Sequence[int]) -> SSAValue:
+    def share(self, count: Extent, like: SSAValue) -> SSAValue:
+        """1 / ``count`` as a scalar of ``like``'s element type; NaN for 0."""
+        if isinstance(count, Dim):
+            return self.build(Reciprocal, self.number(count, like))
+        return self.number(1.0 / count if count else np.nan, like)
+
+    def reshape(self, value: SSAValue, shape: Sequence[Extent]) -> SSAValue:
         """``value`` under another shape; itself if it has it."""
         if tuple(shape) == self.shape(value):
             return value
@@ -263,7 +330,7 @@ class NodeContext:
             return value
         return self.build(Transpose, value, permutation=tuple(permutation))
 
-    def expand(self, value: SSAValue, shape: Sequence[int]) -> SSAValue:
+    def expand(self, value: SSAValue, shape: Sequence[Extent]) -> SSAValue:
         """``value`` broadcast to ``shape``."""
         if tuple(shape) == self.shape(value):
             return value
@@ -289,4 +356,29 @@ class NodeContext:
         return type_name(element_of(value))
 
 
-__all__ = ["Array", "Constant", "NodeContext", "Refusal"]
+def _fits(
+    assumption: Assumption, kind: type[GraphOp], operands: Sequence[SSAValue], parameters: dict[str, Any]
+) -> bool:
+    """True unless the type rule of ``kind`` refuses the operands and parameters under ``assumption``."""
+    types = [tensor([*map(assumption.of, shape_of(value.type))], element_of(value)) for value in operands]
+    changed: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if name == "result":
+            changed[name] = tensor([*map(assumption.of, shape_of(value))], element_of(value))
+        elif isinstance(value, Dim):
+            changed[name] = assumption.of(value)
+        elif isinstance(value, list | tuple):
+            items: list[Any] = list(value)  # pyright: ignore[reportUnknownArgumentType]
+            changed[name] = [assumption.of(item) if isinstance(item, Dim) else item for item in items]
+        else:
+            changed[name] = value
+    try:
+        kind.build(*Block(arg_types=types).args, **changed)
+    except (Undecided, Disagreement):
+        return True  # further than before
+    except TypeRuleError:
+        return False
+    return True
+
+
+__all__ = ["Array", "Assumed", "Constant", "NodeContext", "Refusal"]

@@ -15,6 +15,7 @@ from unit.cli.conftest import Ran
 from penstock.compiler.errors import (
     BAD_VERSION,
     CYCLE,
+    DEPENDS_ON_SIZES,
     DUPLICATE_NAME,
     EXTERNAL_DATA_MISSING,
     EXTERNAL_DATA_OUTSIDE,
@@ -78,6 +79,7 @@ def huge_weight() -> onnx.TensorProto:
 
 ADD_W = node("Add", "x w", "y")
 STRING = helper.make_tensor_value_info("x", TensorProto.STRING, [4])
+RANKLESS = helper.make_tensor_value_info("x", F, None)
 SYMBOLIC = helper.make_tensor_value_info("x", F, ["n"])
 
 MODELS = {
@@ -96,7 +98,8 @@ MODELS = {
         SHAPE_CONFLICT,
     ),
     "strings": (graph(node("Identity", "x", "y"), inputs=[STRING], outputs=[STRING]), UNSUPPORTED_TYPE),
-    "a symbolic dimension": (graph(node("Neg", "x", "y"), inputs=[SYMBOLIC]), SHAPE_UNKNOWN),
+    "what depends on sizes": (graph(node("Squeeze", "x", "y"), inputs=[SYMBOLIC]), DEPENDS_ON_SIZES),
+    "an unknown rank": (graph(node("Neg", "x", "y"), inputs=[RANKLESS]), SHAPE_UNKNOWN),
     "too few inputs": (graph(node("Add", "x", "y")), INVALID_NODE),
     "a weight that is cut": (graph(ADD_W, weights=[short_weight()]), INVALID_DATA),
     "a weight of astronomic size": (graph(ADD_W, weights=[huge_weight()]), MODEL_TOO_LARGE),

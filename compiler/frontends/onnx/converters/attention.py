@@ -19,6 +19,7 @@ from penstock.compiler.dialects.graph.normalization import Softmax
 from penstock.compiler.dialects.graph.reduction import Reduce
 from penstock.compiler.dialects.graph.shape import Concat, Iota
 from penstock.compiler.dtypes import F64, I1, I64, tensor
+from penstock.compiler.extents import Extent, is_static
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.node_context import NodeContext
@@ -31,7 +32,7 @@ class Visible:
     """Which keys a query sees: ``bias`` is added to the scores; ``past``, if given, is the causal rule's offset."""
 
     bias: SSAValue | None
-    past: int | None
+    past: Extent | None
 
 
 @converter("Attention")
@@ -46,7 +47,7 @@ def attention(n: NodeContext) -> list[SSAValue]:
         )
     n.require(n.has(4) == n.has(5), "past_key and past_value are given together")
     n.require(not (n.has(4) and n.has(6)), "nonpad_kv_seqlen is not given with past_key")
-    past = 0
+    past: Extent = 0
     if n.has(4):
         past = n.shape(n.ranked(4, 4))[2]
         k = n.build(Concat, n.input(4), k, axis=2)
@@ -59,8 +60,8 @@ def attention(n: NodeContext) -> list[SSAValue]:
     visible = _visible(n, element_of(q), n.shape(q)[2], n.shape(k)[2], past)
     operands = [q, k, v] if visible.bias is None else [q, k, v, visible.bias]
     out = n.build(
-        Attention, *operands, scale=scale, causal=visible.past is not None, causal_offset=visible.past or 0,
-        softcap=softcap,
+        Attention, *operands, scale=scale, causal=visible.past is not None,
+        causal_offset=0 if visible.past is None else visible.past, softcap=softcap,
     )  # fmt: skip
     if flat:
         batch, heads, length, width = n.shape(out)
@@ -77,7 +78,7 @@ def _heads(n: NodeContext, x: SSAValue, heads: int) -> SSAValue:
     return n.transpose(n.reshape(x, [batch, length, heads, width // heads]), (0, 2, 1, 3))
 
 
-def _visible(n: NodeContext, kind: Attribute, queries: int, keys: int, past: int) -> Visible:
+def _visible(n: NodeContext, kind: Attribute, queries: Extent, keys: Extent, past: Extent) -> Visible:
     """Mask, causal rule, windows and lengths, as ONNX composes them: every one of them can only hide keys."""
     bias = _mask(n, n.optional(3), kind, keys)
     causal = n.flag("is_causal")
@@ -104,7 +105,7 @@ def _visible(n: NodeContext, kind: Attribute, queries: int, keys: int, past: int
     return Visible(hidden if bias is None else n.build(graph_op("add"), bias, hidden), None)
 
 
-def _positions(n: NodeContext, queries: int, past: int, lengths: SSAValue | None) -> SSAValue:
+def _positions(n: NodeContext, queries: Extent, past: Extent, lengths: SSAValue | None) -> SSAValue:
     """Where each query stands among the keys: [1 or batch, 1, queries, 1]."""
     row = n.build(Iota, axis=2, result=tensor([1, 1, queries, 1], I64))
     if lengths is None:
@@ -114,7 +115,7 @@ def _positions(n: NodeContext, queries: int, past: int, lengths: SSAValue | None
     return n.build(graph_op("add"), row, start)
 
 
-def _mask(n: NodeContext, mask: SSAValue | None, kind: Attribute, keys: int) -> SSAValue | None:
+def _mask(n: NodeContext, mask: SSAValue | None, kind: Attribute, keys: Extent) -> SSAValue | None:
     """An additive mask over all keys; a shorter one hides the keys it does not cover."""
     if mask is None:
         return None
@@ -122,6 +123,8 @@ def _mask(n: NodeContext, mask: SSAValue | None, kind: Attribute, keys: int) -> 
         zero, hidden = n.constant(0.0, kind), n.constant(-np.inf, kind)
         mask = n.build(graph_op("select"), mask, zero, hidden)
     covered = n.shape(mask)[-1]
+    if covered != 1 and covered != keys and not is_static((covered, keys)):
+        n.require_equal(covered, keys, f"a mask for {covered} keys does not fit {keys} keys")
     if covered not in (1, keys):
         rest = n.expand(n.constant(-np.inf, kind), [*n.shape(mask)[:-1], keys - covered])
         mask = n.build(Concat, mask, rest, axis=n.rank(mask) - 1)

@@ -7,6 +7,7 @@ from xdsl.ir import SSAValue
 from penstock.compiler.dialects.graph.index import Gather, GatherElements, GatherNd
 from penstock.compiler.dialects.graph.shape import Iota
 from penstock.compiler.dtypes import I64, tensor
+from penstock.compiler.extents import Dim
 from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
@@ -43,9 +44,9 @@ def one_hot(n: NodeContext) -> SSAValue:
         depth = n.promised("its depth")[axis]
         indices = fed.extent(n, 1, "depth", indices, depth)
     else:
-        given = n.static_scalar(1, "depth")
-        n.require(bool(0 < given < 1 << 62), f"depth is {given}")
-        depth = int(given)
+        depth = n.extent(1, "depth")
+        n.require(bool(0 < depth < 1 << 62), f"depth is {depth}")
+        depth = depth if isinstance(depth, Dim) else int(depth)
     shape = list(n.shape(indices))
     shape.insert(axis, 1)
     wrapped = n.build(

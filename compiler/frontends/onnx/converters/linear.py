@@ -11,6 +11,7 @@ from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.convolution import Conv, ConvTranspose
 from penstock.compiler.dialects.graph.reduction import Reduce
 from penstock.compiler.errors import INVALID_NODE
+from penstock.compiler.extents import Extent, ceildiv, largest
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
@@ -79,8 +80,8 @@ def spatial_pads(
     low: list[int] = []
     high: list[int] = []
     for extent, size, stride, dilation in zip(extents, window, strides, dilations, strict=True):
-        outputs = -(-extent // stride)
-        total = max(0, (outputs - 1) * stride + (size - 1) * dilation + 1 - extent)
+        outputs = ceildiv(extent, stride)
+        total = largest(0, (outputs - 1) * stride + (size - 1) * dilation + 1 - extent)
         small, large = total // 2, total - total // 2
         low.append(small if auto == "SAME_UPPER" else large)
         high.append(large if auto == "SAME_UPPER" else small)
@@ -91,7 +92,9 @@ def add_bias(n: NodeContext, x: SSAValue, bias: SSAValue | None) -> SSAValue:
     """A bias per channel of a channels-first tensor."""
     if bias is None:
         return x
-    n.require(n.shape(bias) == (n.shape(x)[1],), f"a bias of shape {list(n.shape(bias))} for {n.shape(x)[1]} channels")
+    sentence = f"a bias of shape {list(n.shape(bias))} for {n.shape(x)[1]} channels"
+    n.require(n.rank(bias) == 1, sentence)
+    n.require_equal(n.shape(bias)[0], n.shape(x)[1], sentence)
     return n.build(graph_op("add"), x, n.reshape(bias, [1, n.shape(bias)[0], *[1] * (n.rank(x) - 2)]))
 
 
@@ -149,8 +152,8 @@ def conv_transpose(n: NodeContext) -> SSAValue:
         low, high = (
             spatial_pads(n, extents, window, strides, dilations) if auto == "NOTSET" else ([0] * rank, [0] * rank)
         )
-    extra = [o + max(0, -h) for o, h in zip(extra, high, strict=True)]
-    high = [max(0, h) for h in high]
+    extra = [o + largest(0, -h) for o, h in zip(extra, high, strict=True)]
+    high = [largest(0, h) for h in high]
     if any(p < 0 for p in low):
         raise n.unsupported("an output larger than the transposed convolution gives is not compiled")
     product = n.build(
@@ -211,9 +214,8 @@ def _diagonal(n: NodeContext, value: SSAValue, labels: str) -> tuple[SSAValue, s
         return value, labels
     first, second = [axis for axis, label in enumerate(labels) if label == repeated][:2]
     extent = n.shape(value)[first]
-    n.require(
-        extent == n.shape(value)[second], f"the index {repeated} stands for {extent} and {n.shape(value)[second]}"
-    )
+    other = n.shape(value)[second]
+    n.require_equal(extent, other, f"the index {repeated} stands for {extent} and {other}")
     rest = [axis for axis in range(len(labels)) if axis not in (first, second)]
     kept = [n.shape(value)[axis] for axis in rest]
     flat = n.reshape(n.transpose(value, [*rest, first, second]), [*kept, extent * extent])
@@ -228,9 +230,8 @@ def _contract(
     summed."""
     for label in set(left) & set(right):
         pair = n.shape(a)[left.index(label)], n.shape(b)[right.index(label)]
-        n.require(
-            pair[0] == pair[1] or 1 in pair, f"an index of the equation stands for extents {pair[0]} and {pair[1]}"
-        )
+        if 1 not in pair:
+            n.require_equal(*pair, f"an index of the equation stands for extents {pair[0]} and {pair[1]}")
     sizes = dict(zip(left, n.shape(a), strict=True)) | {
         label: extent for label, extent in zip(right, n.shape(b), strict=True) if extent != 1 or label not in left
     }
@@ -240,11 +241,11 @@ def _contract(
     rows = [label for label in left if label not in right]
     columns = [label for label in right if label not in left]
 
-    def arranged(x: SSAValue, labels: str, order: list[str], shape: list[int]) -> SSAValue:
+    def arranged(x: SSAValue, labels: str, order: list[str], shape: list[Extent]) -> SSAValue:
         wide = n.expand(x, [sizes[label] for label in labels])
         return n.reshape(n.transpose(wide, [labels.index(label) for label in order]), shape)
 
-    def extent(labels: list[str]) -> int:
+    def extent(labels: list[str]) -> Extent:
         return math.prod(sizes[label] for label in labels)
 
     x = arranged(a, left, batch + rows + summed, [extent(batch), extent(rows), extent(summed)])

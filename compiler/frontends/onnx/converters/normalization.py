@@ -56,7 +56,7 @@ def layer_normalization(n: NodeContext) -> list[SSAValue]:
 def moments(n: NodeContext, x: SSAValue, axes: Sequence[int]) -> tuple[SSAValue, SSAValue]:
     """Mean and (population) variance over ``axes``, which keep extent 1."""
     count = math.prod(n.shape(x)[axis] for axis in axes)
-    share = n.number(1.0 / count if count else math.nan, x)
+    share = n.share(count, x)
 
     def mean_of(value: SSAValue) -> SSAValue:
         return n.build(graph_op("mul"), n.build(Reduce, value, kind="sum", axes=tuple(axes), keepdims=True), share)
@@ -117,8 +117,9 @@ def batch_normalization(n: NodeContext) -> list[SSAValue | None]:
     if n.opset >= 14 and n.flag("training_mode"):
         return _training(n, x, shape, epsilon)
     parameters = [n.input(index) for index in range(1, 5)]
-    sizes = {math.prod(n.shape(value)) for value in parameters}
-    n.require(sizes == {math.prod(shape)}, f"scale, bias, mean and variance are {math.prod(shape)} numbers each")
+    for value in parameters:
+        sentence = f"scale, bias, mean and variance are {math.prod(shape)} numbers each"
+        n.require_equal(math.prod(n.shape(value)), math.prod(shape), sentence)
     values = [n.importer.evaluate(value) for value in parameters]
     if all(value is not None for value in values):
         scale, bias, mean, variance = (np.asarray(value, np.float64) for value in values)

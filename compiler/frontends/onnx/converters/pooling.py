@@ -10,6 +10,7 @@ from xdsl.ir import SSAValue
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.pooling import Pool
 from penstock.compiler.dialects.graph.reduction import Reduce
+from penstock.compiler.extents import ceildiv, largest, smallest
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op, widened
 from penstock.compiler.frontends.onnx.converters.linear import MAX_SPATIAL, spatial_pads
@@ -54,10 +55,9 @@ def pool(n: NodeContext) -> list[SSAValue]:
 def _ceil_pad(extent: int, window: int, stride: int, dilation: int, low: int, high: int) -> int:
     """The pad after that makes the last, incomplete window count (but not one that starts in the padding)."""
     reach = (window - 1) * dilation + 1
-    outputs = -(-(extent + low + high - reach) // stride) + 1
-    if (outputs - 1) * stride >= extent + low:
-        outputs -= 1
-    return max(high, (outputs - 1) * stride + reach - extent - low)
+    steps = ceildiv(extent + low + high - reach, stride)
+    steps = smallest(steps, ceildiv(extent + low, stride) - 1)  # the last window starts before the end
+    return largest(high, steps * stride + reach - extent - low)
 
 
 @converter("GlobalAveragePool", "GlobalMaxPool")
@@ -69,8 +69,8 @@ def global_pool(n: NodeContext) -> SSAValue:
         return n.build(Reduce, x, kind="max", axes=axes, keepdims=True)
     wide = widened(n, x)
     total = n.build(Reduce, wide, kind="sum", axes=axes, keepdims=True)
-    count = math.prod(n.shape(x)[2:])
-    return n.cast(n.build(graph_op("mul"), total, n.number(1.0 / count if count else math.nan, total)), element_of(x))
+    share = n.share(math.prod(n.shape(x)[2:]), total)
+    return n.cast(n.build(graph_op("mul"), total, share), element_of(x))
 
 
 @converter("GlobalLpPool")

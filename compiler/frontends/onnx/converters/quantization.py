@@ -16,6 +16,7 @@ from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.reduction import Reduce
 from penstock.compiler.dtypes import F32, F64, I32, U8, is_float, numpy_dtype, type_name
+from penstock.compiler.extents import ceildiv
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.converters.linear import add_bias, convolved, matmul, spatial_pads
@@ -48,10 +49,11 @@ def aligned(n: NodeContext, parameter: SSAValue, x: SSAValue) -> SSAValue:
         return n.reshape(parameter, [])
     axis = n.axis("axis", 1, len(shape))
     if len(own) == 1:
-        n.require(own[0] == shape[axis], f"{own[0]} scales or zero points for {shape[axis]} indices of axis {axis}")
+        sentence = f"{own[0]} scales or zero points for {shape[axis]} indices of axis {axis}"
+        n.require_equal(own[0], shape[axis], sentence)
         return n.reshape(parameter, [own[0] if i == axis else 1 for i in range(len(shape))])
     block = n.int("block_size", 0)
-    blocks = -(-shape[axis] // block) if block > 0 else 0
+    blocks = ceildiv(shape[axis], block) if block > 0 else 0
     wanted = tuple(blocks if i == axis else extent for i, extent in enumerate(shape))
     n.require(own == wanted, f"scales or zero points of shape {list(own)} where blocks of {block} need {list(wanted)}")
     before, after = list(shape[:axis]), list(shape[axis + 1 :])

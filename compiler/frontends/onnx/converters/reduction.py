@@ -11,6 +11,7 @@ from penstock.compiler.dialects.graph.ordering import TopK
 from penstock.compiler.dialects.graph.reduction import ArgReduce, Cumulative, Reduce
 from penstock.compiler.dialects.graph.shape import Iota
 from penstock.compiler.dtypes import F64, I1, I64, is_float, tensor
+from penstock.compiler.extents import Dim, largest
 from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op, widened
 from penstock.compiler.frontends.onnx.converters.pooling import p_norm
@@ -49,9 +50,8 @@ def _reduced(n: NodeContext, x: SSAValue, axes: list[int], keep: bool) -> SSAVal
             count = math.prod(n.shape(x)[axis] for axis in axes)
             summed = total("sum", wide)
             if is_float(kind):
-                factor = n.number(1.0 / count if count else math.nan, summed)
-                return n.cast(n.build(graph_op("mul"), summed, factor), kind)
-            return n.build(graph_op("div"), summed, n.number(max(count, 1), summed))
+                return n.cast(n.build(graph_op("mul"), summed, n.share(count, summed)), kind)
+            return n.build(graph_op("div"), summed, n.number(largest(count, 1), summed))
         case "ReduceL1":
             return total("sum", n.build(graph_op("abs"), x))
         case "ReduceL2":
@@ -152,9 +152,8 @@ def top_k(n: NodeContext) -> list[SSAValue]:
         k = n.promised("k")[axis]
         x = fed.extent(n, 1, "k", x, k)
     else:
-        given = n.static_scalar(1, "k").item() if n.opset >= 10 else n.int("k")
-        n.require(isinstance(given, int), f"k is an integer, not {given}")
-        k = int(given)
+        k = n.extent(1, "k") if n.opset >= 10 else n.int("k")
+        n.require(isinstance(k, int | Dim), f"k is an integer, not {k}")
     op = n.op(TopK, x, axis=axis, k=k, largest=n.flag("largest", True), sorted=n.flag("sorted", True))
     return list(op.results)
 

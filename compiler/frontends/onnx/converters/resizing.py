@@ -6,17 +6,22 @@ is held against the declared shape of the result.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.resize import Resize, Sampling
 from penstock.compiler.dtypes import F64, tensor
+from penstock.compiler.extents import Extent, NotStatic, floordiv, is_static, quotient
 from penstock.compiler.frontends.onnx.arithmetic import Value, Values
 from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.node_context import NodeContext
+from penstock.compiler.frontends.onnx.symbolic import MAX_DENOMINATOR
 
+LARGEST_PART = 16
 POLICIES = ("stretch", "not_larger", "not_smaller")
 
 
@@ -63,10 +68,12 @@ def _has_sizes(n: NodeContext, old: bool) -> bool:
     return not old and n.has(3) and n.shape(n.input(3)) != (0,)
 
 
-def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[int], list[float] | Value]:
+def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[Extent], list[float] | Value]:
     """The input, the result's extents, and a scale for each axis, from the input sizes."""
     x = n.input(0)
     extents, policy = n.shape(x), n.choice("keep_aspect_ratio_policy", "stretch", *POLICIES)
+    if not is_static(extents) or not (n.fed(3) or is_static(n.extents(3, "sizes") or ())):
+        return _by_symbolic_sizes(n, axes, policy)
     old = np.array([extents[axis] for axis in axes], np.float64)
     n.require(n.shape(n.input(3)) == (len(axes),), f"sizes are {len(axes)} numbers")
     n.require(policy == "stretch" or bool(old.all()), "the aspect ratio of nothing cannot be kept")
@@ -89,7 +96,41 @@ def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[int], lis
     return x, sizes, [size / extent if extent else 1.0 for size, extent in zip(sizes, extents, strict=True)]
 
 
-def _by_scales(n: NodeContext, axes: list[int], at: int) -> tuple[SSAValue, list[int], list[float] | Value]:
+def _by_symbolic_sizes(
+    n: NodeContext, axes: list[int], policy: str
+) -> tuple[SSAValue, list[Extent], list[float] | Value]:
+    """The same where extents are symbolic: a scale is the same for all sizes, or the node is refused."""
+    x = n.input(0)
+    extents, wanted = n.shape(x), n.extents(3, "sizes") or []
+    if policy != "stretch":
+        raise NotStatic("sizes that keep the aspect ratio depend on the sizes the model is run with")
+    n.require(len(wanted) == len(axes), f"sizes are {len(axes)} numbers")
+    sizes, scales = list(extents), [1.0] * len(extents)
+    for axis, size in zip(axes, wanted, strict=True):
+        sizes[axis], scales[axis] = size, _ratio(size, extents[axis])
+    return x, sizes, scales
+
+
+def _ratio(size: Extent, extent: Extent) -> float:
+    """size / extent, if it is one number for all sizes. Raises NotStatic."""
+    for part in range(1, LARGEST_PART + 1):
+        times = quotient(size * part, extent)
+        if times is not None and is_static((times,)):
+            return times / part
+    raise NotStatic(f"the scale from {extent} to {size} depends on the sizes the model is run with")
+
+
+def _scaled(extent: Extent, scale: float) -> Extent:
+    """floor(extent scale). Raises NotStatic for a symbolic extent and a scale that is no simple fraction."""
+    if is_static((extent,)):
+        return int(np.floor(extent * scale))
+    exact = Fraction(scale)
+    if exact.denominator > MAX_DENOMINATOR:
+        raise NotStatic(f"{scale} times the extent {extent} depends on how it is rounded")
+    return floordiv(extent * exact.numerator, exact.denominator)
+
+
+def _by_scales(n: NodeContext, axes: list[int], at: int) -> tuple[SSAValue, list[Extent], list[float] | Value]:
     """The same from the input scales, or from the attribute."""
     x = n.input(0)
     extents = n.shape(x)
@@ -100,7 +141,7 @@ def _by_scales(n: NodeContext, axes: list[int], at: int) -> tuple[SSAValue, list
     sizes, scales = list(extents), [1.0] * len(extents)
     for axis, scale in zip(axes, given.reshape(-1), strict=True):
         n.require(bool(np.isfinite(scale) and scale > 0), f"a scale is {scale}")
-        sizes[axis], scales[axis] = int(np.floor(extents[axis] * float(scale))), float(scale)
+        sizes[axis], scales[axis] = _scaled(extents[axis], float(scale)), float(scale)
     return x, sizes, scales
 
 

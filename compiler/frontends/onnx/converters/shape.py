@@ -1,8 +1,9 @@
-"""ONNX's shape operators: static shapes, so their parameters are compile-time values."""
+"""ONNX's shape operators: their parameters are compile-time values, numbers or symbolic extents."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -11,6 +12,7 @@ from penstock.compiler.dialects.graph.base import broadcast_shapes, element_of
 from penstock.compiler.dialects.graph.shape import Concat, Iota, Pad, Slice
 from penstock.compiler.dtypes import I64, numpy_dtype, tensor
 from penstock.compiler.errors import INVALID_NODE
+from penstock.compiler.extents import Dim, Extent, Extremum, NotStatic, ceildiv, is_static, largest, smallest
 from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
@@ -22,14 +24,15 @@ def reshape(n: NodeContext) -> SSAValue:
     if n.fed(1):
         return fed.reshape(n)
     x = n.input(0)
-    source, wanted = n.shape(x), n.ints(1, "shape") or []
+    source, wanted = n.shape(x), n.extents(1, "shape") or []
     keep_zero = n.flag("allowzero")
     shape = [source[i] if d == 0 and not keep_zero and i < len(source) else d for i, d in enumerate(wanted)]
     if shape.count(-1) == 1:
         known = math.prod(d for d in shape if d != -1)
-        shape[shape.index(-1)] = math.prod(source) // known if known else 0
-    if any(d < 0 for d in shape) or math.prod(shape) != math.prod(source):
-        raise Refusal(INVALID_NODE, f"a tensor of shape {list(source)} cannot be reshaped to {wanted}")
+        shape[shape.index(-1)] = math.prod(source) // known if known != 0 else 0
+    sentence = f"a tensor of shape {list(source)} cannot be reshaped to {wanted}"
+    n.require(all(d >= 0 for d in shape), sentence)
+    n.require_equal(math.prod(shape), math.prod(source), sentence)
     return n.reshape(x, shape)
 
 
@@ -51,11 +54,12 @@ def squeeze(n: NodeContext) -> SSAValue:
     x = n.input(0)
     shape = n.shape(x)
     axes = n.ints(1, "axes")
-    chosen = (
-        [i for i, e in enumerate(shape) if e == 1] if axes is None else [n.normal_axis(a, len(shape)) for a in axes]
-    )
-    if any(shape[a] != 1 for a in chosen):
-        raise Refusal(INVALID_NODE, f"axes {chosen} of shape {list(shape)} do not all have extent 1")
+    if axes is None:
+        chosen = [i for i, e in enumerate(shape) if e == 1 or not e > 1]
+    else:
+        chosen = [n.normal_axis(a, len(shape)) for a in axes]
+    for axis in chosen:
+        n.require_equal(shape[axis], 1, f"axes {chosen} of shape {list(shape)} do not all have extent 1")
     return n.reshape(x, [e for i, e in enumerate(shape) if i not in chosen])
 
 
@@ -87,16 +91,16 @@ def expand(n: NodeContext) -> SSAValue:
     if n.fed(1):
         return fed.expand(n)
     x = n.input(0)
-    wanted = n.ints(1, "shape") or []
+    wanted = n.extents(1, "shape") or []
     return n.expand(x, broadcast_shapes(n.shape(x), tuple(wanted)))
 
 
 @converter("Shape")
 def shape(n: NodeContext) -> SSAValue:
-    """Shapes are static: a constant."""
+    """A constant; of symbolic extents, what the run's sizes make them."""
     extents = n.shape(n.input(0))
     start, end = n.int("start", 0), n.int("end", len(extents))
-    return n.constant(np.array(extents, np.int64)[_clamped(start, len(extents)) : _clamped(end, len(extents))])
+    return n.sizes(extents[_clamped(start, len(extents)) : _clamped(end, len(extents))])
 
 
 def _clamped(index: int, rank: int) -> int:
@@ -105,8 +109,8 @@ def _clamped(index: int, rank: int) -> int:
 
 @converter("Size")
 def size(n: NodeContext) -> SSAValue:
-    """Shapes are static: a constant."""
-    return n.constant(np.int64(math.prod(n.shape(n.input(0)))))
+    """A constant; of symbolic extents, what the run's sizes make it."""
+    return n.reshape(n.sizes([math.prod(n.shape(n.input(0)))]), [])
 
 
 @converter("ConstantOfShape")
@@ -114,7 +118,7 @@ def constant_of_shape(n: NodeContext) -> SSAValue:
     """A shape fed at run time must be the declared one."""
     value = n.tensor_attribute("value").reshape(()) if "value" in n.node.attributes else np.float32(0)
     fill = n.constant(np.asarray(value))
-    return fed.constant_of_shape(n, fill) if n.fed(0) else n.expand(fill, n.ints(0, "shape") or [])
+    return fed.constant_of_shape(n, fill) if n.fed(0) else n.expand(fill, n.extents(0, "shape") or [])
 
 
 @converter("Concat")
@@ -126,7 +130,7 @@ def concat(n: NodeContext) -> SSAValue:
 
 
 def slice_of(
-    n: NodeContext, x: SSAValue, starts: dict[int, int], sizes: dict[int, int], steps: dict[int, int]
+    n: NodeContext, x: SSAValue, starts: dict[int, Extent], sizes: dict[int, Extent], steps: dict[int, int]
 ) -> SSAValue:
     """A slice given by axis; axes not named are taken whole."""
     extents = n.shape(x)
@@ -150,7 +154,7 @@ def slice_(n: NodeContext) -> SSAValue:
         return fed.sliced(n)
     x = n.input(0)
     extents = n.shape(x)
-    begin, end = n.ints(1, "starts") or [], n.ints(2, "ends") or []
+    begin, end = n.extents(1, "starts") or [], n.extents(2, "ends") or []
     axes = n.ints(3, "axes") or list(range(len(begin)))
     strides = n.ints(4, "steps") or [1] * len(begin)
     n.require(
@@ -158,20 +162,46 @@ def slice_(n: NodeContext) -> SSAValue:
         f"it has {len(begin)} starts, {len(end)} ends, {len(axes)} axes and {len(strides)} steps",
     )
     n.require(len(axes) <= len(extents), f"{len(axes)} axes are too many for a tensor of rank {len(extents)}")
-    starts: dict[int, int] = {}
-    sizes: dict[int, int] = {}
+    starts: dict[int, Extent] = {}
+    sizes: dict[int, Extent] = {}
     steps: dict[int, int] = {}
     for first, last, axis, step in zip(begin, end, axes, strides, strict=True):
         where = n.normal_axis(axis, len(extents))
         if step == 0:
             raise Refusal(INVALID_NODE, "a step is 0")
-        taken = range(*slice(first, last, step).indices(extents[where]))
-        starts[where], sizes[where], steps[where] = (
-            taken.start if len(taken) else 0,
-            len(taken),
-            step if len(taken) else 1,
-        )
+        start, size = _taken(first, last, step, extents[where])
+        none = size == 0
+        starts[where], sizes[where], steps[where] = (0, 0, 1) if none else (start, size, step)
     return slice_of(n, x, starts, sizes, steps)
+
+
+def _taken(first: Extent, last: Extent, step: int, extent: Extent) -> tuple[Extent, Extent]:
+    """(start, how many) of the indices from ``first`` to before ``last`` in steps: Python's rule for slices."""
+    if is_static((first, last, extent)):
+        taken = range(*slice(first, last, step).indices(extent))
+        return taken.start, len(taken)
+    low, high = (0, extent) if step > 0 else (-1, extent - 1)
+    start, end = (_inside(bound, extent, low, high) for bound in (first, last))
+    if is_static((first, last)) and (first < 0) == (last < 0) and (last - first) * step <= 0:
+        return start, 0  # however long the axis is
+    distance = _distance(start, end) if step > 0 else _distance(end, start)
+    return start, largest(ceildiv(distance, abs(step)), 0)
+
+
+def _inside(bound: Extent, extent: Extent, low: Extent, high: Extent) -> Extent:
+    """``bound`` counted from the front, held in [low, high]."""
+    if is_static((bound,)) and abs(bound) >= 1 << 31:  # as far as it goes
+        return low if bound < 0 else high
+    return largest(bound + extent, low) if bound < 0 else smallest(bound, high)
+
+
+def _distance(start: Extent, end: Extent) -> Extent:
+    """end - start; of a start that is a maximum, the minimum of the distances from each."""
+    lone = start.terms[0][0] if isinstance(start, Dim) and len(start.terms) == 1 and start.terms[0][1] == 1 else ()
+    if len(lone) == 1 and isinstance(lone[0], Extremum):
+        distances = [end - each for each in lone[0].operands]
+        return smallest(*distances) if lone[0].kind == "max" else largest(*distances)
+    return end - start
 
 
 @converter("Split")
@@ -183,20 +213,23 @@ def split(n: NodeContext) -> list[SSAValue]:
     if n.fed(1):
         x, parts = fed.parts(n, x, axis)
     else:
-        parts = n.ints(1, "split")
+        parts = n.extents(1, "split")
+    equal = parts is None
     if parts is None:
         count = len(n.node.outputs)
         asked = n.int("num_outputs", count) if n.opset >= 18 else count
         n.require(asked == count, f"num_outputs is {asked}, but it has {count} outputs")
-        part = -(-extent // count)
-        parts = [max(0, min(part, extent - i * part)) for i in range(count)]
+        part = ceildiv(extent, count)
+        parts = [largest(0, smallest(part, extent - i * part)) for i in range(count)]
     n.require(
         len(parts) == len(n.node.outputs), f"it is split in {len(parts)} parts, but has {len(n.node.outputs)} outputs"
     )
-    if sum(parts) != extent or any(part < 0 for part in parts):
-        raise Refusal(INVALID_NODE, f"the parts {parts} do not add up to {extent}")
+    sentence = f"the parts {parts} do not add up to {extent}"
+    n.require(all(part >= 0 for part in parts), sentence)
+    if not equal:
+        n.require_equal(sum(parts), extent, sentence)
     results: list[SSAValue] = []
-    start = 0
+    start: Extent = 0
     for part in parts:
         results.append(slice_of(n, x, {axis: start}, {axis: part}, {}))
         start += part
@@ -206,7 +239,7 @@ def split(n: NodeContext) -> list[SSAValue]:
 @converter("Tile")
 def tile(n: NodeContext) -> SSAValue:
     """Repeats fed at run time must give the declared shape."""
-    x, repeats = fed.repeats(n) if n.fed(1) else (n.input(0), n.ints(1, "repeats") or [])
+    x, repeats = fed.repeats(n) if n.fed(1) else (n.input(0), n.extents(1, "repeats") or [])
     extents = n.shape(x)
     n.require(len(repeats) == len(extents), f"{len(repeats)} repeats are given for {len(extents)} axes")
     split_shape = [e for extent in extents for e in (1, extent)]
@@ -224,20 +257,21 @@ def pad(n: NodeContext) -> SSAValue:
     mode = n.choice("mode", "constant", "constant", "reflect", "edge", "wrap")
     if n.fed(1) or n.fed(3):
         return fed.padded(n, fill, mode)
-    pads = n.ints(1, "pads") or []
+    pads = n.extents(1, "pads") or []
     axes = [n.normal_axis(a, rank) for a in (n.ints(3, "axes") or range(rank))]
     n.require(len(pads) == 2 * len(axes), f"{len(pads)} pads are given for {len(axes)} axes")
-    low, high = [0] * rank, [0] * rank
+    low: list[Extent] = [0] * rank
+    high: list[Extent] = [0] * rank
     for index, axis in enumerate(axes):
         low[axis], high[axis] = pads[index], pads[index + len(axes)]
     extents = n.shape(x)
-    starts = {a: -low[a] for a in range(rank) if low[a] < 0}
-    sizes = {a: extents[a] + min(low[a], 0) + min(high[a], 0) for a in range(rank)}
+    starts = {a: -smallest(low[a], 0) for a in range(rank)}
+    sizes = {a: extents[a] + smallest(low[a], 0) + smallest(high[a], 0) for a in range(rank)}
     if any(size < 0 for size in sizes.values()):
         raise Refusal(INVALID_NODE, f"the pads {pads} cut more than the shape {list(extents)} has")
     x = slice_of(n, x, starts, sizes, {})
-    low, high = [max(p, 0) for p in low], [max(p, 0) for p in high]
-    if not any(low + high):
+    low, high = [largest(p, 0) for p in low], [largest(p, 0) for p in high]
+    if all(p == 0 for p in low + high):
         return x
     return n.build(Pad, x, *([fill] if mode == "constant" else []), low=low, high=high, mode=mode)
 
@@ -247,7 +281,9 @@ def range_(n: NodeContext) -> SSAValue:
     """Start, limit and step, constant or not (then the result's length is declared)."""
     if any(n.fed(index) for index in range(3)):
         return fed.counted(n)
-    start, limit, delta = (n.static_scalar(index, "a bound of the range").item() for index in range(3))
+    start, limit, delta = (n.extent(index, "a bound of the range") for index in range(3))
+    if not is_static((start, limit, delta)):
+        return _symbolic_range(n, start, limit, delta)
     known = all(np.isfinite(value) for value in (start, limit, delta))
     n.require(known and delta != 0, f"there is no range from {start} to {limit} in steps of {delta}")
     distance = limit - start
@@ -260,6 +296,21 @@ def range_(n: NodeContext) -> SSAValue:
     position = n.build(Iota, axis=0, result=tensor([count], element_of(n.input(0))))
     step = n.build(graph_op("mul"), position, n.reshape(n.input(2), []))
     return n.build(graph_op("add"), step, n.reshape(n.input(0), []))
+
+
+def _symbolic_range(n: NodeContext, start: Extent, limit: Extent, delta: Any) -> SSAValue:
+    """A range whose bounds depend on the sizes of the run."""
+    whole = all(isinstance(value, Dim) or value == int(value) for value in (start, limit, delta))
+    if not whole or isinstance(delta, Dim):
+        raise NotStatic(f"a range from {start} to {limit} in steps of {delta} has a length known only at run time")
+    n.require(delta != 0, f"there is no range from {start} to {limit} in steps of {delta}")
+    start, limit, step = (value if isinstance(value, Dim) else int(value) for value in (start, limit, delta))
+    distance = limit - start if step > 0 else start - limit
+    count = largest(ceildiv(distance, abs(step)), 0)
+    result = n.build(Iota, axis=0, result=tensor([count], element_of(n.input(0))))
+    if step != 1:
+        result = n.build(graph_op("mul"), result, n.number(step, result))
+    return result if is_static((start,)) and start == 0 else n.build(graph_op("add"), result, n.number(start, result))
 
 
 @converter("Trilu")

@@ -1,0 +1,253 @@
+"""What a model takes for granted about its sizes: two names for one size, a sequence that fits into a table.
+
+In: extents that an operator needs to be equal, or in some order, and that are not so for every size. Out: the weakest
+simple assumption under which they are: a symbol replaced by what it must equal, a narrower range of a symbol, or an
+equation to be checked whenever sizes are bound. The one idea: ONNX leaves a run whose sizes do not fit without meaning,
+so compiling may take for granted that they do, if every run checks it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from penstock.compiler.extents import (
+    MOST,
+    Dim,
+    Extent,
+    Extremum,
+    Quotient,
+    Symbol,
+    bounds,
+    floordiv,
+    largest,
+    quotient,
+    smallest,
+    surely,
+    symbols_of,
+)
+from penstock.compiler.specialise import lone_symbol
+
+Atom: TypeAlias = "Symbol | Quotient | Extremum"
+MAX_CHOICES = 64
+LARGEST_NEEDED = 1 << 16  # no operator needs more elements than that along an axis
+
+
+@dataclass
+class Assumption:
+    """``meaning`` of atoms: what replaces them everywhere. ``equal`` are the equations that do not follow from
+    symbols having been replaced."""
+
+    meaning: dict[Atom, Extent]
+    equal: list[tuple[Extent, Extent]] = field(default_factory=list[tuple[Extent, Extent]])
+
+    def of(self, extent: Extent) -> Extent:
+        """``extent`` under the assumption."""
+        return replaced(extent, self.meaning)
+
+
+def agreement(a: Extent, b: Extent, order: Mapping[str, int]) -> Assumption | None:
+    """The assumption under which ``a`` and ``b`` are equal; of two symbols the one earlier in ``order`` stays. None if
+    they cannot be equal, or no simple assumption makes them."""
+    for chosen in _choices(a, b):
+        x, y = _repeatedly(a, chosen), _repeatedly(b, chosen)
+        if x == y:
+            return _of_choice(chosen)
+    return _solved(a, b, order)
+
+
+def decision(a: Extent, b: Extent) -> Iterator[Assumption]:
+    """Assumptions under which ``a`` < ``b`` is decided, one way or the other: ranges of single symbols made narrower,
+    large sizes kept rather than small ones."""
+    symbols = sorted(symbols_of(a) | symbols_of(b), key=lambda symbol: symbol.name)
+
+    def decided(symbol: Symbol, low: int, high: int) -> bool:
+        assumption = Assumption({symbol: _ranged(symbol, low, high)})
+        x, y = assumption.of(a), assumption.of(b)
+        return surely(x, "<", y) or surely(x, ">=", y)
+
+    for symbol in symbols:
+        low = _least(symbol.low, symbol.high, lambda low, of=symbol: decided(of, low, of.high))
+        if low is not None and low <= LARGEST_NEEDED:
+            yield Assumption({symbol: _ranged(symbol, low, symbol.high)})
+    for symbol in symbols:
+        drop = _least(0, symbol.high - symbol.low, lambda drop, of=symbol: decided(of, of.low, of.high - drop))
+        if drop is not None and symbol.high - drop > symbol.low:
+            yield Assumption({symbol: _ranged(symbol, symbol.low, symbol.high - drop)})
+
+
+def _least(low: int, high: int, holds: Callable[[int], bool]) -> int | None:
+    """The least number in [low, high] from which on ``holds`` is true, if it is for ``high``."""
+    if not holds(high):
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def _ranged(symbol: Symbol, low: int, high: int) -> Extent:
+    return low if low == high else Dim((((Symbol(symbol.name, low, high),), 1),))
+
+
+# Replacing -----------------------------------------------------------------------------------------------------------
+
+
+def replaced(extent: Extent, meaning: Mapping[Atom, Extent]) -> Extent:
+    """``extent`` with atoms replaced, also inside of others."""
+    if not isinstance(extent, Dim):
+        return extent
+    total: Extent = 0
+    for monomial, factor in extent.terms:
+        product: Extent = factor
+        for atom in monomial:
+            product = product * _replaced_atom(atom, meaning)
+        total = total + product
+    return total
+
+
+def _replaced_atom(atom: Atom, meaning: Mapping[Atom, Extent]) -> Extent:
+    if atom in meaning:
+        return meaning[atom]
+    match atom:
+        case Symbol():
+            return _lone(atom)
+        case Quotient():
+            return floordiv(replaced(atom.numerator, meaning), replaced(atom.divisor, meaning))
+        case Extremum():
+            return (largest if atom.kind == "max" else smallest)(*(replaced(each, meaning) for each in atom.operands))
+
+
+def _lone(atom: Atom) -> Extent:
+    return Dim((((atom,), 1),))
+
+
+def _atoms(extent: Extent) -> Iterator[Atom]:
+    """Every atom of ``extent``, those inside of others included."""
+    if not isinstance(extent, Dim):
+        return
+    for monomial, _ in extent.terms:
+        for atom in monomial:
+            yield atom
+            yield from _inside(atom)
+
+
+def _inside(atom: Atom) -> Iterator[Atom]:
+    match atom:
+        case Symbol():
+            return
+        case Quotient():
+            yield from itertools.chain(_atoms(atom.numerator), _atoms(atom.divisor))
+        case Extremum():
+            yield from itertools.chain.from_iterable(map(_atoms, atom.operands))
+
+
+# A table that is long enough -----------------------------------------------------------------------------------------
+
+
+def _choices(a: Extent, b: Extent) -> Iterator[dict[Atom, Extent]]:
+    """For the maxima and minima in ``a`` and ``b``: each way to say which operand is the one."""
+    extrema = [atom for atom in dict.fromkeys((*_atoms(a), *_atoms(b))) if isinstance(atom, Extremum)]
+    if not extrema or math.prod(len(atom.operands) for atom in extrema) > MAX_CHOICES:
+        return
+    for operands in itertools.product(*(atom.operands for atom in extrema)):
+        yield dict(zip(extrema, operands, strict=True))
+
+
+def _repeatedly(extent: Extent, meaning: Mapping[Atom, Extent]) -> Extent:
+    """``extent`` with atoms replaced until none is left: what replaces one may contain another."""
+    for _ in range(len(meaning) + 1):
+        extent = replaced(extent, meaning)
+    return extent
+
+
+def _of_choice(chosen: dict[Atom, Extent]) -> Assumption:
+    meaning: dict[Atom, Extent] = {}
+    equal: list[tuple[Extent, Extent]] = []
+    for atom, operand in chosen.items():
+        assert isinstance(atom, Extremum)
+        meaning[atom] = _repeatedly(operand, chosen)
+        narrowed = _limits(atom, operand)
+        if narrowed is not None:
+            meaning |= narrowed
+            continue
+        inner: dict[Atom, Extent] = {each: other for each, other in chosen.items() if each in set(_inside(atom))}
+        whole = (largest if atom.kind == "max" else smallest)(*(_repeatedly(each, inner) for each in atom.operands))
+        equal.append((whole, _repeatedly(operand, inner)))
+    ranges: dict[Atom, Extent] = {atom: value for atom, value in meaning.items() if isinstance(atom, Symbol)}
+    final: dict[Atom, Extent] = {atom: replaced(value, ranges) for atom, value in meaning.items()}
+    pairs = [(replaced(x, ranges), replaced(y, ranges)) for x, y in equal]
+    return Assumption(final | ranges, [(x, y) for x, y in pairs if x != y])
+
+
+def _limits(atom: Extremum, chosen: Extent) -> dict[Atom, Extent] | None:
+    """That ``chosen`` is the extremum as a narrower range of a symbol, if it is one and the others are numbers."""
+    symbol = lone_symbol(chosen)
+    others = [each for each in atom.operands if each != chosen]
+    if symbol is None or any(isinstance(each, Dim) for each in others):
+        return None
+    low = max((symbol.low, *others)) if atom.kind == "max" else symbol.low
+    high = min((symbol.high, *others)) if atom.kind == "min" else symbol.high
+    return {symbol: _ranged(symbol, low, high)} if low <= high else None
+
+
+# Equal sizes ---------------------------------------------------------------------------------------------------------
+
+
+def _solved(a: Extent, b: Extent, order: Mapping[str, int]) -> Assumption | None:
+    """A symbol of a - b = 0 as an expression of the others."""
+    difference = _without_common_factor(a - b)
+    if not isinstance(difference, Dim):
+        return None
+    candidates = [
+        (monomial[0], factor)
+        for monomial, factor in difference.terms
+        if len(monomial) == 1 and isinstance(monomial[0], Symbol) and abs(factor) == 1
+    ]
+    for symbol, factor in sorted(candidates, key=lambda item: -order.get(item[0].name, len(order))):
+        rest = difference - factor * _lone(symbol)
+        if symbol not in symbols_of(rest):
+            found = _in_place_of(symbol, -rest if factor == 1 else rest)
+            if found is not None:
+                return found
+    return None
+
+
+def _without_common_factor(extent: Extent) -> Extent:
+    """``extent`` divided by the number and the symbols (which are 1 or more) that divide all of its terms."""
+    if not isinstance(extent, Dim):
+        return extent
+    number = math.gcd(*(factor for _, factor in extent.terms))
+    extent = floordiv(extent, number)
+    for symbol in sorted(symbols_of(extent), key=lambda symbol: symbol.name):
+        while symbol.low > 0 and isinstance(extent, Dim):
+            smaller = quotient(extent, _lone(symbol))
+            if smaller is None:
+                break
+            extent = smaller
+    return extent
+
+
+def _in_place_of(symbol: Symbol, value: Extent) -> Assumption | None:
+    """``value`` for ``symbol``, as far as its range allows."""
+    other = lone_symbol(value)
+    if other is not None:
+        low, high = max(symbol.low, other.low), min(symbol.high, other.high)
+        if low > high:
+            return None
+        both = _ranged(other, low, high)
+        return Assumption({symbol: both, other: both})
+    least, most = bounds(value)
+    if most < symbol.low or least > symbol.high or not surely(value, ">=", min(symbol.low, 1)):
+        return None
+    if not isinstance(value, Dim):
+        return Assumption({symbol: value})
+    equal: list[tuple[Extent, Extent]] = []
+    if least < symbol.low:
+        equal.append((largest(value, symbol.low), value))
+    if symbol.high < MOST and most > symbol.high:
+        equal.append((smallest(value, symbol.high), value))
+    return Assumption({symbol: value}, equal)
