@@ -24,7 +24,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
 from xdsl.dialects.builtin import UNKNOWN_LOC, LocationAttr
@@ -189,9 +188,12 @@ def rewrite(
     left = budget if budget is not None else max(LEAST_BUDGET, REWRITES_PER_OP * len(ops))
     fired: Counter[str] = Counter()
     rewriter = Rewriter(worklist)
+    given_up = False
     table: dict[type[Operation], list[Pattern]] = {}
     while worklist:
         op = worklist.pop()
+        if op.parent is None:
+            continue  # built by a pattern that gave up
         if is_dead(op):
             rewriter.begin(op)
             rewriter.erase(op)
@@ -202,16 +204,30 @@ def rewrite(
             table[kind] = [p for p in patterns if not p.roots or issubclass(kind, p.roots)]
         for pattern in table[kind]:
             rewriter.begin(op)
-            with suppress(Undecided, NotStatic):  # what depends on the sizes of a run is no reason to rewrite
+            try:
                 pattern.rewrite(op, rewriter)
+            except (Undecided, NotStatic):  # what depends on the sizes of a run is no reason to rewrite
+                given_up = True
             if rewriter.changed:
                 fired[pattern.name] += 1
                 left -= 1
                 if left < 0:
                     raise _out_of_budget(pattern, op, fired)
                 break
+    if given_up:
+        _drop_detached_users(root)
+        fired["dead"] += erase_dead(root)
     ctx.statistics.update(fired)
     return fired
+
+
+def _drop_detached_users(root: Operation) -> None:
+    """Forget ops that a pattern built before it gave up: they stand nowhere, but use values inside ``root``."""
+    for op in root.walk():
+        for result in op.results:
+            for use in list(result.uses):
+                if use.operation.parent is None:
+                    use.operation.drop_all_references()
 
 
 def _out_of_budget(pattern: Pattern, op: Operation, fired: Counter[str]) -> InternalError:

@@ -291,7 +291,7 @@ class Kernel(TileOp):
             raise TypeRuleError("a kernel takes flat buffers, then the first and the last unit")
         for value in buffers:
             buffer_element(value)
-        if not 0 <= self.outputs <= len(buffers) or not surely(self.units, ">=", 0):
+        if not 0 <= self.outputs <= len(buffers) or surely(self.units, "<", 0):
             raise TypeRuleError(f"a kernel of {len(buffers)} buffers cannot write {self.outputs} of them")
         inputs = buffers[: len(buffers) - self.outputs]
         if self.sizes and (not inputs or inputs[-1].type != MemRefType(I64, [len(self.sizes)])):
