@@ -215,19 +215,20 @@ def rewrite(
                     raise _out_of_budget(pattern, op, fired)
                 break
     if given_up:
-        _drop_detached_users(root)
+        drop_detached_users(root)
         fired["dead"] += erase_dead(root)
     ctx.statistics.update(fired)
     return fired
 
 
-def _drop_detached_users(root: Operation) -> None:
-    """Forget ops that a pattern built before it gave up: they stand nowhere, but use values inside ``root``."""
-    for op in root.walk():
-        for result in op.results:
-            for use in list(result.uses):
-                if use.operation.parent is None:
-                    use.operation.drop_all_references()
+def drop_detached_users(root: Operation) -> None:
+    """Forget ops that were built and then given up: they stand nowhere, but use values inside ``root``."""
+    values = [result for op in root.walk() for result in op.results]
+    values += [value for op in root.walk() for region in op.regions for block in region.blocks for value in block.args]
+    for value in values:
+        for use in list(value.uses):
+            if use.operation.parent is None:
+                use.operation.drop_all_references()
 
 
 def _out_of_budget(pattern: Pattern, op: Operation, fired: Counter[str]) -> InternalError:

@@ -52,6 +52,7 @@ from penstock.compiler.frontends.onnx.static_values import StaticValues
 from penstock.compiler.frontends.onnx.symbolic import is_symbolic
 from penstock.compiler.frontends.onnx.tensors import MAX_BYTES, MAX_RANK
 from penstock.compiler.locations import name_location
+from penstock.compiler.rewriting import drop_detached_users
 from penstock.compiler.specialise import rewrite_arguments, rewrite_op, set_equalities, set_type
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class Importer:
         for op in (module, function, self.block.last_op):
             assert op is not None
             op.location = location
+        drop_detached_users(module)
         return module
 
     def _sizes_as_data(self, results: list[SSAValue]) -> list[SSAValue]:
