@@ -22,7 +22,8 @@ MODEL_SUFFIXES = (".onnx", ".onnxtxt", ".mlir")
 
 
 def load_model(path: str, target: str = "cpu", dims: Sequence[str] = (), *, verify: bool = False) -> Model:
-    """Load an artifact, or compile a model in memory and load that."""
+    """Load an artifact, or compile a model in memory, for the values or ranges of its dimensions in ``dims``, and load
+    that."""
     if Path(path).suffix in MODEL_SUFFIXES:
         from penstock.compiler.driver import run_phases
         from penstock.tools.options import compile_options
@@ -35,10 +36,12 @@ def load_model(path: str, target: str = "cpu", dims: Sequence[str] = (), *, veri
     return load(path, verify=verify)
 
 
-def read_inputs(model: Model, texts: Sequence[str], seed: int | None) -> Arrays:
-    """The inputs of a run, from ``NAME=FILE.npy`` or ``FILE.npz``; what is missing is random if ``seed`` is given.
+def read_inputs(model: Model, texts: Sequence[str], seed: int | None, dims: Sequence[str] = ()) -> Arrays:
+    """The inputs of a run, from ``NAME=FILE.npy`` or ``FILE.npz``; what is missing is random if ``seed`` is given, of
+    the sizes that ``dims`` (``NAME=VALUE``) and the arrays from files give.
 
-    Raises OptionError when a file cannot be read or an input is missing. Whether arrays fit is checked by the run.
+    Raises OptionError when a file cannot be read, or an input or its size is missing. Whether arrays fit is checked by
+    the run.
     """
     import numpy as np
 
@@ -64,25 +67,59 @@ def read_inputs(model: Model, texts: Sequence[str], seed: int | None) -> Arrays:
             arrays |= {key: loaded[key] for key in loaded.files if not name or key == name}
     missing = [info for info in model.inputs if info.name not in arrays]
     if seed is not None:
-        arrays |= random_inputs(missing, seed)
+        arrays |= random_inputs(missing, seed, known_sizes(model, dims, arrays))
     elif missing:
         names = ", ".join(f"'{info.name}'" for info in missing)
         raise OptionError(BAD_INPUT, f"no value for the inputs {names}.", "Give them with -i, or use --random.")
     return {info.name: arrays[info.name] for info in model.inputs} | arrays
 
 
-def random_inputs(infos: Sequence[TensorInfo], seed: int) -> Arrays:
-    """Arrays by name: normal numbers for floating point, else 0 or 1, which are valid as indices and as masks."""
+def known_sizes(model: Model, dims: Sequence[str], arrays: Arrays) -> dict[str, int]:
+    """The sizes that are chosen at run time, as far as ``dims`` or the shapes of ``arrays`` tell them, by name."""
+    from penstock.tools.options import read_dims
+
+    names = {symbol.name for symbol in model.symbols}
+    found = {name: size for name, size in read_dims(dims).items() if name in names and isinstance(size, int)}
+    for info in model.inputs:
+        if info.name in arrays:
+            pairs = zip(info.shape, arrays[info.name].shape, strict=False)
+            found |= {extent: size for extent, size in pairs if extent in names and extent not in found}
+    return found
+
+
+def random_inputs(infos: Sequence[TensorInfo], seed: int, sizes: dict[str, int]) -> Arrays:
+    """Arrays by name: normal numbers for floating point, else 0 or 1, which are valid as indices and as masks.
+
+    Raises OptionError for an extent that depends on a size which is not among ``sizes``.
+    """
     import numpy as np
 
     generator = np.random.default_rng(seed)
     arrays: Arrays = {}
     for info in infos:
+        shape = _shape(info, sizes)
         if info.dtype.kind == "f":
-            arrays[info.name] = generator.standard_normal(info.shape).astype(info.dtype)
+            arrays[info.name] = generator.standard_normal(shape).astype(info.dtype)
         else:
-            arrays[info.name] = generator.integers(0, 2, info.shape).astype(info.dtype)
+            arrays[info.name] = generator.integers(0, 2, shape).astype(info.dtype)
     return arrays
+
+
+def _shape(info: TensorInfo, sizes: dict[str, int]) -> tuple[int, ...]:
+    from penstock.compiler.errors import BAD_INPUT, OptionError
+    from penstock.compiler.extents import evaluate, parse
+
+    try:
+        shape = [evaluate(parse(each), sizes) if isinstance(each, str) else each for each in info.shape]
+    except KeyError as error:
+        name = error.args[0]
+        raise OptionError(
+            BAD_INPUT, f"the size '{name}' of the input '{info.name}' is not known.", f"Give it: --dim {name}=8."
+        ) from None
+    if min(shape, default=0) < 0:
+        text = ", ".join(f"{name} = {size}" for name, size in sizes.items())
+        raise OptionError(BAD_INPUT, f"the input '{info.name}' has no shape where {text}.", "Choose other sizes.")
+    return tuple(shape)
 
 
 def onnxruntime_session(path: str, threads: int) -> Any:

@@ -46,7 +46,7 @@ def command(model: str, **given: Any) -> int:
 
     reference = reference_path(model, given["reference"]) if given["against"] else None
     loaded = load_model(model, target_of(given), given["dims"])
-    arrays = read_inputs(loaded, given["inputs"], 0)
+    arrays = read_inputs(loaded, given["inputs"], 0, given["dims"])
     rows: list[dict[str, Any]] = []
     for threads in given["threads"] or (1,):
         session = loaded.session(threads=threads)

@@ -17,6 +17,9 @@ Examples:
   penstock info model.pens --json | jq .inputs
 """
 
+UNBOUNDED = 2**31 - 1
+"""The greatest value of a size without a declared range (``compiler.extents.MOST``)."""
+
 
 @click.command(name="info", epilog=EXAMPLES)
 @click.argument("file", metavar="FILE")
@@ -80,14 +83,19 @@ def model_facts(path: str) -> dict[str, Any]:
     }
 
 
+def _shape(shape: list[int | str] | None) -> str:
+    if shape is None:
+        return "?"
+    return ("x" if all(isinstance(extent, int) for extent in shape) else ", ").join(map(str, shape))
+
+
 def _show(facts: dict[str, Any]) -> None:
     from penstock.tools.tables import bytes_text, size_text
 
     click.echo(f"{facts['file']}: {facts['kind']}, {bytes_text(facts['bytes'])}")
     for kind in ("inputs", "outputs"):
         for item in facts[kind]:
-            shape = "x".join(map(str, item["shape"])) if item["shape"] is not None else "?"
-            click.echo(f"  {kind[:-1]:<8} {item['name']}: {item['dtype']}[{shape}]")
+            click.echo(f"  {kind[:-1]:<8} {item['name']}: {item['dtype']}[{_shape(item['shape'])}]")
     if facts["kind"] == "model":
         opsets = ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in facts["opsets"].items())
         click.echo(f"  opsets   {opsets}")
@@ -97,7 +105,8 @@ def _show(facts: dict[str, Any]) -> None:
             click.echo(f"  problem  {problem['reason']} [{problem['code']}]")
         return
     for symbol in facts.get("symbols", ()):
-        click.echo(f"  size     {symbol['name']}: {symbol['low']} to {symbol['high']}, chosen at run time")
+        top = "or more" if symbol["high"] >= UNBOUNDED else f"to {symbol['high']}"
+        click.echo(f"  size     {symbol['name']}: {symbol['low']} {top}, chosen at run time")
     memory = facts["memory"]
     scratch = memory["scratch_per_thread"][facts["chosen"]]
     click.echo(f"  made by  penstock {facts.get('penstock', '?')} from {facts.get('model', '?')}")

@@ -50,7 +50,7 @@ def command(model: str, **given: Any) -> int:
     if given["trace"]:
         check_writable(Path(given["trace"]))
     loaded = load_model(model, target_of(given), given["dims"])
-    arrays = read_inputs(loaded, given["inputs"], 0)
+    arrays = read_inputs(loaded, given["inputs"], 0, given["dims"])
     ceilings = measure(given["threads"])
     with loaded.session(threads=given["threads"]) as session:
         session.run(arrays)

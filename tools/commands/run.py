@@ -18,6 +18,7 @@ Examples:
   penstock run model.pens -i x=x.npy -o out.npz    inputs and outputs in files
   penstock run model.pens -i inputs.npz --threads 2
   penstock run model.onnx --random 7 --check-against onnxruntime
+  penstock run model.pens --random --dim batch=4   a size that is chosen at run time
 """
 
 
@@ -62,7 +63,7 @@ def command(model: str, **given: Any) -> int:
         check_writable(Path(given["output"]))
     reference = reference_path(model, given["reference"]) if given["check_against"] else None
     loaded = load_model(model, target_of(given), given["dims"], verify=given["verify"])
-    arrays = read_inputs(loaded, given["inputs"], given["seed"])
+    arrays = read_inputs(loaded, given["inputs"], given["seed"], given["dims"])
     session = loaded.session(threads=given["threads"])
     best = float("inf")
     outputs: Arrays = {}
