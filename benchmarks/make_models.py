@@ -57,16 +57,16 @@ def describe(path: Path) -> str:
     return f"{len(graph.node)} nodes of {len(kinds)} kinds, {parameters / 1e6:.2f} M parameters, {megabytes:.2f} MB"
 
 
-def make_one(name: str, folder: Path, tiny: bool) -> None:
+def make_one(name: str, folder: Path, tiny: bool, dynamic: bool) -> None:
     """Make one model and print a line about it."""
     from models import all_models, make
 
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     start = time.perf_counter()
-    path = make(all_models()[name], folder, tiny)
+    path = make(all_models()[name], folder, tiny, dynamic)
     line = f"{name}: {describe(path)}"
-    if tiny:
+    if tiny and not dynamic:
         if path.stat().st_size > TINY_LIMIT:
             raise ValueError(f"{path.name} has {path.stat().st_size} bytes; the limit is {TINY_LIMIT}")
         line += f", outputs up to {record_outputs(path):.3g}"
@@ -83,6 +83,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="models to make (default: all)")
     parser.add_argument("--out", type=Path, default=here / "build", help="folder to write to (default: %(default)s)")
     parser.add_argument("--tiny", action="store_true", help="the small test versions, with onnxruntime's outputs")
+    parser.add_argument("--dynamic", action="store_true", help="with symbolic dimensions, as <name>.dynamic.onnx")
     parser.add_argument("--list", action="store_true", help="list the models and stop")
     arguments = parser.parse_args()
     known = all_models()
@@ -98,7 +99,7 @@ def main() -> int:
     for name in arguments.names or known:
         child = os.fork()
         if child == 0:
-            make_one(name, arguments.out, arguments.tiny)
+            make_one(name, arguments.out, arguments.tiny, arguments.dynamic)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if status != 0:

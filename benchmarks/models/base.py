@@ -1,12 +1,14 @@
 """What a benchmark model is, and how it becomes an ONNX file.
 
 In: a torch module with seeded random (or packaged real) weights and its sample inputs. Out: `<name>.onnx`, written by
-torch's dynamo exporter with static shapes, and `<name>.npz`, the sample inputs by graph input name.
+torch's dynamo exporter with static shapes (or `<name>.dynamic.onnx`, with symbolic ones), and `<name>.npz`, the sample
+inputs by graph input name.
 The one idea: a family module only describes networks (`MODELS`); calibration, export and clean-up happen here, once.
 """
 
 from __future__ import annotations
 
+import inspect
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,11 +26,20 @@ OPSET = 18
 
 @dataclass(frozen=True)
 class Example:
-    """A network ready to export: `module(*inputs.values())` returns the tensors named by `outputs`, in order."""
+    """A network ready to export: `module(*inputs.values())` returns the tensors named by `outputs`, in order.
+
+    `symbols` names the axes that are symbolic in the dynamic version, by input; where it says nothing, axis 0 of every
+    input is `batch`.
+    """
 
     module: nn.Module
     inputs: dict[str, Tensor]
     outputs: tuple[str, ...]
+    symbols: dict[str, dict[int, str]] | None = None
+
+    def symbolic_axes(self) -> list[dict[int, str]]:
+        """The symbolic axes of every input, in order."""
+        return [{0: "batch"} if self.symbols is None else self.symbols.get(name, {}) for name in self.inputs]
 
 
 @dataclass(frozen=True)
@@ -71,12 +82,15 @@ def calibrate_batch_norm(module: nn.Module, batches: list[Tensor]) -> nn.Module:
     return module.eval()
 
 
-def make(model: BenchmarkModel, folder: Path, tiny: bool) -> Path:
-    """Write `<name>.onnx` and `<name>.npz` into `folder` and return the path of the first."""
+def make(model: BenchmarkModel, folder: Path, tiny: bool, dynamic: bool = False) -> Path:
+    """Write `<name>.onnx` (`<name>.dynamic.onnx`) and `<name>.npz` into `folder` and return the path of the first."""
     torch.manual_seed(zlib.crc32(model.name.encode()))
     example = model.build(tiny)
     example.module.eval()
     arguments = tuple(example.inputs.values())
+    shapes: Any = None
+    if dynamic:
+        arguments, shapes = symbolic_arguments(example)
     program = torch.onnx.export(
         example.module,
         arguments,
@@ -84,16 +98,37 @@ def make(model: BenchmarkModel, folder: Path, tiny: bool) -> Path:
         opset_version=OPSET,
         input_names=list(example.inputs),
         output_names=list(example.outputs),
+        dynamic_shapes=shapes,
         external_data=False,
         verbose=False,
     )
     assert program is not None
     proto = clean(program.model_proto, model.name)
-    path = folder / f"{model.name}.onnx"
+    path = folder / f"{model.name}{'.dynamic' if dynamic else ''}.onnx"
     onnx.save(proto, path)
     arrays: dict[str, Any] = {name: tensor.detach().numpy() for name, tensor in example.inputs.items()}
     np.savez_compressed(folder / f"{model.name}.npz", **arrays)
     return path
+
+
+def symbolic_arguments(example: Example) -> tuple[tuple[Tensor, ...], Any]:
+    """The arguments to trace with, and the symbolic axes in the structure of the module's parameters.
+
+    The exporter takes an axis of extent 1 for a fixed one, so such axes are doubled.
+    """
+    axes = example.symbolic_axes()
+    arguments: list[Tensor] = []
+    for tensor, named in zip(example.inputs.values(), axes, strict=True):
+        for axis in named:
+            tensor = torch.cat([tensor, tensor], axis) if tensor.shape[axis] == 1 else tensor
+        arguments.append(tensor)
+    shapes = [{axis: torch.export.Dim(name) for axis, name in named.items()} for named in axes]
+    by_parameter: dict[str, Any] = {}
+    remaining = iter(shapes)
+    for parameter in inspect.signature(example.module.forward).parameters.values():
+        every = parameter.kind is inspect.Parameter.VAR_POSITIONAL
+        by_parameter[parameter.name] = tuple(remaining) if every else next(remaining)
+    return tuple(arguments), by_parameter
 
 
 def clean(proto: onnx.ModelProto, name: str) -> onnx.ModelProto:

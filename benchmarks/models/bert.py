@@ -92,14 +92,18 @@ def token_inputs(batch: int, length: int, vocabulary: int) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
 
 
+def sentences(inputs: dict[str, Tensor]) -> dict[str, dict[int, str]]:
+    """The symbolic axes of inputs of shape [sentences, tokens]."""
+    return {name: {0: "batch", 1: "sequence"} for name in inputs}
+
+
 def bert_base(tiny: bool) -> Example:
     """-> last_hidden_state: f32 [1, 128, 768], pooler_output: f32 [1, 768]."""
     config = tiny_config() if tiny else BertConfig()
     encoder = random_encoder(config, pooler=True)
     inputs = token_inputs(1, 13 if tiny else 128, config.vocab_size)
-    return Example(
-        Encoder(encoder, ("last_hidden_state", "pooler_output")), inputs, ("last_hidden_state", "pooler_output")
-    )
+    outputs = ("last_hidden_state", "pooler_output")
+    return Example(Encoder(encoder, outputs), inputs, outputs, sentences(inputs))
 
 
 def minilm(batch: int, tiny: bool) -> Example:
@@ -120,7 +124,7 @@ def minilm(batch: int, tiny: bool) -> Example:
             )
         )
         inputs = {name: inputs[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
-    return Example(SentenceEncoder(encoder), inputs, ("last_hidden_state", "sentence_embedding"))
+    return Example(SentenceEncoder(encoder), inputs, ("last_hidden_state", "sentence_embedding"), sentences(inputs))
 
 
 MODELS = (

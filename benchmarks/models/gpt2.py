@@ -50,7 +50,9 @@ def build(tiny: bool, decode: bool) -> Example:
             if decode:
                 shape = (1, config.n_head, past_length, config.n_embd // config.n_head)
                 inputs[f"past.{layer}.{part}"] = torch.randn(shape, generator=random)
-    return Example(CachedDecoder(decoder), inputs, ("logits", *present))
+    symbols = {name: {0: "batch", 2: "past"} for name in inputs if name != "input_ids"}
+    symbols["input_ids"] = {0: "batch"} if decode else {0: "batch", 1: "sequence"}
+    return Example(CachedDecoder(decoder), inputs, ("logits", *present), symbols)
 
 
 MODELS = (

@@ -26,7 +26,7 @@ def build(tiny: bool) -> Example:
     width, hidden, steps = (45, 48, 9) if tiny else (256, 256, 128)
     module = spread_vectors(Recurrent(width, hidden))
     x = torch.randn(1, steps, width, generator=generator(1))
-    return Example(module, {"x": x}, ("y", "hidden", "cell"))
+    return Example(module, {"x": x}, ("y", "hidden", "cell"), {"x": {0: "batch", 1: "steps"}})
 
 
 MODELS = (BenchmarkModel("lstm", "LSTM 256 -> 256, 128 steps, batch 1", build),)

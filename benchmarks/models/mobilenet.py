@@ -71,7 +71,12 @@ def build(tiny: bool) -> Example:
     spread_vectors(module)
     random = generator(1)
     calibrate_batch_norm(module, [torch.randn(8, 3, size, size, generator=random) for _ in range(2)])
-    return Example(module, {"x": torch.randn(1, 3, size, size, generator=random)}, ("logits",))
+    return Example(
+        module,
+        {"x": torch.randn(1, 3, size, size, generator=random)},
+        ("logits",),
+        {"x": {0: "batch", 2: "height", 3: "width"}},
+    )
 
 
 MODELS = (BenchmarkModel("mobilenet_v2", "MobileNetV2, 1x3x224x224", build),)

@@ -67,7 +67,12 @@ def build(tiny: bool) -> Example:
     spread_vectors(module)
     random = generator(1)
     calibrate_batch_norm(module, [torch.randn(4, 3, size, size, generator=random) for _ in range(2)])
-    return Example(module, {"x": torch.randn(1, 3, size, size, generator=random)}, ("logits",))
+    return Example(
+        module,
+        {"x": torch.randn(1, 3, size, size, generator=random)},
+        ("logits",),
+        {"x": {0: "batch", 2: "height", 3: "width"}},
+    )
 
 
 MODELS = (BenchmarkModel("resnet50", "ResNet-50 v1.5, 1x3x224x224", build),)
