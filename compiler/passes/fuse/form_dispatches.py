@@ -44,6 +44,7 @@ ROOT_KINDS = {
     "graph.attention": "attention",
     "graph.lstm": "recurrence",
     "graph.gru": "recurrence",
+    "graph.rnn": "recurrence",
     "graph.cumulative": "scan",
     "graph.top_k": "scan",
 }

@@ -119,3 +119,10 @@ CASES: dict[str, list[Case]] = {
 
 BY_HAND = {"constant", "dispatch", "yield"}
 """Ops that need more than operands and parameters; test_structure has their examples."""
+    "rnn": [
+        case("7x2x3xf32", "1x5x3xf32", "1x5x5xf32", "1x10xf32", "1x2x5xf32"),
+        case(
+            "7x2x3xf32", "2x5x3xf32", "2x5x5xf32", "2x10xf32", "2x2x5xf32", "2xi32",
+            direction="bidirectional", extras="lengths", clip=1.5, activations="tanh,leaky_relu(0.5)",
+        ),
+    ],

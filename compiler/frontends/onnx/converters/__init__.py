@@ -37,7 +37,6 @@ NEAREST = {
     "NonMaxSuppression": "Its result's shape depends on data; end the model before it.",
     "ScatterND": "For constant indices use Concat of slices, or Where with a constant mask.",
     "ScatterElements": "For constant indices use Concat of slices, or Where with a constant mask.",
-    "RNN": "Use LSTM or GRU, or unroll the loop when exporting.",
 }
 """For operators that are not compiled: what to do instead."""
 
