@@ -45,11 +45,15 @@ ROOT_KINDS = {
     "graph.lstm": "recurrence",
     "graph.gru": "recurrence",
     "graph.rnn": "recurrence",
+    "graph.linear_attention": "linear_attention",
     "graph.cumulative": "scan",
     "graph.top_k": "scan",
+    "graph.scatter_nd": "scatter",
+    "graph.scatter_elements": "scatter",
 }
 STREAMING = ("reduction", "normalization", "map")
 VIEWS = (Reshape, Transpose, Expand, Slice)
+IN_PLACE = ("scatter",)  # kinds whose results are built up in memory, so that nothing can follow tile by tile
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,8 @@ class Fusion:
         chain: list[Operation] = [root]
         self.member[root] = root
         reshaped = False
-        while len(root.results) == 1 and len(chain) < self.max_ops:
+        follows = len(root.results) == 1 and root_kind(root) not in IN_PLACE
+        while follows and len(chain) < self.max_ops:
             value = chain[-1].results[0]
             users = {use.operation for use in value.uses}
             if len(users) != 1:
@@ -225,9 +230,12 @@ class Fusion:
         names = source_names(op.location) if op is not None else ()
         stem = re.sub(r"[^A-Za-z0-9_]+", "_", names[0] if names else body.kind).strip("_")[:60] or body.kind
         stem = f"k_{stem}" if stem[0].isdigit() else stem
-        count = self.symbols.get(stem, 0)
-        self.symbols[stem] = count + 1
-        return stem if count == 0 else f"{stem}_{count + 1}"
+        symbol = stem
+        while symbol in self.symbols:  # a model's own names may look like numbered ones
+            self.symbols[stem] += 1
+            symbol = f"{stem}_{self.symbols[stem]}"
+        self.symbols[symbol] = 1
+        return symbol
 
 
 class Body:
