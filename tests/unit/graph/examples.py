@@ -107,6 +107,13 @@ CASES: dict[str, list[Case]] = {
         case("7x2x3xf32", "1x15x3xf32", "1x15x5xf32", "1x30xf32", "1x2x5xf32"),
         case(
             "7x2x3xf32", "1x15x3xf32", "1x15x5xf32", "1x30xf32", "1x2x5xf32", "2xi32",
+    "linear_attention": [
+        case("2x3x4x8xf32", "2x3x2x8xf32", "2x3x2x5xf32", "2x2x8x5xf32"),
+        case(
+            "2x3x4x8xf16", "2x3x2x8xf16", "2x3x2x5xf16", "2x2x8x5xf32", "2x3x2x8xf32", "2x3x2xf16",
+            scale=0.5, extras="gate,beta",
+        ),
+    ],
             direction="reverse", extras="lengths", linear_before_reset=True,
         ),
     ],

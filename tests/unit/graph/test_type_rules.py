@@ -91,6 +91,23 @@ REFUSED: list[tuple[str, tuple[str, ...], str | None, dict[str, Any], str]] = [
      {"activations": "sigmoid,swish,tanh"}, "'swish' is no activation"),
     ("gru", ("7x2x3xf32", "1x15x3xf32", "1x15x5xf32", "1x30xf32", "1x2x5xf32"), None, {"activations": "tanh"},
      "has 2 activations per direction, not 1"),
+    ("linear_attention", ("1x2x3xf32",) * 3 + ("1x2x3x3xf32",), None, {}, "takes q, k and v of rank 4"),
+    (
+        "linear_attention", ("1x2x3x4xf32", "1x2x2x4xf32", "1x2x2x4xf32", "1x2x4x4xf32"), None, {},
+        "2 heads of keys cannot serve 3 heads of queries",
+    ),
+    (
+        "linear_attention", ("1x2x2x4xf32", "1x2x2x4xf32", "1x2x2x4xf32", "1x2x4x5xf32"), None, {},
+        r"operand state of graph.linear_attention has shape \[1,2,4,4\], not \[1,2,4,5\]",
+    ),
+    (
+        "linear_attention", ("1x2x2x4xf32", "1x2x2x4xf32", "1x2x2x4xf32", "1x2x4x4xf64"), None, {},
+        "operand state of graph.linear_attention does not take f64 beside f32",
+    ),
+    (
+        "linear_attention", ("1x2x2x4xf32", "1x2x2x4xf32", "1x2x2x4xf32", "1x2x4x4xf32"), None, {"extras": "beta"},
+        "has the operands that extras say",
+    ),
     ("gru", ("7x2x3xf32", "1x15x3xf32", "1x15x5xf32", "1x30xf32", "1x2x5xf16"), None, {}, "does not take f16"),
     ("resize", ("4xf32",), "8xf32", {"mode": "linear", "scales": (0.0,)}, "scales of a resize are positive"),
     ("resize", ("4xi32",), "8xi32", {"mode": "linear", "scales": (2.0,)}, "interpolation does not take i32"),
