@@ -12,6 +12,7 @@ from penstock.compiler.dtypes import BF16, F16, F32, F64, is_float
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.node_context import NodeContext
 from penstock.compiler.frontends.onnx.records import Tensor
+from penstock.compiler.frontends.onnx.values import Item
 
 _OPS = {op.name.removeprefix("graph."): op for op in operations()}
 
@@ -224,9 +225,9 @@ def cast_like(n: NodeContext) -> SSAValue:
 
 
 @converter("Identity")
-def identity(n: NodeContext) -> SSAValue:
-    """Any tensor."""
-    return n.input(0)
+def identity(n: NodeContext) -> Item:
+    """Any tensor, sequence or optional."""
+    return n.item(0)
 
 
 @converter("Dropout")
