@@ -57,6 +57,15 @@ CASES: dict[str, list[Case]] = {
     "gather": [case("5x6xf32", "2x2xi64", axis=1), case("5x6xf32", "i32")],
     "gather_elements": [case("5x6xf32", "2x7xi64", axis=1)],
     "gather_nd": [case("2x3x4xf32", "2x5x1xi64", batch_dims=1), case("2x3xf32", "2xi64")],
+    "scatter_nd": [
+        case("4x3xf32", "2x1xi64", "2x3xf32"),
+        case("4x3xi64", "5x2xi32", "5xi64", reduction="add"),
+        case("3xi1", "2x0xi64", "2x3xi1", reduction="min"),
+    ],
+    "scatter_elements": [
+        case("4x3xf16", "2x3xi64", "2x3xf16"),
+        case("4x3xf32", "2x7xi64", "2x7xf32", axis=1, reduction="mul"),
+    ],
     "reduce": [
         case("2x3xf32", kind="sum", axes=(0, 1)),
         case("2x3xi64", kind="max", axes=(1,), keepdims=True),
@@ -96,6 +105,13 @@ CASES: dict[str, list[Case]] = {
         case("2x4x3x8xf32", "2x2x5x8xf32", "2x2x5x6xf32", scale=0.25, causal=True, causal_offset=2),
         case("2x4x3x8xf32", "2x4x5x8xf32", "2x4x5x6xf32", "2x1x1x5xf32", scale=0.25, softcap=30.0),
     ],
+    "linear_attention": [
+        case("2x3x4x8xf32", "2x3x2x8xf32", "2x3x2x5xf32", "2x2x8x5xf32"),
+        case(
+            "2x3x4x8xf16", "2x3x2x8xf16", "2x3x2x5xf16", "2x2x8x5xf32", "2x3x2x8xf32", "2x3x2xf16",
+            scale=0.5, extras="gate,beta",
+        ),
+    ],
     "lstm": [
         case("7x2x3xf32", "1x20x3xf32", "1x20x5xf32", "1x40xf32", "1x2x5xf32", "1x2x5xf32"),
         case(
@@ -107,14 +123,14 @@ CASES: dict[str, list[Case]] = {
         case("7x2x3xf32", "1x15x3xf32", "1x15x5xf32", "1x30xf32", "1x2x5xf32"),
         case(
             "7x2x3xf32", "1x15x3xf32", "1x15x5xf32", "1x30xf32", "1x2x5xf32", "2xi32",
-    "linear_attention": [
-        case("2x3x4x8xf32", "2x3x2x8xf32", "2x3x2x5xf32", "2x2x8x5xf32"),
-        case(
-            "2x3x4x8xf16", "2x3x2x8xf16", "2x3x2x5xf16", "2x2x8x5xf32", "2x3x2x8xf32", "2x3x2xf16",
-            scale=0.5, extras="gate,beta",
+            direction="reverse", extras="lengths", linear_before_reset=True,
         ),
     ],
-            direction="reverse", extras="lengths", linear_before_reset=True,
+    "rnn": [
+        case("7x2x3xf32", "1x5x3xf32", "1x5x5xf32", "1x10xf32", "1x2x5xf32"),
+        case(
+            "7x2x3xf32", "2x5x3xf32", "2x5x5xf32", "2x10xf32", "2x2x5xf32", "2xi32",
+            direction="bidirectional", extras="lengths", clip=1.5, activations="tanh,leaky_relu(0.5)",
         ),
     ],
     "resize": [
@@ -126,10 +142,3 @@ CASES: dict[str, list[Case]] = {
 
 BY_HAND = {"constant", "dispatch", "yield"}
 """Ops that need more than operands and parameters; test_structure has their examples."""
-    "rnn": [
-        case("7x2x3xf32", "1x5x3xf32", "1x5x5xf32", "1x10xf32", "1x2x5xf32"),
-        case(
-            "7x2x3xf32", "2x5x3xf32", "2x5x5xf32", "2x10xf32", "2x2x5xf32", "2xi32",
-            direction="bidirectional", extras="lengths", clip=1.5, activations="tanh,leaky_relu(0.5)",
-        ),
-    ],

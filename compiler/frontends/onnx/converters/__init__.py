@@ -35,8 +35,6 @@ NEAREST = {
     "Compress": "Its result's shape depends on data; use Gather with constant indices, or Where.",
     "Unique": "Its result's shape depends on data.",
     "NonMaxSuppression": "Its result's shape depends on data; end the model before it.",
-    "ScatterND": "For constant indices use Concat of slices, or Where with a constant mask.",
-    "ScatterElements": "For constant indices use Concat of slices, or Where with a constant mask.",
 }
 """For operators that are not compiled: what to do instead."""
 
