@@ -86,6 +86,10 @@ class Session:
         self._finalizer = weakref.finalize(self, _destroy, handle.value, model, self._callback)
         self._inputs = [(t.name, t.dtype, t.shape) for t in model.inputs]
         self._outputs = [(t.name, t.dtype, t.shape) for t in model.outputs]
+        self._feeds = list(enumerate(self._inputs))  # what the chosen outputs need
+        self._fetches = list(enumerate(self._outputs))  # what is chosen
+        self._chosen: frozenset[int] | None = None  # None: all
+        self._choices: dict[frozenset[int], list[int]] = {}  # inputs that outputs need, found so far
         self._in = (ctypes.c_void_p * max(len(self._inputs), 1))()
         self._out = (ctypes.c_void_p * max(len(self._outputs), 1))()
         self._error = Error()
@@ -105,15 +109,20 @@ class Session:
         """Run the model.
 
         ``inputs``: an array per input, of exactly its dtype and shape (numpy arrays, or anything with the buffer or
-        DLPack protocol; contiguous ones are not copied). ``outputs`` picks which results to return (None: all).
-        ``out`` gives arrays to write results to. Raises RuntimeFailure: PENS-R011 and PENS-R012 name all problems,
-        PENS-R010 if another thread's call has not returned.
+        DLPack protocol; contiguous ones are not copied). ``outputs`` picks which results to compute (None: all):
+        only what they need is executed, and inputs they do not need may be left out. ``out`` gives arrays to write
+        results to. Raises RuntimeFailure: PENS-R011 and PENS-R012 name all problems, PENS-R010 if another thread's call
+        has not returned.
         """
         if not self._idle.acquire(False):
             raise SESSION_BUSY.error()
         try:
+            if outputs is not None or out is not None:
+                self._check_outputs(outputs or (), out or {})
+            if outputs is not None or self._chosen is not None:
+                self._select(outputs, out)
             held = self._bind_inputs(inputs)
-            results = self._bind_outputs(outputs, out)
+            results = self._bind_outputs(out)
             if self._handle is None:
                 raise CLOSED.error(what="session")
             status = self._run(self._handle, *self._arguments, self._error_argument)
@@ -124,16 +133,31 @@ class Session:
             self._idle.release()
         return results if outputs is None else {name: results[name] for name in outputs}
 
-    def profile(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Array], list[CommandRecord]]:
-        """Run once with timestamps; the outputs and a record per command."""
+    def needed_inputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
+        """Names of the inputs that a run for ``outputs`` reads. Raises RuntimeFailure as ``run`` does."""
+        if not self._idle.acquire(False):
+            raise SESSION_BUSY.error()
+        try:
+            self._check_outputs(outputs, {})
+            self._select(outputs, None)
+            return tuple(name for _, (name, _, _) in self._feeds)
+        finally:
+            self._idle.release()
+
+    def profile(
+        self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None
+    ) -> tuple[dict[str, Array], list[CommandRecord]]:
+        """Run once with timestamps; the outputs (None: all) and a record per command that they need."""
         native = library()
         if not self._idle.acquire(False):
             raise SESSION_BUSY.error()
         try:
-            held, results = self._bind_inputs(inputs), self._bind_outputs(None, None)
+            self._check_outputs(outputs or (), {})
+            self._select(outputs, None)
+            held, results = self._bind_inputs(inputs), self._bind_outputs(None)
             if self._handle is None:
                 raise CLOSED.error(what="session")
-            records = (Record * native.pens_command_count(self.model.handle))()
+            records = (Record * native.pens_session_commands(self._handle))()
             status = native.pens_run_profiled(self._handle, *self._arguments, records, self._error)
             check(status, self._error)
             del held
@@ -160,12 +184,34 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _select(self, outputs: Sequence[str] | None, out: Mapping[str, Any] | None) -> None:
+        """Make runs compute ``outputs`` and those in ``out`` (None: all), and nothing that these do not need."""
+        wanted = {*(outputs or ()), *(out or ())}
+        chosen = frozenset(i for i, (name, _, _) in enumerate(self._outputs) if outputs is None or name in wanted)
+        key = None if len(chosen) == len(self._outputs) else chosen
+        if key == self._chosen:
+            return
+        if self._handle is None:
+            raise CLOSED.error(what="session")
+        native, numbers = library(), sorted(chosen)
+        array = None if key is None else (ctypes.c_uint32 * max(len(numbers), 1))(*numbers)
+        self._chosen, self._feeds = None, list(enumerate(self._inputs))  # as the library has it if this fails
+        self._fetches = list(enumerate(self._outputs))
+        check(native.pens_session_select(self._handle, array, len(numbers), self._error), self._error)
+        if key is not None and key not in self._choices:
+            reads = native.pens_session_reads
+            self._choices[key] = [index for index in range(len(self._inputs)) if reads(self._handle, index)]
+        if key is not None:
+            self._feeds = [(index, self._inputs[index]) for index in self._choices[key]]
+            self._fetches = [(index, self._outputs[index]) for index in numbers]
+        self._chosen = key
+
     def _bind_inputs(self, inputs: Mapping[str, Any]) -> list[Array]:
         """Fill in the input pointers; returns what must stay alive during the run."""
         pointers, held, ndarray = self._in, [], np.ndarray
-        if len(inputs) == len(self._inputs):
+        if len(inputs) == len(self._feeds):
             try:
-                for index, (name, dtype, shape) in enumerate(self._inputs):
+                for index, (name, dtype, shape) in self._feeds:
                     x = inputs[name]
                     # A numpy scalar has no memory of its own that outlives this line: arrays only.
                     if not isinstance(x, ndarray) or x.dtype != dtype or x.shape != shape or not x.flags.c_contiguous:
@@ -183,9 +229,10 @@ class Session:
             f"there is no input called {name}" for name in inputs if name not in {n for n, _, _ in self._inputs}
         ]
         held: list[Array] = []
+        needed = {index for index, _ in self._feeds}
         for index, (name, dtype, shape) in enumerate(self._inputs):
             if name not in inputs:
-                problems.append(f"input {name} is missing")
+                problems += [f"input {name} is missing"] if index in needed else []
                 continue
             array = _as_array(inputs[name])
             mismatch = _mismatch(f"input {name}", array, dtype, shape)
@@ -199,12 +246,10 @@ class Session:
             raise WRONG_INPUTS.error(_sentence(problems))
         return held
 
-    def _bind_outputs(self, names: Sequence[str] | None, out: Mapping[str, Array] | None) -> dict[str, Array]:
-        if names is not None or out is not None:
-            self._check_outputs(names or (), out or {})
+    def _bind_outputs(self, out: Mapping[str, Array] | None) -> dict[str, Array]:
         results: dict[str, Array] = {}
         pointers = self._out
-        for index, (name, dtype, shape) in enumerate(self._outputs):
+        for index, (name, dtype, shape) in self._fetches:
             array = np.empty(shape, dtype) if out is None or name not in out else out[name]
             results[name] = array
             pointers[index] = _address(array)

@@ -123,6 +123,8 @@ class Plan:
 
     @property
     def weights_bytes(self) -> int:
+    needs: Sequence[frozenset[int]] = field(default_factory=tuple)
+    """For each output, the numbers of the commands that compute it; empty: every output needs all commands."""
         """Size of ``weights.bin``."""
         return max((slot.offset + slot.bytes for slot in self.weights), default=0)
 
@@ -149,6 +151,9 @@ class Plan:
         if len(set(self.kernels)) != len(self.kernels):
             raise PlanError("two kernels have one name")
         end = 0
+        everything = range(len(self.commands))
+        if len(self.needs) not in (0, len(self.outputs)) or any(n not in everything for one in self.needs for n in one):
+            raise PlanError("what the outputs need is not a set of commands for each")
         for slot in self.weights:
             if slot.offset < end or slot.offset % ALIGNMENT:
                 raise PlanError(f"weight {slot.name} at {slot.offset} is misaligned or overlaps the one before")

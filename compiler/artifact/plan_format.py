@@ -25,8 +25,9 @@ from penstock.compiler.artifact.plan import (
 )
 
 MAGIC = b"PENSPLAN"
-VERSION = 2
+VERSION = 3
 """Version of the whole artifact format: any change of the file or of a record raises it."""
+WORD = 64  # commands in one record of needs
 
 
 class Dtype(IntEnum):
@@ -78,7 +79,7 @@ def _string(name: str, doc: str) -> tuple[tuple[str, str, str], ...]:
     return ((f"{name}_offset", "u32", f"{doc}: where it starts in the strings"), (f"{name}_bytes", "u32", "its length"))
 
 
-TABLES = ("tensors", "dims", "weights", "variants", "kernels", "commands", "arguments", "strings")
+TABLES = ("tensors", "dims", "weights", "needs", "variants", "kernels", "commands", "arguments", "strings")
 """The tables, in file order; each starts at the next multiple of 8 after the one before."""
 
 RECORDS: dict[str, Record] = {
@@ -188,6 +189,11 @@ class Variant:
 
     plan: Plan
     image_bytes: int
+        Record(
+            "needs",
+            "Which of 64 commands an output needs; for each output as many of these as its variants' commands take.",
+            (("commands", "u64", "bit i: command 64 * n + i, counted from the variant's first"),),
+        ),
     entries: tuple[int, ...]
 
 
@@ -248,7 +254,7 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
     first = plans[0]
     for plan in plans:
         plan.validate()
-        for attribute in ("inputs", "outputs", "weights"):
+        for attribute in ("inputs", "outputs", "weights", "needs"):
             if tuple(getattr(plan, attribute)) != tuple(getattr(first, attribute)):
                 raise PlanError(f"the variants disagree on {attribute}")
     tables = _Tables()
@@ -261,6 +267,8 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
             first_dim=tables.count("dims"),
             bytes=tensor.bytes,
         )
+        if len(plan.commands) != len(first.commands):
+            raise PlanError("the variants disagree on the number of commands")
         for extent in tensor.shape:
             tables.add("dims", kind=DimKind.STATIC, symbol=0, value=extent)
     for slot in first.weights:
@@ -275,6 +283,11 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
 def _encode_variant(tables: _Tables, isa: str, variant: Variant) -> None:
     plan = variant.plan
     if len(variant.entries) != len(plan.kernels):
+    everything = frozenset(range(len(first.commands)))
+    for needed in first.needs or [everything] * len(first.outputs):
+        for start in range(0, len(first.commands), WORD):
+            bits = sum(1 << number - start for number in needed if start <= number < start + WORD)
+            tables.add("needs", commands=bits)
         raise PlanError(f"the image for {isa} has {len(variant.entries)} kernels, the plan {len(plan.kernels)}")
     tables.add(
         "variants",
@@ -381,6 +394,14 @@ class _Decoder:
             plan = Plan(
                 inputs=tuple(tensors[: self.header["input_count"]]),
                 outputs=tuple(tensors[self.header["input_count"] :]),
+    def needs(self, commands: int) -> tuple[frozenset[int], ...]:
+        """The commands each output needs, of that many."""
+        words, rows = -(-commands // WORD), [row["commands"] for row in self.rows["needs"]]
+        return tuple(
+            frozenset(i for i in range(commands) if rows[output * words + i // WORD] >> i % WORD & 1)
+            for output in range(self.header["output_count"])
+        )
+
                 kernels=tuple(self.text(kernel) for kernel in kernels),
                 commands=tuple(self.command(command) for command in commands),
                 weights=weights,
@@ -396,6 +417,7 @@ _C_TYPES = {"u16": "uint16_t", "u32": "uint32_t", "u64": "uint64_t", "i64": "int
 
 
 def _record_size(table: str) -> str:
+                needs=self.needs(len(commands)),
     return "1" if table == "strings" else str(RECORDS[table].struct.size)
 
 

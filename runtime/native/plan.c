@@ -157,6 +157,8 @@ pens_status pens_check_variant(const pens_model *model, const plan_variant *v, p
         v->command_count > commands - v->first_command || v->arena_bytes > UINT64_MAX / 4 ||
         v->scratch_bytes > UINT64_MAX / 65536)
         return damaged(error, "a plan's tables are miscounted");
+    if (model->counts[TABLE_NEEDS] != (uint64_t)model->header->output_count * PENS_NEED_WORDS(v))
+        return damaged(error, "what its outputs need is miscounted");
     for (uint32_t i = 0; i < v->kernel_count; i++)
         if (PENS_ROW(model, plan_kernel, TABLE_KERNELS, v->first_kernel + i)->entry >= v->image_bytes)
             return damaged(error, "a kernel lies outside the code");

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define PENS_PLAN_MAGIC "PENSPLAN"
-#define PENS_FORMAT_VERSION 2u
+#define PENS_FORMAT_VERSION 3u
 
 enum { SPACE_ARENA = 0, SPACE_WEIGHTS = 1, SPACE_INPUT = 2, SPACE_OUTPUT = 3 };
 enum { COMMAND_DISPATCH = 0, COMMAND_COPY = 1, COMMAND_CHECK = 2 };
@@ -14,16 +14,17 @@ enum {
     TABLE_TENSORS = 0,
     TABLE_DIMS = 1,
     TABLE_WEIGHTS = 2,
-    TABLE_VARIANTS = 3,
-    TABLE_KERNELS = 4,
-    TABLE_COMMANDS = 5,
-    TABLE_ARGUMENTS = 6,
-    TABLE_STRINGS = 7,
-    TABLE_COUNT = 8
+    TABLE_NEEDS = 3,
+    TABLE_VARIANTS = 4,
+    TABLE_KERNELS = 5,
+    TABLE_COMMANDS = 6,
+    TABLE_ARGUMENTS = 7,
+    TABLE_STRINGS = 8,
+    TABLE_COUNT = 9
 };
 
 /* Bytes of one record of each table, in file order. */
-#define PENS_RECORD_BYTES { 24, 16, 24, 48, 16, 64, 24, 1 }
+#define PENS_RECORD_BYTES { 24, 16, 24, 8, 48, 16, 64, 24, 1 }
 
 /* One table of the directory. */
 typedef struct {
@@ -122,5 +123,11 @@ typedef struct {
     uint64_t bytes; /* length */
 } plan_weight;
 _Static_assert(sizeof(plan_weight) == 24, "plan_weight");
+
+/* Which of 64 commands an output needs; for each output as many of these as its variants' commands take. */
+typedef struct {
+    uint64_t commands; /* bit i: command 64 * n + i, counted from the variant's first */
+} plan_need;
+_Static_assert(sizeof(plan_need) == 8, "plan_need");
 
 #endif

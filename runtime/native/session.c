@@ -23,8 +23,16 @@ typedef struct {
     int64_t units;
     uint64_t copy_bytes;
     const char *message; /* of a check; else NULL */
-    uint32_t tasks; /* how many ranges the units are cut into */
+    uint32_t tasks;   /* how many ranges the units are cut into */
+    uint32_t command; /* its number */
 } step;
+
+/* What a run executes: all commands, or those that chosen outputs need. */
+typedef struct {
+    step *steps;
+    patch *patches;
+    uint32_t step_count, patch_count;
+} program;
 
 struct pens_session {
     pens_model *model;
@@ -35,11 +43,10 @@ struct pens_session {
     uint8_t *arena;
     uint64_t arena_bytes;
     pens_kernel_context *contexts; /* one per task */
-    step *steps;
-    uint32_t step_count;
     void **buffers;
-    patch *patches;
-    uint32_t patch_count;
+    program all, picked;
+    const program *active; /* one of these */
+    uint8_t **spare;       /* by output: what to write to where it is not chosen, but written */
     const step *current;
     _Atomic uint32_t done;
     atomic_flag busy;
@@ -67,9 +74,10 @@ static void prepare_steps(pens_session *session)
 {
     const pens_model *model = session->model;
     uint32_t slot = 0;
-    for (uint32_t i = 0; i < session->step_count; i++) {
+    for (uint32_t i = 0; i < session->all.step_count; i++) {
         const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
-        step *s = &session->steps[i];
+        step *s = &session->all.steps[i];
+        s->command = i;
         s->buffers = session->buffers + slot;
         s->units = c->units;
         s->tasks = task_count(c, session->threads);
@@ -88,9 +96,22 @@ static void prepare_steps(pens_session *session)
                 continue;
             }
             uint32_t index = argument->index + (argument->space == SPACE_OUTPUT ? model->header->input_count : 0);
-            session->patches[session->patch_count++] = (patch){slot, index, argument->offset};
+            session->all.patches[session->all.patch_count++] = (patch){slot, index, argument->offset};
         }
     }
+}
+
+static int allocate_program(program *p, uint32_t commands, uint64_t slots)
+{
+    p->steps = calloc(commands + 1u, sizeof *p->steps);
+    p->patches = calloc(slots + 1, sizeof *p->patches);
+    return p->steps != NULL && p->patches != NULL;
+}
+
+static void free_program(program *p)
+{
+    free(p->steps);
+    free(p->patches);
 }
 
 static int allocate(pens_session *session)
@@ -98,8 +119,9 @@ static int allocate(pens_session *session)
     const pens_model *model = session->model;
     uint64_t scratch = round_up(model->variant->scratch_bytes), arena = round_up(model->variant->arena_bytes);
     uint64_t slots = 0;
-    session->step_count = model->variant->command_count;
-    for (uint32_t i = 0; i < session->step_count; i++) {
+    session->all.step_count = model->variant->command_count;
+    session->active = &session->all;
+    for (uint32_t i = 0; i < session->all.step_count; i++) {
         const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
         slots += (uint64_t)c->read_count + c->write_count;
     }
@@ -112,11 +134,11 @@ static int allocate(pens_session *session)
         return 0;
     }
     madvise(session->arena, session->arena_bytes, MADV_HUGEPAGE);
-    session->steps = calloc(session->step_count + 1u, sizeof *session->steps);
     session->buffers = calloc(slots + 1, sizeof *session->buffers);
-    session->patches = calloc(slots + 1, sizeof *session->patches);
     session->contexts = calloc(session->threads, sizeof *session->contexts);
-    if (!session->steps || !session->buffers || !session->patches || !session->contexts)
+    session->spare = calloc(model->header->output_count + 1u, sizeof *session->spare);
+    if (!session->buffers || !session->contexts || !session->spare ||
+        !allocate_program(&session->all, session->all.step_count, slots))
         return 0;
     for (uint32_t i = 0; i < session->threads; i++)
         session->contexts[i] = (pens_kernel_context){session->arena + arena + i * scratch, scratch, i};
@@ -166,9 +188,12 @@ void pens_session_destroy(pens_session *session)
     pens_pool_destroy(session->pool);
     if (session->arena != NULL)
         munmap(session->arena, session->arena_bytes);
-    free(session->steps);
+    free_program(&session->all);
+    free_program(&session->picked);
+    for (uint32_t i = 0; session->spare != NULL && i < session->model->header->output_count; i++)
+        free(session->spare[i]);
+    free(session->spare);
     free(session->buffers);
-    free(session->patches);
     free(session->contexts);
     free(session);
 }
@@ -176,6 +201,100 @@ void pens_session_destroy(pens_session *session)
 uint32_t pens_session_threads(const pens_session *session)
 {
     return session->threads;
+}
+
+/* Whether command `number` computes something for one of the outputs. */
+static int needed(const pens_model *model, const uint32_t *outputs, uint32_t count, uint32_t number)
+{
+    uint64_t words = PENS_NEED_WORDS(model->variant);
+    for (uint32_t i = 0; i < count; i++)
+        if (PENS_ROW(model, plan_need, TABLE_NEEDS, outputs[i] * words + number / 64)->commands >> (number % 64) & 1)
+            return 1;
+    return 0;
+}
+
+static int contains(const uint32_t *outputs, uint32_t count, uint32_t index)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (outputs[i] == index)
+            return 1;
+    return 0;
+}
+
+/* Memory for an output that commands write although it is not chosen; NULL if there is none. */
+static uint8_t *spare_output(pens_session *session, uint32_t output)
+{
+    if (session->spare[output] == NULL) {
+        uint64_t bytes = session->model->tensors[session->model->header->input_count + output].bytes;
+        session->spare[output] = bytes < SIZE_MAX / 2 ? aligned_alloc(64, round_up(bytes + 1)) : NULL;
+    }
+    return session->spare[output];
+}
+
+/* Put the commands that the outputs need, and the pointers they take from a run, into `picked`. */
+static int pick(pens_session *session, const uint32_t *outputs, uint32_t count)
+{
+    const program *all = &session->all;
+    program *picked = &session->picked;
+    uint32_t inputs = session->model->header->input_count, p = 0;
+    if (picked->steps == NULL && !allocate_program(picked, all->step_count, all->patch_count)) {
+        free_program(picked);
+        *picked = (program){0};
+        return 0;
+    }
+    picked->step_count = picked->patch_count = 0;
+    for (uint32_t i = 0; i < all->step_count; i++) {
+        const int last = i + 1 == all->step_count, chosen = needed(session->model, outputs, count, i);
+        if (chosen)
+            picked->steps[picked->step_count++] = all->steps[i];
+        for (; p < all->patch_count && (last || session->buffers + all->patches[p].slot < all->steps[i + 1].buffers); p++) {
+            const patch *from = &all->patches[p];
+            if (!chosen)
+                continue;
+            if (from->index < inputs || contains(outputs, count, from->index - inputs)) {
+                picked->patches[picked->patch_count++] = *from;
+                continue;
+            }
+            uint8_t *memory = spare_output(session, from->index - inputs);
+            if (memory == NULL)
+                return 0;
+            session->buffers[from->slot] = memory + from->offset;
+        }
+    }
+    return 1;
+}
+
+pens_status pens_session_select(pens_session *session, const uint32_t *outputs, uint32_t count, pens_error *error)
+{
+    if (session == NULL)
+        return pens_fail(error, PENS_INVALID_ARGUMENT, "Choosing outputs needs a session.");
+    if (atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire))
+        return pens_fail(error, PENS_SESSION_BUSY, "The session is already running in another thread.");
+    pens_status status = PENS_OK;
+    session->active = &session->all;
+    for (uint32_t i = 0; outputs != NULL && i < count; i++)
+        if (outputs[i] >= session->model->header->output_count)
+            status = pens_fail(error, PENS_INVALID_ARGUMENT, "There is no output %u: the model has %u.", outputs[i],
+                               session->model->header->output_count);
+    if (status == PENS_OK && outputs != NULL && !pick(session, outputs, count))
+        status = pens_fail(error, PENS_OUT_OF_MEMORY, "Not enough memory: the outputs not chosen do not fit.");
+    else if (status == PENS_OK && outputs != NULL)
+        session->active = &session->picked;
+    atomic_flag_clear_explicit(&session->busy, memory_order_release);
+    return status;
+}
+
+int pens_session_reads(const pens_session *session, uint32_t index)
+{
+    for (uint32_t i = 0; i < session->active->patch_count; i++)
+        if (session->active->patches[i].index == index && index < session->model->header->input_count)
+            return 1;
+    return 0;
+}
+
+uint32_t pens_session_commands(const pens_session *session)
+{
+    return session->active->step_count;
 }
 
 static void run_range(void *context, uint32_t index)
@@ -222,8 +341,8 @@ static pens_status run_step(pens_session *session, const step *s, pens_error *er
 static pens_status bind(pens_session *session, const void *const *inputs, void *const *outputs, pens_error *error)
 {
     uint32_t input_count = session->model->header->input_count;
-    for (uint32_t i = 0; i < session->patch_count; i++) {
-        const patch *p = &session->patches[i];
+    for (uint32_t i = 0; i < session->active->patch_count; i++) {
+        const patch *p = &session->active->patches[i];
         uintptr_t base = p->index < input_count ? (uintptr_t)inputs[p->index] : (uintptr_t)outputs[p->index - input_count];
         if (base == 0 && session->model->tensors[p->index].bytes != 0)
             return pens_fail(error, PENS_INVALID_ARGUMENT, "The pointer for %s is null.",
@@ -240,18 +359,18 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void describe(const pens_session *session, uint32_t i, pens_record *record)
+static void describe(const pens_session *session, const step *s, pens_record *record)
 {
     const pens_model *model = session->model;
     const char *strings = (const char *)model->tables[TABLE_STRINGS].data;
-    const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
+    const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + s->command);
     const plan_kernel *k = PENS_ROW(model, plan_kernel, TABLE_KERNELS, model->variant->first_kernel + c->kernel);
     *record = (pens_record){
         .source = strings + c->source_offset,
         .kernel = c->kind == COMMAND_DISPATCH ? strings + k->name_offset : "",
         .flops = c->flops,
         .bytes = c->bytes,
-        .threads = session->steps[i].tasks,
+        .threads = s->tasks,
     };
 }
 
@@ -260,14 +379,15 @@ static pens_status run(pens_session *session, const void *const *inputs, void *c
 {
     pens_status status = bind(session, inputs, outputs, error);
     uint64_t start = records != NULL ? now_ns() : 0;
-    for (uint32_t i = 0; status == PENS_OK && i < session->step_count; i++) {
+    const program *active = session->active;
+    for (uint32_t i = 0; status == PENS_OK && i < active->step_count; i++) {
         if (records == NULL) {
-            status = run_step(session, &session->steps[i], error);
+            status = run_step(session, &active->steps[i], error);
             continue;
         }
-        describe(session, i, &records[i]);
+        describe(session, &active->steps[i], &records[i]);
         records[i].start_ns = now_ns() - start;
-        status = run_step(session, &session->steps[i], error);
+        status = run_step(session, &active->steps[i], error);
         records[i].end_ns = now_ns() - start;
     }
     return status;

@@ -127,8 +127,16 @@ static int try_loading(const uint8_t *data, uint64_t bytes)
         sum += strlen(pens_output(model, i).name) + (uint64_t)pens_output(model, i).bytes;
     pens_session *session = NULL;
     pens_session_options options = {.threads = 1};
-    if (arena < LARGEST_ARENA && scratch < LARGEST_ARENA && pens_session_create(model, &options, &session, &error) == PENS_OK)
+    uint32_t outputs = pens_output_count(model);
+    uint64_t largest = arena > scratch ? arena : scratch;
+    for (uint32_t i = 0; i < outputs; i++)
+        largest = pens_output(model, i).bytes > largest ? pens_output(model, i).bytes : largest;
+    if (largest < LARGEST_ARENA && pens_session_create(model, &options, &session, &error) == PENS_OK) {
+        const uint32_t last = outputs - 1;
+        if (outputs != 0 && pens_session_select(session, &last, 1, &error) == PENS_OK)
+            sum += pens_session_commands(session) + (uint64_t)pens_session_reads(session, 0);
         pens_session_destroy(session);
+    }
     pens_unload(model);
     return sum == UINT64_MAX;
 }

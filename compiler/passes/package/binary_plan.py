@@ -22,6 +22,7 @@ from penstock.compiler.artifact.plan import (
 )
 from penstock.compiler.dialects.plan import program as plan
 from penstock.compiler.dialects.plan.base import memory_bytes, memory_of
+from penstock.compiler.dialects.plan.needs import needs
 from penstock.compiler.dtypes import type_name
 from penstock.compiler.locations import source_names
 
@@ -39,6 +40,7 @@ def plan_for(program: plan.Program, level: str, kernels: Sequence[str], scratch:
         weights=tuple(WeightSlot(op.key, op.offset, memory_bytes(op.out)) for op in weights),
         arena_bytes=program.arena,
         scratch_bytes_per_thread=scratch,
+        needs=needs(program),
     )
 
 

@@ -132,6 +132,14 @@ def test_run_on_files(penstock: Program, artifact: Path, mlp: Path) -> None:
     assert np.load("y.npz")["logits"].tobytes() == np.load("y.npy").tobytes() == np.load("z.npz")["logits"].tobytes()
 
 
+def test_run_for_one_output(penstock: Program, artifact: Path) -> None:
+    """Chosen by name; an unknown one is refused."""
+    ran = penstock("run", artifact, "--random", "--fetch", "logits", "--json")
+    assert (ran.status, [row["name"] for row in json.loads(ran.out)["outputs"]]) == (0, ["logits"])
+    ran = penstock("run", artifact, "--random", "--fetch", "mask")
+    assert (ran.status, "PENS-R012" in ran.err, "no output called mask" in ran.err) == (2, True, True)
+
+
 def test_run_against_onnxruntime(penstock: Program, artifact: Path, mlp: Path) -> None:
     ran = penstock("run", artifact, "--random", "--check-against", "onnxruntime", "--model", mlp)
     assert ran.status == 0
