@@ -46,6 +46,16 @@ class Dtype(IntEnum):
     UI32 = 11
     UI64 = 12
     I1 = 13
+    F8E4M3FN = 14
+    F8E4M3FNUZ = 15
+    F8E5M2 = 16
+    F8E5M2FNUZ = 17
+    F8E8M0 = 18
+    F4E2M1 = 19
+    I4 = 20
+    UI4 = 21
+    I2 = 22
+    UI2 = 23
 
 
 class DimKind(IntEnum):
@@ -179,6 +189,11 @@ RECORDS: dict[str, Record] = {
             "A named range of weights.bin.",
             (*_string("name", "name"), ("offset", "u64", "from the start of weights.bin"), ("bytes", "u64", "length")),
         ),
+        Record(
+            "needs",
+            "Which of 64 commands an output needs; for each output as many of these as its variants' commands take.",
+            (("commands", "u64", "bit i: command 64 * n + i, counted from the variant's first"),),
+        ),
     )
 }
 
@@ -189,11 +204,6 @@ class Variant:
 
     plan: Plan
     image_bytes: int
-        Record(
-            "needs",
-            "Which of 64 commands an output needs; for each output as many of these as its variants' commands take.",
-            (("commands", "u64", "bit i: command 64 * n + i, counted from the variant's first"),),
-        ),
     entries: tuple[int, ...]
 
 
@@ -257,6 +267,8 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
         for attribute in ("inputs", "outputs", "weights", "needs"):
             if tuple(getattr(plan, attribute)) != tuple(getattr(first, attribute)):
                 raise PlanError(f"the variants disagree on {attribute}")
+        if len(plan.commands) != len(first.commands):
+            raise PlanError("the variants disagree on the number of commands")
     tables = _Tables()
     for tensor in (*first.inputs, *first.outputs):
         tables.add(
@@ -267,12 +279,15 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
             first_dim=tables.count("dims"),
             bytes=tensor.bytes,
         )
-        if len(plan.commands) != len(first.commands):
-            raise PlanError("the variants disagree on the number of commands")
         for extent in tensor.shape:
             tables.add("dims", kind=DimKind.STATIC, symbol=0, value=extent)
     for slot in first.weights:
         tables.add("weights", **tables.strings("name", slot.name), offset=slot.offset, bytes=slot.bytes)
+    everything = frozenset(range(len(first.commands)))
+    for needed in first.needs or [everything] * len(first.outputs):
+        for start in range(0, len(first.commands), WORD):
+            bits = sum(1 << number - start for number in needed if start <= number < start + WORD)
+            tables.add("needs", commands=bits)
     for isa, variant in variants.items():
         _encode_variant(tables, isa, variant)
     return tables.assemble(
@@ -283,11 +298,6 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
 def _encode_variant(tables: _Tables, isa: str, variant: Variant) -> None:
     plan = variant.plan
     if len(variant.entries) != len(plan.kernels):
-    everything = frozenset(range(len(first.commands)))
-    for needed in first.needs or [everything] * len(first.outputs):
-        for start in range(0, len(first.commands), WORD):
-            bits = sum(1 << number - start for number in needed if start <= number < start + WORD)
-            tables.add("needs", commands=bits)
         raise PlanError(f"the image for {isa} has {len(variant.entries)} kernels, the plan {len(plan.kernels)}")
     tables.add(
         "variants",
@@ -384,6 +394,14 @@ class _Decoder:
             message=self.text(row, "message"),
         )
 
+    def needs(self, commands: int) -> tuple[frozenset[int], ...]:
+        """The commands each output needs, of that many."""
+        words, rows = -(-commands // WORD), [row["commands"] for row in self.rows["needs"]]
+        return tuple(
+            frozenset(i for i in range(commands) if rows[output * words + i // WORD] >> i % WORD & 1)
+            for output in range(self.header["output_count"])
+        )
+
     def variants(self) -> dict[str, Variant]:
         tensors = [self.tensor(row) for row in self.rows["tensors"]]
         weights = tuple(WeightSlot(self.text(row), row["offset"], row["bytes"]) for row in self.rows["weights"])
@@ -394,19 +412,12 @@ class _Decoder:
             plan = Plan(
                 inputs=tuple(tensors[: self.header["input_count"]]),
                 outputs=tuple(tensors[self.header["input_count"] :]),
-    def needs(self, commands: int) -> tuple[frozenset[int], ...]:
-        """The commands each output needs, of that many."""
-        words, rows = -(-commands // WORD), [row["commands"] for row in self.rows["needs"]]
-        return tuple(
-            frozenset(i for i in range(commands) if rows[output * words + i // WORD] >> i % WORD & 1)
-            for output in range(self.header["output_count"])
-        )
-
                 kernels=tuple(self.text(kernel) for kernel in kernels),
                 commands=tuple(self.command(command) for command in commands),
                 weights=weights,
                 arena_bytes=row["arena_bytes"],
                 scratch_bytes_per_thread=row["scratch_bytes"],
+                needs=self.needs(len(commands)),
             )
             entries = tuple(kernel["entry"] for kernel in kernels)
             found[self.text(row, "isa")] = Variant(plan, row["image_bytes"], entries)
@@ -417,7 +428,6 @@ _C_TYPES = {"u16": "uint16_t", "u32": "uint32_t", "u64": "uint64_t", "i64": "int
 
 
 def _record_size(table: str) -> str:
-                needs=self.needs(len(commands)),
     return "1" if table == "strings" else str(RECORDS[table].struct.size)
 
 

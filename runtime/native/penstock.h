@@ -43,9 +43,12 @@ typedef enum {
     PENS_CHECK_FAILED = 17
 } pens_status;
 
+/* From PENS_F8E4M3FN on one byte an element, narrower ones in its low bits. */
 typedef enum {
     PENS_F16 = 1, PENS_BF16, PENS_F32, PENS_F64, PENS_I8, PENS_I16, PENS_I32, PENS_I64,
-    PENS_UI8, PENS_UI16, PENS_UI32, PENS_UI64, PENS_I1
+    PENS_UI8, PENS_UI16, PENS_UI32, PENS_UI64, PENS_I1,
+    PENS_F8E4M3FN, PENS_F8E4M3FNUZ, PENS_F8E5M2, PENS_F8E5M2FNUZ, PENS_F8E8M0, PENS_F4E2M1,
+    PENS_I4, PENS_UI4, PENS_I2, PENS_UI2
 } pens_dtype;
 
 typedef struct {
@@ -111,9 +114,6 @@ pens_status pens_session_create(pens_model *model, const pens_session_options *o
 void pens_session_destroy(pens_session *session);
 uint32_t pens_session_threads(const pens_session *session);
 
-/* One run: a pointer per input and per output, each to the number of bytes that pens_input and pens_output say. */
-pens_status pens_run(pens_session *session, const void *const *inputs, void *const *outputs, pens_error *error);
-/* The same, with a record per command in `records` (room for pens_session_commands). */
 /* Choose the outputs, by position, that runs compute from now on; NULL: all, as at first. Runs then execute only the
  * commands that these need, and read only the inputs and outputs these need: other pointers may be null. Takes about a
  * microsecond for a thousand commands. When it fails, all outputs are chosen. */
@@ -123,6 +123,9 @@ int pens_session_reads(const pens_session *session, uint32_t index);
 /* How many commands a run executes to compute the chosen outputs. */
 uint32_t pens_session_commands(const pens_session *session);
 
+/* One run: a pointer per input and per output, each to the number of bytes that pens_input and pens_output say. */
+pens_status pens_run(pens_session *session, const void *const *inputs, void *const *outputs, pens_error *error);
+/* The same, with a record per command in `records` (room for pens_session_commands). */
 pens_status pens_run_profiled(pens_session *session, const void *const *inputs, void *const *outputs,
                               pens_record *records, pens_error *error);
 uint32_t pens_command_count(const pens_model *model);

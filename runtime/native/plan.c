@@ -45,7 +45,7 @@ static pens_status read_tables(pens_model *model, pens_error *error)
     return PENS_OK;
 }
 
-static const uint8_t element_bytes[] = {0, 2, 2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 1};
+static const uint8_t element_bytes[] = {0, 2, 2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 static pens_status read_tensors(pens_model *model, pens_error *error)
 {
@@ -65,7 +65,7 @@ static pens_status read_tensors(pens_model *model, pens_error *error)
     for (uint32_t i = 0; i < count; i++) {
         const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
         const char *name = text(model, row->name_offset, row->name_bytes);
-        if (name == NULL || row->dtype == 0 || row->dtype > PENS_I1 || row->rank > MAX_RANK ||
+        if (name == NULL || row->dtype == 0 || row->dtype > PENS_UI2 || row->rank > MAX_RANK ||
             row->first_dim > dims || row->rank > dims - row->first_dim)
             return damaged(error, "an input or output is described wrongly");
         uint64_t bytes = element_bytes[row->dtype];

@@ -31,7 +31,7 @@ from penstock.compiler.dialects.declared import (
     Text,
     TypeRuleError,
 )
-from penstock.compiler.dtypes import I1, byte_width, is_float, numpy_dtype, shape_of, type_name
+from penstock.compiler.dtypes import I1, byte_width, is_float, is_storage, numpy_dtype, shape_of, type_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,6 +80,7 @@ class GraphOp(DeclaredOp):
     operand_names: ClassVar[tuple[str, ...]] = ()
     optional_operands: ClassVar[int] = 0
     variadic: ClassVar[bool] = False
+    holds_storage: ClassVar[bool] = False  # whether operands may be of types that are only stored and converted
     traits = traits_def(Pure())
 
     # Building ------------------------------------------------------------------------------------------------------
@@ -183,6 +184,9 @@ class GraphOp(DeclaredOp):
         for value in self.operands:
             if not isinstance(value.type, TensorType):
                 raise TypeRuleError(f"{self.name} takes tensors, not {value.type}")
+            if not self.holds_storage and is_storage(element_of(value)):
+                kind = type_name(element_of(value))
+                raise TypeRuleError(f"{self.name} does not take {kind}, which is only stored and converted")
         self.check_parameters()
 
     def verify_(self) -> None:
