@@ -113,6 +113,33 @@ class TileScalars:
     def cos(self, x: Typed) -> Typed:
         return self._unary("cos", x)
 
+    def tan(self, x: Typed) -> Typed:
+        return self._unary("tan", x)
+
+    def asin(self, x: Typed) -> Typed:
+        return self._unary("asin", x)
+
+    def acos(self, x: Typed) -> Typed:
+        return self._unary("acos", x)
+
+    def atan(self, x: Typed) -> Typed:
+        return self._unary("atan", x)
+
+    def sinh(self, x: Typed) -> Typed:
+        return self._unary("sinh", x)
+
+    def cosh(self, x: Typed) -> Typed:
+        return self._unary("cosh", x)
+
+    def asinh(self, x: Typed) -> Typed:
+        return self._unary("asinh", x)
+
+    def acosh(self, x: Typed) -> Typed:
+        return self._unary("acosh", x)
+
+    def atanh(self, x: Typed) -> Typed:
+        return self._unary("atanh", x)
+
     def floor(self, x: Typed) -> Typed:
         return self._unary("floor", x)
 
@@ -160,6 +187,9 @@ class TileScalars:
 
     def shift_right(self, a: Typed, b: Typed) -> Typed:
         return self._binary("shr", a, b, signed=True)
+
+    def bit_cast(self, x: Typed, to: Attribute) -> Typed:
+        return Typed(self.b.cast(x.value, register_type(to), "bits"), to)
 
     def cast(self, x: Typed, to: Attribute) -> Typed:
         if to == I1 and x.element != I1:

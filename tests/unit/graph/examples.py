@@ -16,6 +16,7 @@ def case(*types: str, result: str | None = None, **parameters: Any) -> Case:
 
 _FLOAT_UNARY = (
     *("sqrt", "rsqrt", "reciprocal", "exp", "log", "erf", "tanh", "sigmoid", "sin", "cos", "floor", "ceil", "round"),
+    *("tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"),
     *("is_nan", "softplus", "hard_swish"),
 )
 _ARITHMETIC = ("add", "sub", "mul", "div", "pow", "max", "min", "eq", "ne", "lt", "le", "gt", "ge")
@@ -31,12 +32,17 @@ CASES: dict[str, list[Case]] = {
         name: [case("2x3xi32", "3xi32"), case("4xui8", "1xui8")]
         for name in ("bit_and", "bit_or", "bit_xor", "shift_left", "shift_right")
     },
+    "bit_cast": [case("2x3xf32", result="2x3xi32"), case("4xui64", result="4xf64"), case("3xi8", result="3xui8")],
     "is_inf": [case("4xf32"), case("4xf32", negative=False)],
     "gelu": [case("4xf32"), case("4xf32", approximate="tanh")],
     "leaky_relu": [case("4xf32"), case("4xf32", alpha=0.2)],
     "elu": [case("4xf32", alpha=1.5)],
     "hard_sigmoid": [case("4xf32", alpha=1 / 3, beta=0.4)],
-    "cast": [case("4xf32", result="4xi64"), case("3xi1", result="3xf16"), case("3xi8", result="3xui16")],
+    "cast": [
+        case("4xf32", result="4xi64"), case("3xi1", result="3xf16"), case("3xi8", result="3xui16"),
+        case("4xf32", result="4xf8e4m3fn", saturate=False), case("4xf16", result="4xf8e8m0", rounding="down"),
+        case("2x3xi4", result="2x3xf32"), case("3xf4e2m1", result="3xui2"),
+    ],
     "mod": [case("4xi32", "4xi32"), case("4xf32", "4xf32", fmod=True)],
     "select": [case("2x1xi1", "3xf32", "f32")],
     "checked": [case("2x3xf32", "i1", message="it is"), case("0xi64", "1xi1", message="it is")],
