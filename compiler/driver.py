@@ -55,7 +55,7 @@ class CompileOptions:
     (``cpu:x86-64-v4,x86-64-v3``; none: all). ``dims``: values of the model's symbolic dimensions. ``passes``: passes
     or phases with options that replace their defaults (``fuse{max-ops=8}``). ``verify_each``: verify the IR after every
     pass instead of at phase borders. ``keep_debug``: put the IR after each phase into the artifact.
-    ``strict``: what would only be noted is an error.
+    ``strict``: what would only be noted is an error. ``keep``: names of values, or of nodes, that become outputs too.
     """
 
     target: str = "cpu"
@@ -64,8 +64,11 @@ class CompileOptions:
     verify_each: bool = False
     keep_debug: bool = False
     strict: bool = False
+    keep: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.keep, str):
+            raise OptionError(BAD_VALUE, f"keep is a list of names, not '{self.keep}'.", f"Write ['{self.keep}'].")
         for name, extent in self.dims.items():
             if isinstance(extent, bool) or not 0 < extent < LARGEST_EXTENT:
                 raise OptionError(BAD_VALUE, f"the dimension {name} cannot be {extent}.", "Give a positive number.")
@@ -284,7 +287,7 @@ class Source:
         from penstock.compiler.frontends.onnx import import_model
 
         ctx = new_context(self._options, self.name)
-        return import_model(self._model, ctx, dims=self._options.dims), ctx
+        return import_model(self._model, ctx, dims=self._options.dims, keep=self._options.keep), ctx
 
 
 class IRSource(Source):
@@ -295,6 +298,9 @@ class IRSource(Source):
         from penstock.compiler.irtext import read_text
 
         super().__init__(model, options)
+        if options.keep:
+            reason = f"{self.name} is IR, in which nodes no longer have the values to keep."
+            raise OptionError(BAD_VALUE, reason, "Give --keep when the model itself is compiled.")
         self._path = Path(fspath(cast("str", model)))
         self._text = read_text(self._path)
         self._state = read_state(self._text)

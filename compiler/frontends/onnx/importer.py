@@ -36,6 +36,7 @@ from penstock.compiler.errors import (
 )
 from penstock.compiler.frontends.onnx import converters
 from penstock.compiler.frontends.onnx.declared import DeclaredTypes
+from penstock.compiler.frontends.onnx.kept import Kept
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
 from penstock.compiler.frontends.onnx.ordering import in_order, names_defined
 from penstock.compiler.frontends.onnx.reader import read_model
@@ -63,14 +64,16 @@ def import_model(
     *,
     dims: Mapping[str, int] | None = None,
     base_dir: str | PathLike[str] | None = None,
+    keep: Sequence[str] = (),
 ) -> ModuleOp:
     """The module of graph ops that ``model`` (path, bytes or ModelProto) stands for.
 
     ``dims`` gives symbolic input dimensions a value; ``base_dir`` is the folder external data may lie in (default: the
-    model's own). Raises ModelError with every problem found, and OptionError if ``dims`` names no dimension.
+    model's own). Values named in ``keep``, by their own name or that of their node, become outputs too. Raises
+    ModelError with every problem found, and OptionError if ``dims`` names no dimension or ``keep`` no value.
     """
     records = read_model(model, base_dir)
-    importer = Importer(records, ctx, dims or {})
+    importer = Importer(records, ctx, dims or {}, Kept(keep))
     module = importer.run()
     if importer.problems:
         raise ModelError(importer.problems, records.name)
@@ -89,8 +92,8 @@ def check_model(
 class Importer:
     """The conversion of one model; ``problems`` is what is wrong with it so far."""
 
-    def __init__(self, model: Model, ctx: CompilerContext, dims: Mapping[str, int]) -> None:
-        self.model, self.ctx = model, ctx
+    def __init__(self, model: Model, ctx: CompilerContext, dims: Mapping[str, int], kept: Kept | None = None) -> None:
+        self.model, self.ctx, self.kept = model, ctx, kept or Kept(())
         self.problems: list[Problem] = list(model.problems)
         self.declared = DeclaredTypes(model.graph, dims)
         self.block = Block()
@@ -121,7 +124,9 @@ class Importer:
             elif value is not None:
                 results.append(value)
         assert self.problems or len(results) == len(graph.outputs), "an output is unknown, and nothing said why"
-        return self._module(names, results, [output.name for output in graph.outputs])
+        outputs = [output.name for output in graph.outputs]
+        extra = {} if self.problems else self.kept.results(outputs)
+        return self._module(names, [*results, *extra.values()], [*outputs, *extra])
 
     def _module(self, inputs: list[str], results: list[SSAValue], outputs: list[str]) -> ModuleOp:
         location = name_location(self.model.graph.name or "main")
@@ -272,6 +277,8 @@ class Importer:
             if not self._callers:
                 self.location = name_location(self.title(node))
             results = self._convert(node, scope, opsets)
+            if not self._callers:
+                self.kept.note(self._path, node, results)
             for name, value in zip(node.outputs, results, strict=True):
                 if not name:
                     continue

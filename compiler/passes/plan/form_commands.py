@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from xdsl.context import Context
 from xdsl.dialects import func
@@ -84,7 +84,7 @@ class _Former:
                 value, holds = (self.memory[operand] for operand in op.operands)
                 view = plan.View.build(value, result=memory_of(op.out), location=op.location)
                 self.memory[op.out] = self._add(view, op.out).out
-                given = {"outputs": relying[op]} if op in relying else {}
+                given: dict[str, Any] = {"outputs": relying[op]} if op in relying else {}
                 self._add(plan.Check.build(holds, view.out, message=op.message, location=op.location, **given))
             elif isinstance(op, GraphDispatch):
                 self._dispatch(op, direct)

@@ -29,8 +29,6 @@ class Converter:
 
 
 NEAREST = {
-    "Loop": "Unroll the loop when exporting.",
-    "Scan": "Unroll the loop when exporting, or use LSTM or GRU.",
     "NonZero": "Its result's shape depends on data; compare and use Where instead.",
     "Compress": "Its result's shape depends on data; use Gather with constant indices, or Where.",
     "Unique": "Its result's shape depends on data.",
