@@ -13,7 +13,7 @@ from xdsl.ir import Attribute, SSAValue
 
 from penstock.compiler.dialects.tile.base import element
 from penstock.compiler.dialects.tile.builder import KernelBuilder
-from penstock.compiler.dtypes import BF16, F16, F32, I1, INDEX, is_float, is_unsigned
+from penstock.compiler.dtypes import BF16, F16, F32, I1, I8, INDEX, is_float, is_storage, is_unsigned
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,15 @@ def register_type(element_type: Attribute) -> Attribute:
     """The element type a graph type has in registers: halves widen to f32, integers are signless."""
     if element_type in (F16, BF16):
         return F32
+    if is_storage(element_type):
+        return I8
     return IntegerType(element_type.width) if isinstance(element_type, IntegerType) else element_type
 
 
 def memory_type(element_type: Attribute) -> Attribute:
     """The element type of a buffer that holds a graph type: integers are signless."""
+    if is_storage(element_type):
+        return I8
     return IntegerType(element_type.width) if isinstance(element_type, IntegerType) else element_type
 
 
