@@ -50,9 +50,13 @@ ROOT_KINDS = {
     "graph.top_k": "scan",
     "graph.scatter_nd": "scatter",
     "graph.scatter_elements": "scatter",
+    "graph.roi_align": "roi",
+    "graph.roi_max_pool": "roi",
+    "graph.det": "determinant",
 }
 STREAMING = ("reduction", "normalization", "map")
 VIEWS = (Reshape, Transpose, Expand, Slice)
+READ_OFTEN = ("graph.sample",)  # ops that read each element of their first operand several times
 IN_PLACE = ("scatter",)  # kinds whose results are built up in memory, so that nothing can follow tile by tile
 
 
@@ -246,6 +250,7 @@ class Body:
         self.inputs: list[SSAValue] = []
         self.ops: list[Operation] = []
         self._seen: set[Operation] = set()
+        self._often: set[Operation] = set()
         owner = value.owner
         assert isinstance(owner, Operation)
         self.root: Operation | None = fusion.member.get(owner)
@@ -274,6 +279,9 @@ class Body:
     def _take(self, value: SSAValue, user: Operation, members: set[Operation]) -> None:
         owner = value.owner
         weights = isinstance(user, Conv) and value is user.operands[1]
+        often = user in self._often or (user.name in READ_OFTEN and value is user.operands[0])
+        if often and isinstance(owner, Operation):
+            self._often.add(owner)
         if isinstance(owner, Operation) and not weights and (owner in members or self._fuses(owner, user)):
             self._include(owner, members)
         elif value not in self.inputs:
@@ -286,6 +294,8 @@ class Body:
         if producer in self.fusion.member or len(self.ops) >= self.fusion.max_ops:
             return False
         heavy = self.root is not None and self.kind not in STREAMING and self._feeds_root(user)
+        if producer in self._often and not isinstance(producer, VIEWS):
+            return False
         if isinstance(producer, VIEWS):
             return not heavy or self._keeps_inner_axis(producer)
         if isinstance(producer, Iota):

@@ -139,6 +139,16 @@ CASES: dict[str, list[Case]] = {
             direction="bidirectional", extras="lengths", clip=1.5, activations="tanh,leaky_relu(0.5)",
         ),
     ],
+    "sample": [
+        case("1x2x4x5xf32", "1x3x6x2xf32"),
+        case("2x3x7xi64", "2x5x1xf16", mode="nearest", outside="reflection", align_corners=True),
+    ],
+    "roi_align": [
+        case("2x3x8x8xf32", "5x4xf32", "5xi64", size=(2, 3)),
+        case("2x3x8x8xf16", "5x4xf16", "5xi32", size=(1, 1), kind="max", samples=2, scale=0.25, half_pixel=True),
+    ],
+    "roi_max_pool": [case("2x3x8x8xf32", "5x5xf32", size=(2, 3), scale=0.5)],
+    "det": [case("2x3x3xf32"), case("0x0xf64")],
     "resize": [
         case("1x2x4x4xf32", result="1x2x8x6xf32", mode="linear", scales=(1.0, 1.0, 2.0, 1.5)),
         case("4xui8", result="3xui8", mode="nearest", scales=(0.75,), nearest_mode="floor"),
