@@ -55,7 +55,8 @@ class CompileOptions:
     (``cpu:x86-64-v4,x86-64-v3``; none: all). ``dims``: of the model's symbolic dimensions, by name, the value or the
     least and greatest one; others are 1 or more. ``passes``: passes or phases with options that replace their defaults
     (``fuse{max-ops=8}``). ``verify_each``: verify the IR after every pass instead of at phase borders. ``keep_debug``:
-    put the IR after each phase into the artifact. ``strict``: what would only be noted is an error.
+    put the IR after each phase into the artifact. ``strict``: what would only be noted is an error. ``keep``: names of
+    values, or of nodes, that become outputs too.
     """
 
     target: str = "cpu"
@@ -64,8 +65,11 @@ class CompileOptions:
     verify_each: bool = False
     keep_debug: bool = False
     strict: bool = False
+    keep: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.keep, str):
+            raise OptionError(BAD_VALUE, f"keep is a list of names, not '{self.keep}'.", f"Write ['{self.keep}'].")
         for name, given in self.dims.items():
             ends = given if isinstance(given, tuple) else (given, given)
             whole = len(ends) == 2 and not any(isinstance(end, bool) for end in ends)
@@ -291,7 +295,7 @@ class Source:
         from penstock.compiler.frontends.onnx import import_model
 
         ctx = new_context(self._options, self.name)
-        return import_model(self._model, ctx, dims=self._options.dims), ctx
+        return import_model(self._model, ctx, dims=self._options.dims, keep=self._options.keep), ctx
 
 
 class IRSource(Source):
@@ -302,6 +306,9 @@ class IRSource(Source):
         from penstock.compiler.irtext import read_text
 
         super().__init__(model, options)
+        if options.keep:
+            reason = f"{self.name} is IR, in which nodes no longer have the values to keep."
+            raise OptionError(BAD_VALUE, reason, "Give --keep when the model itself is compiled.")
         self._path = Path(fspath(cast("str", model)))
         self._text = read_text(self._path)
         self._state = read_state(self._text)

@@ -25,7 +25,8 @@ from xdsl.dialects.builtin import (
     StringAttr,
     TensorType,
 )
-from xdsl.ir import Attribute
+from xdsl.ir import Attribute, ParametrizedAttribute, TypeAttribute
+from xdsl.irdl import irdl_attr_definition
 
 from penstock.compiler.extents import Dim, Extent, is_static, parse
 
@@ -36,6 +37,23 @@ I1, I8, I16, I32, I64 = (IntegerType(width) for width in (1, 8, 16, 32, 64))
 U8, U16, U32, U64 = (IntegerType(width, Signedness.UNSIGNED) for width in (8, 16, 32, 64))
 F16, BF16, F32, F64 = Float16Type(), BFloat16Type(), Float32Type(), Float64Type()
 INDEX = IndexType()
+I2, I4 = IntegerType(2), IntegerType(4)
+U2, U4 = (IntegerType(width, Signedness.UNSIGNED) for width in (2, 4))
+
+
+@irdl_attr_definition
+class StorageFloat(ParametrizedAttribute, TypeAttribute):
+    """A floating-point type of 8 or 4 bits, which is only stored and converted: ``!graph.float<"f8e4m3fn">``."""
+
+    name = "graph.float"
+    format: StringAttr
+
+
+STORAGE_FLOATS = {
+    name: StorageFloat(StringAttr(name))
+    for name in ("f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0", "f4e2m1")
+}
+"""Storage types, and with i4 ui4 i2 ui2: stored one to a byte in the low bits, and never computed with."""
 
 _NAMES: dict[str, Attribute] = {
     "f16": F16,
@@ -51,6 +69,11 @@ _NAMES: dict[str, Attribute] = {
     "ui32": U32,
     "ui64": U64,
     "i1": I1,
+    "i4": I4,
+    "ui4": U4,
+    "i2": I2,
+    "ui2": U2,
+    **STORAGE_FLOATS,
 }
 _NAME_OF = {element: name for name, element in _NAMES.items()}
 _NUMPY = {
@@ -67,8 +90,22 @@ _NUMPY = {
     "ui64": "uint64",
     "i1": "bool",
 }
-_FROM_NUMPY = {numpy_name: name for name, numpy_name in _NUMPY.items()}
-_BYTES = {"f16": 2, "bf16": 2, "f32": 4, "f64": 8, "i1": 1}
+_EXTENDED = {
+    "bf16": "bfloat16",
+    "f8e4m3fn": "float8_e4m3fn",
+    "f8e4m3fnuz": "float8_e4m3fnuz",
+    "f8e5m2": "float8_e5m2",
+    "f8e5m2fnuz": "float8_e5m2fnuz",
+    "f8e8m0": "float8_e8m0fnu",
+    "f4e2m1": "float4_e2m1fn",
+    "i4": "int4",
+    "ui4": "uint4",
+    "i2": "int2",
+    "ui2": "uint2",
+}
+"""The types that numpy has through ml_dtypes, which onnx brings along."""
+_FROM_NUMPY = {numpy_name: name for name, numpy_name in (_NUMPY | _EXTENDED).items()}
+_BYTES = {"f16": 2, "bf16": 2, "f32": 4, "f64": 8} | dict.fromkeys(("i1", "i4", "ui4", "i2", "ui2", *STORAGE_FLOATS), 1)
 
 
 def element_type(name: str) -> Attribute:
@@ -82,32 +119,42 @@ def type_name(element: Attribute) -> str:
 
 
 def byte_width(element: Attribute) -> int:
-    """Bytes one element takes in memory; booleans take one."""
+    """Bytes one element takes in memory; booleans take one, and so do numbers of fewer than 8 bits."""
     name = type_name(element)
     return _BYTES.get(name) or int(name.lstrip("ui")) // 8
 
 
 @cache
 def numpy_dtype(element: Attribute) -> np.dtype[np.generic]:
-    """The numpy dtype of an IR element type (``bf16`` needs ml_dtypes, which onnx brings along)."""
+    """The numpy dtype of an IR element type (``bf16`` and storage types need ml_dtypes, which onnx brings along)."""
     import numpy as np
 
     name = type_name(element)
-    if name == "bf16":
+    if name in _EXTENDED:
         import ml_dtypes
 
-        return np.dtype(ml_dtypes.bfloat16)
+        return np.dtype(getattr(ml_dtypes, _EXTENDED[name]))
     return np.dtype(_NUMPY[name])
 
 
 def from_numpy(dtype: np.dtype[np.generic]) -> Attribute:
     """The IR element type of a numpy dtype. Raises KeyError for dtypes penstock does not know (strings, objects)."""
-    return BF16 if dtype.name == "bfloat16" else _NAMES[_FROM_NUMPY[dtype.name]]
+    return from_name(dtype.name)
+
+
+def from_name(name: str) -> Attribute:
+    """The IR element type of the numpy dtype called ``name``. Raises KeyError as ``from_numpy`` does."""
+    return _NAMES[_FROM_NUMPY[name]]
 
 
 def is_float(element: Attribute) -> bool:
     """True for f16, bf16, f32 and f64."""
     return isinstance(element, Float16Type | BFloat16Type | Float32Type | Float64Type)
+
+
+def is_storage(element: Attribute) -> bool:
+    """True for types that are only stored and converted: floating-point of 8 and 4 bits, integers of 4 and 2."""
+    return isinstance(element, StorageFloat) or (isinstance(element, IntegerType) and element.width.data in (2, 4))
 
 
 def is_unsigned(element: Attribute) -> bool:

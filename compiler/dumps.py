@@ -302,12 +302,12 @@ def load_weights(folder: Path, weights: WeightStore) -> None:
     """Map the arrays saved in ``folder`` into ``weights``. Raises IRError when index and files do not agree."""
     import numpy as np
 
-    from penstock.compiler.dtypes import element_type, numpy_dtype
+    from penstock.compiler.dtypes import from_name, numpy_dtype
 
     for key, entry in _read_index(folder).items():
         try:
             name, shape = str(entry["dtype"]), tuple(int(extent) for extent in cast("list[int]", entry["shape"]))
-            dtype = numpy_dtype(element_type("bf16")) if name == "bfloat16" else np.dtype(name)
+            dtype = numpy_dtype(from_name(name))
             path = folder / Path(str(entry["file"])).name
             size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
             if min(shape, default=0) < 0 or path.stat().st_size != size:

@@ -146,6 +146,8 @@ class Dim(Number):
         return -self + other
 
     def __mul__(self, other: Extent) -> Extent:
+        if not isinstance(other, int | Dim):  # pyright: ignore[reportUnnecessaryIsInstance] as in [0] * rank
+            return NotImplemented
         return _sum((tuple(sorted((*a, *b), key=str)), x * y) for a, x in self.terms for b, y in _terms(other))
 
     __rmul__ = __mul__

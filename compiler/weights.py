@@ -47,10 +47,15 @@ class WeightStore(Mapping[str, Array]):
         array.flags.writeable = False
         self._arrays[key] = array
 
+    def discard(self, key: str) -> None:
+        """Forget the array under ``key``, if there is one: nothing refers to it any more."""
+        self._arrays.pop(key, None)
+
 
 def digest(array: Array) -> str:
     """Eight hex digits of BLAKE2b over dtype, shape and bytes (row-major)."""
-    state = hashlib.blake2b(f"{array.dtype.str}{array.shape}".encode(), digest_size=8)
+    kind = array.dtype.str if array.dtype.isbuiltin == 1 else array.dtype.name
+    state = hashlib.blake2b(f"{kind}{array.shape}".encode(), digest_size=8)
     state.update(array.reshape(-1).view(np.uint8).data if array.size else b"")
     return state.hexdigest()[:16]
 

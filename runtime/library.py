@@ -109,6 +109,9 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pens_session_input": (Tensor, (_VOID, ctypes.c_uint32)),
     "pens_session_output": (Tensor, (_VOID, ctypes.c_uint32)),
     "pens_session_memory": (ctypes.c_uint64, (_VOID,)),
+    "pens_session_select": (ctypes.c_int, (_VOID, ctypes.POINTER(ctypes.c_uint32), ctypes.c_uint32, _ERROR)),
+    "pens_session_reads": (ctypes.c_int, (_VOID, ctypes.c_uint32)),
+    "pens_session_commands": (ctypes.c_uint32, (_VOID,)),
     "pens_run_profiled": (ctypes.c_int, (_VOID, _VOID, _VOID, ctypes.POINTER(Record), _ERROR)),
 }
 

@@ -28,16 +28,26 @@ DTYPES = {
     1: "float16", 3: "float32", 4: "float64", 5: "int8", 6: "int16", 7: "int32", 8: "int64",
     9: "uint8", 10: "uint16", 11: "uint32", 12: "uint64", 13: "bool",
 }  # fmt: skip
+EXTENDED = {
+    2: "bfloat16", 14: "float8_e4m3fn", 15: "float8_e4m3fnuz", 16: "float8_e5m2", 17: "float8_e5m2fnuz",
+    18: "float8_e8m0fnu", 19: "float4_e2m1fn", 20: "int4", 21: "uint4", 22: "int2", 23: "uint2",
+}  # fmt: skip
+"""What numpy has through ml_dtypes alone; all but bfloat16 take one byte an element."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """An input or output: ``name``, numpy ``dtype`` (bfloat16 is given as its bits in uint16), ``shape`` in
-    elements. An extent that is chosen at run time is a text: ``"batch"``, ``"past + 1"``."""
+    """An input or output: ``name``, numpy ``dtype``, ``shape`` in elements; ``element`` is the element type's name.
+
+    Types that numpy lacks are given as ml_dtypes has them where that is loaded, else as their bits: bfloat16 in uint16,
+    8-bit floating-point and numbers of 4 and 2 bits one to a uint8, in its low bits. An extent that is chosen at run
+    time is a text: ``"batch"``, ``"past + 1"``.
+    """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[Any, ...]
+    element: str
 
 
 @dataclass(frozen=True)
@@ -122,15 +132,16 @@ def _unload(handle: int, keep: Any) -> None:
 def _info(tensor: Tensor) -> TensorInfo:
     texts = [tensor.texts[axis] for axis in range(tensor.rank)]
     shape = tuple(tensor.shape[axis] if text is None else text.decode() for axis, text in enumerate(texts))
-    return TensorInfo(tensor.name.decode(), _dtype(tensor.dtype), shape)
+    element = DTYPES.get(tensor.dtype) or EXTENDED[tensor.dtype]
+    return TensorInfo(tensor.name.decode(), _dtype(tensor.dtype), shape, element)
 
 
 def _dtype(number: int) -> np.dtype[Any]:
-    """The numpy dtype of a ``pens_dtype``; bfloat16 as ml_dtypes has it where that is loaded, else its bits."""
-    if number != 2:
+    """The numpy dtype of a ``pens_dtype``; what ml_dtypes has as its bits where that is not loaded."""
+    if number in DTYPES:
         return np.dtype(DTYPES[number])
-    extension = sys.modules.get("ml_dtypes")
-    return np.dtype(np.uint16 if extension is None else extension.bfloat16)
+    extension = getattr(sys.modules.get("ml_dtypes"), EXTENDED[number], None)
+    return np.dtype((np.uint16 if number == 2 else np.uint8) if extension is None else extension)
 
 
 def load(source: str | os.PathLike[str] | bytes, *, verify: bool = False, isa: str | None = None) -> Model:

@@ -94,6 +94,10 @@ class Session:
         # Shapes under the current sizes; while a model with symbols has none, its texts, which equal no array's shape.
         self._inputs = [(t.name, t.dtype, t.shape) for t in model.inputs]
         self._outputs = [(t.name, t.dtype, t.shape) for t in model.outputs]
+        self._feeds = list(enumerate(self._inputs))  # what the chosen outputs need
+        self._fetches = list(enumerate(self._outputs))  # what is chosen
+        self._chosen: frozenset[int] | None = None  # None: all
+        self._choices: dict[frozenset[int], list[int]] = {}  # inputs that outputs need, found so far
         self._in = (ctypes.c_void_p * max(len(self._inputs), 1))()
         self._out = (ctypes.c_void_p * max(len(self._outputs), 1))()
         self._error = Error()
@@ -114,15 +118,21 @@ class Session:
 
         ``inputs``: an array per input, of exactly its dtype and shape (numpy arrays, or anything with the buffer or
         DLPack protocol; contiguous ones are not copied). Sizes that are chosen at run time are read off their shapes,
-        as ``set_sizes`` would set them. ``outputs`` picks which results to return (None: all).
-        ``out`` gives arrays to write results to. Raises RuntimeFailure: PENS-R011 and PENS-R012 name all problems,
-        PENS-R010 if another thread's call has not returned.
+        as ``set_sizes`` would set them. ``outputs`` picks which results to compute (None: all): only what they need is
+        executed, and inputs they do not need may be left out. ``out`` gives arrays to write results to. Raises
+        RuntimeFailure: PENS-R011 and PENS-R012 name all problems, PENS-R010 if another thread's call has not returned.
         """
         if not self._idle.acquire(False):
             raise SESSION_BUSY.error()
         try:
+            if outputs is not None or out is not None:
+                self._check_outputs(outputs or (), {} if self.model.symbols else out or {})
+            if outputs is not None or self._chosen is not None:
+                self._select(outputs, out)
             held = self._bind_inputs(inputs)
-            results = self._bind_outputs(outputs, out)
+            if out and self.model.symbols:  # under the sizes that the inputs tell
+                self._check_outputs((), out)
+            results = self._bind_outputs(out)
             if self._handle is None:
                 raise CLOSED.error(what="session")
             status = self._run(self._handle, *self._arguments, self._error_argument)
@@ -133,16 +143,31 @@ class Session:
             self._idle.release()
         return results if outputs is None else {name: results[name] for name in outputs}
 
-    def profile(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Array], list[CommandRecord]]:
-        """Run once with timestamps; the outputs and a record per command."""
+    def needed_inputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
+        """Names of the inputs that a run for ``outputs`` reads. Raises RuntimeFailure as ``run`` does."""
+        if not self._idle.acquire(False):
+            raise SESSION_BUSY.error()
+        try:
+            self._check_outputs(outputs, {})
+            self._select(outputs, None)
+            return tuple(name for _, (name, _, _) in self._feeds)
+        finally:
+            self._idle.release()
+
+    def profile(
+        self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None
+    ) -> tuple[dict[str, Array], list[CommandRecord]]:
+        """Run once with timestamps; the outputs (None: all) and a record per command that they need."""
         native = library()
         if not self._idle.acquire(False):
             raise SESSION_BUSY.error()
         try:
-            held, results = self._bind_inputs(inputs), self._bind_outputs(None, None)
+            self._check_outputs(outputs or (), {})
+            self._select(outputs, None)
+            held, results = self._bind_inputs(inputs), self._bind_outputs(None)
             if self._handle is None:
                 raise CLOSED.error(what="session")
-            records = (Record * native.pens_command_count(self.model.handle))()
+            records = (Record * native.pens_session_commands(self._handle))()
             status = native.pens_run_profiled(self._handle, *self._arguments, records, self._error)
             check(status, self._error)
             del held
@@ -192,13 +217,15 @@ class Session:
         finally:
             self._idle.release()
 
-    def _read_sizes(self, arrays: Sequence[Array]) -> None:
+    def _read_sizes(self, arrays: Mapping[int, Array]) -> None:
         """Set the sizes that the inputs' shapes tell. Raises RuntimeFailure PENS-R011 where they contradict."""
         if self._handle is None:
             raise CLOSED.error(what="session")
-        shapes = [(ctypes.c_int64 * (array.ndim or 1))(*array.shape) for array in arrays]
+        shapes = {index: (ctypes.c_int64 * (array.ndim or 1))(*array.shape) for index, array in arrays.items()}
         extents = ctypes.POINTER(ctypes.c_int64)
-        pointers = (extents * (len(shapes) or 1))(*(ctypes.cast(shape, extents) for shape in shapes))
+        pointers = (extents * (len(self._inputs) or 1))()  # null where an input is left out
+        for index, shape in shapes.items():
+            pointers[index] = ctypes.cast(shape, extents)
         check(library().pens_session_set_shapes(self._handle, pointers, self._error), self._error)
         self._take_shapes()
 
@@ -209,6 +236,13 @@ class Session:
             for index, (name, dtype, shape) in enumerate(kept):
                 found = tensor(self._handle, index)
                 kept[index] = (name, dtype, tuple(found.shape[: len(shape)]))
+        self._take_choice()
+
+    def _take_choice(self) -> None:
+        """What is fed and fetched, with the current shapes."""
+        key, inputs, outputs = self._chosen, enumerate(self._inputs), enumerate(self._outputs)
+        self._feeds = [(i, each) for i, each in inputs if key is None or i in self._choices[key]]
+        self._fetches = [(i, each) for i, each in outputs if key is None or i in key]
 
     def close(self) -> None:
         """Free the session's memory and threads. Closing twice is harmless; PENS-R010 while a call is under way."""
@@ -226,12 +260,32 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _select(self, outputs: Sequence[str] | None, out: Mapping[str, Any] | None) -> None:
+        """Make runs compute ``outputs`` and those in ``out`` (None: all), and nothing that these do not need."""
+        wanted = {*(outputs or ()), *(out or ())}
+        chosen = frozenset(i for i, (name, _, _) in enumerate(self._outputs) if outputs is None or name in wanted)
+        key = None if len(chosen) == len(self._outputs) else chosen
+        if key == self._chosen:
+            return
+        if self._handle is None:
+            raise CLOSED.error(what="session")
+        native, numbers = library(), sorted(chosen)
+        array = None if key is None else (ctypes.c_uint32 * max(len(numbers), 1))(*numbers)
+        self._chosen = None  # as the library has it if this fails
+        self._take_choice()
+        check(native.pens_session_select(self._handle, array, len(numbers), self._error), self._error)
+        if key is not None and key not in self._choices:
+            reads = native.pens_session_reads
+            self._choices[key] = [index for index in range(len(self._inputs)) if reads(self._handle, index)]
+        self._chosen = key
+        self._take_choice()
+
     def _bind_inputs(self, inputs: Mapping[str, Any]) -> list[Array]:
         """Fill in the input pointers; returns what must stay alive during the run."""
         pointers, held, ndarray = self._in, [], np.ndarray
-        if len(inputs) == len(self._inputs):
+        if len(inputs) == len(self._feeds):
             try:
-                for index, (name, dtype, shape) in enumerate(self._inputs):
+                for index, (name, dtype, shape) in self._feeds:
                     x = inputs[name]
                     # A numpy scalar has no memory of its own that outlives this line: arrays only.
                     if not isinstance(x, ndarray) or x.dtype != dtype or x.shape != shape or not x.flags.c_contiguous:
@@ -248,31 +302,30 @@ class Session:
         problems = [
             f"there is no input called {name}" for name in inputs if name not in {n for n, _, _ in self._inputs}
         ]
-        held: list[Array] = []
-        for name, dtype, shape in ((t.name, t.dtype, t.shape) for t in self.model.inputs):
+        held: dict[int, Array] = {}
+        needed = {index for index, _ in self._feeds}
+        for index, (name, dtype, shape) in enumerate((t.name, t.dtype, t.shape) for t in self.model.inputs):
             if name not in inputs:
-                problems.append(f"input {name} is missing")
+                problems += [f"input {name} is missing"] if index in needed else []
                 continue
             array = _as_array(inputs[name])
             mismatch = _mismatch(f"input {name}", array, dtype, shape)
             if mismatch:
                 problems.append(mismatch)
                 continue
-            held.append(np.ascontiguousarray(array).reshape(array.shape))
+            held[index] = np.ascontiguousarray(array).reshape(array.shape)
         if problems:
             raise WRONG_INPUTS.error(_sentence(problems))
         if self.model.symbols:
             self._read_sizes(held)
-        for index, array in enumerate(held):
+        for index, array in held.items():
             self._in[index] = _address(array)
-        return held
+        return list(held.values())
 
-    def _bind_outputs(self, names: Sequence[str] | None, out: Mapping[str, Array] | None) -> dict[str, Array]:
-        if names is not None or out is not None:
-            self._check_outputs(names or (), out or {})
+    def _bind_outputs(self, out: Mapping[str, Array] | None) -> dict[str, Array]:
         results: dict[str, Array] = {}
         pointers = self._out
-        for index, (name, dtype, shape) in enumerate(self._outputs):
+        for index, (name, dtype, shape) in self._fetches:
             array = np.empty(shape, dtype) if out is None or name not in out else out[name]
             results[name] = array
             pointers[index] = _address(array)

@@ -36,12 +36,18 @@ def load_model(path: str, target: str = "cpu", dims: Sequence[str] = (), *, veri
     return load(path, verify=verify)
 
 
-def read_inputs(model: Model, texts: Sequence[str], seed: int | None, dims: Sequence[str] = ()) -> Arrays:
+def read_inputs(
+    model: Model,
+    texts: Sequence[str],
+    seed: int | None,
+    dims: Sequence[str] = (),
+    needed: Sequence[str] | None = None,
+) -> Arrays:
     """The inputs of a run, from ``NAME=FILE.npy`` or ``FILE.npz``; what is missing is random if ``seed`` is given, of
     the sizes that ``dims`` (``NAME=VALUE``) and the arrays from files give.
 
-    Raises OptionError when a file cannot be read, or an input or its size is missing. Whether arrays fit is checked by
-    the run.
+    Those not ``needed`` (None: all are) may be missing. Raises OptionError when a file cannot be read, or an input or
+    its size is missing. Whether arrays fit is checked by the run.
     """
     import numpy as np
 
@@ -65,13 +71,14 @@ def read_inputs(model: Model, texts: Sequence[str], seed: int | None, dims: Sequ
             arrays[name] = loaded
         else:
             arrays |= {key: loaded[key] for key in loaded.files if not name or key == name}
-    missing = [info for info in model.inputs if info.name not in arrays]
+    wanted = [info for info in model.inputs if needed is None or info.name in needed]
+    missing = [info for info in wanted if info.name not in arrays]
     if seed is not None:
         arrays |= random_inputs(missing, seed, known_sizes(model, dims, arrays))
     elif missing:
         names = ", ".join(f"'{info.name}'" for info in missing)
         raise OptionError(BAD_INPUT, f"no value for the inputs {names}.", "Give them with -i, or use --random.")
-    return {info.name: arrays[info.name] for info in model.inputs} | arrays
+    return {info.name: arrays[info.name] for info in wanted} | arrays
 
 
 def known_sizes(model: Model, dims: Sequence[str], arrays: Arrays) -> dict[str, int]:

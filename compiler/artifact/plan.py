@@ -20,8 +20,11 @@ ALIGNMENT = 64
 ELEMENT_BYTES = {
     "f16": 2, "bf16": 2, "f32": 4, "f64": 8, "i8": 1, "i16": 2, "i32": 4, "i64": 8,
     "ui8": 1, "ui16": 2, "ui32": 4, "ui64": 8, "i1": 1,
+    "f8e4m3fn": 1, "f8e4m3fnuz": 1, "f8e5m2": 1, "f8e5m2fnuz": 1, "f8e8m0": 1, "f4e2m1": 1,
+    "i4": 1, "ui4": 1, "i2": 1, "ui2": 1,
 }  # fmt: skip
-"""Bytes per element of each storable type, by the IR's names; a boolean takes one byte."""
+"""Bytes per element of each storable type, by the IR's names; a boolean takes one byte,
+and so do numbers of fewer than 8 bits."""
 
 
 class PlanError(Exception):
@@ -143,6 +146,8 @@ class Plan:
     buffers: Sequence[ArenaBuffer] = field(default_factory=tuple)
     sizes: Sequence[int] = field(default_factory=tuple)
     equal: Sequence[tuple[Extent, Extent]] = field(default_factory=tuple)
+    needs: Sequence[frozenset[int]] = field(default_factory=tuple)
+    """For each output, the numbers of the commands that compute it; empty: every output needs all commands."""
 
     @property
     def weights_bytes(self) -> int:
@@ -178,6 +183,9 @@ class Plan:
             for tensor in tensors:
                 if tensor.dtype not in ELEMENT_BYTES or any(surely(extent, "<", 0) for extent in tensor.shape):
                     raise PlanError(f"{role} {tensor.name} has dtype {tensor.dtype} and shape {tensor.shape}")
+        everything = range(len(self.commands))
+        if len(self.needs) not in (0, len(self.outputs)) or any(n not in everything for one in self.needs for n in one):
+            raise PlanError("what the outputs need is not a set of commands for each")
         if len(set(self.kernels)) != len(self.kernels):
             raise PlanError("two kernels have one name")
         self._validate_symbols()

@@ -32,8 +32,9 @@ from penstock.compiler.artifact.plan import (
 from penstock.compiler.extents import Dim, Extent, Symbol
 
 MAGIC = b"PENSPLAN"
-VERSION = 3
+VERSION = 4
 """Version of the whole artifact format: any change of the file or of a record raises it."""
+WORD = 64  # commands in one record of needs
 
 
 class Dtype(IntEnum):
@@ -52,6 +53,16 @@ class Dtype(IntEnum):
     UI32 = 11
     UI64 = 12
     I1 = 13
+    F8E4M3FN = 14
+    F8E4M3FNUZ = 15
+    F8E5M2 = 16
+    F8E5M2FNUZ = 17
+    F8E8M0 = 18
+    F4E2M1 = 19
+    I4 = 20
+    UI4 = 21
+    I2 = 22
+    UI2 = 23
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,8 @@ def _string(name: str, doc: str) -> tuple[tuple[str, str, str], ...]:
 
 
 TABLES = (
-    "tensors", "dims", "weights", "variants", "kernels", "commands", "arguments", "symbols", "extents", "terms",
-    "buffers", "sizes", "equals", "strings",
+    "tensors", "dims", "weights", "needs", "variants", "kernels", "commands", "arguments", "symbols", "extents",
+    "terms", "buffers", "sizes", "equals", "strings",
 )  # fmt: skip
 """The tables, in file order; each starts at the next multiple of 8 after the one before."""
 
@@ -213,6 +224,11 @@ RECORDS: dict[str, Record] = {
             "A named range of weights.bin.",
             (*_string("name", "name"), ("offset", "u64", "from the start of weights.bin"), ("bytes", "u64", "length")),
         ),
+        Record(
+            "needs",
+            "Which of 64 commands an output needs; for each output as many of these as its variants' commands take.",
+            (("commands", "u64", "bit i: command 64 * n + i, counted from the variant's first"),),
+        ),
     )
 }
 
@@ -306,9 +322,11 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
     first = plans[0]
     for plan in plans:
         plan.validate()
-        for attribute in ("inputs", "outputs", "weights", "symbols", "buffers", "sizes", "equal"):
+        for attribute in ("inputs", "outputs", "weights", "symbols", "buffers", "sizes", "equal", "needs"):
             if tuple(getattr(plan, attribute)) != tuple(getattr(first, attribute)):
                 raise PlanError(f"the variants disagree on {attribute}")
+        if len(plan.commands) != len(first.commands):
+            raise PlanError("the variants disagree on the number of commands")
     tables = _Tables(first.symbols)
     for tensor in (*first.inputs, *first.outputs):
         tables.add(
@@ -329,6 +347,11 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
         tables.add("sizes", symbol=number, reserved=0)
     for left, right in first.equal:
         tables.add("equals", left=tables.quantity(left), right=tables.quantity(right))
+    everything = frozenset(range(len(first.commands)))
+    for needed in first.needs or [everything] * len(first.outputs):
+        for start in range(0, len(first.commands), WORD):
+            bits = sum(1 << number - start for number in needed if start <= number < start + WORD)
+            tables.add("needs", commands=bits)
     for isa, variant in variants.items():
         _encode_variant(tables, isa, variant)
     return tables.assemble(
@@ -453,6 +476,14 @@ class _Decoder:
             message=self.text(row, "message"),
         )
 
+    def needs(self, commands: int) -> tuple[frozenset[int], ...]:
+        """The commands each output needs, of that many."""
+        words, rows = -(-commands // WORD), [row["commands"] for row in self.rows["needs"]]
+        return tuple(
+            frozenset(i for i in range(commands) if rows[output * words + i // WORD] >> i % WORD & 1)
+            for output in range(self.header["output_count"])
+        )
+
     def variants(self) -> dict[str, Variant]:
         tensors = [self.tensor(row) for row in self.rows["tensors"]]
         weights = tuple(WeightSlot(self.text(row), row["offset"], row["bytes"]) for row in self.rows["weights"])
@@ -475,6 +506,7 @@ class _Decoder:
                 ),
                 sizes=tuple(size["symbol"] for size in self.rows["sizes"]),
                 equal=tuple((self.quantity(row["left"]), self.quantity(row["right"])) for row in self.rows["equals"]),
+                needs=self.needs(len(commands)),
             )
             entries = tuple(kernel["entry"] for kernel in kernels)
             found[self.text(row, "isa")] = Variant(plan, row["image_bytes"], entries)

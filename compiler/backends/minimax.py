@@ -91,6 +91,7 @@ def fits() -> dict[str, tuple[Function, float, float, int, int, Function]]:
     root = mp.sqrt
     half_log2 = float(mp.log(2) / 2) * 1.001
     octant = float(mp.pi / 4) * 1.001
+    eighth = float(mp.tan(mp.pi / 8)) * 1.001
     one: Function = lambda t: mp.mpf(1)  # noqa: E731
     low, high = float(root(0.5) - 1), float(root(2) - 1)
     atanh_end = float(((root(2) - 1) / (root(2) + 1)) ** 2) * 1.001
@@ -100,6 +101,9 @@ def fits() -> dict[str, tuple[Function, float, float, int, int, Function]]:
         # sin(r) = r + r^3 s(r^2), cos(r) = 1 - r^2/2 + r^4 c(r^2)
         "SIN": (lambda u: (mp.sin(root(u)) - root(u)) / root(u) ** 3, 1e-9, octant**2, 2, 6, lambda u: u),
         "COS": (lambda u: (mp.cos(root(u)) - 1 + u / 2) / u**2, 1e-9, octant**2, 2, 5, lambda u: u**2),
+        # atan(z) = z + z^3 a(z^2) up to tan(pi/8), asin(z) = z + z^3 a(z^2) up to 1/2
+        "ATAN": (lambda u: (mp.atan(root(u)) - root(u)) / root(u) ** 3, 1e-12, eighth**2, 4, 11, lambda u: u),
+        "ASIN": (lambda u: (mp.asin(root(u)) - root(u)) / root(u) ** 3, 1e-12, 0.2501, 4, 12, lambda u: u),
         # log(1 + f) = f - f^2/2 + f^3 l(f) (f32)
         "LOG_F32": (lambda t: (mp.log1p(t) - t + t * t / 2) / t**3, low, high, 8, 8, lambda t: t**2),
         # atanh(s) = s + s^3 a(s^2) (f64; the short one serves pow of f32)

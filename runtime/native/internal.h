@@ -48,6 +48,9 @@ struct pens_model {
 /* Record `index` of a table; the loader has checked all indices. */
 #define PENS_ROW(model, TYPE, table, index) ((const TYPE *)(model)->tables[table].data + (index))
 
+/* How many records of the table of needs an output of a variant has. */
+#define PENS_NEED_WORDS(variant) (((variant)->command_count + UINT64_C(63)) / 64)
+
 pens_status pens_fail(pens_error *error, pens_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

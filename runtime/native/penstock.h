@@ -46,9 +46,12 @@ typedef enum {
     PENS_WRONG_SIZES = 19
 } pens_status;
 
+/* From PENS_F8E4M3FN on one byte an element, narrower ones in its low bits. */
 typedef enum {
     PENS_F16 = 1, PENS_BF16, PENS_F32, PENS_F64, PENS_I8, PENS_I16, PENS_I32, PENS_I64,
-    PENS_UI8, PENS_UI16, PENS_UI32, PENS_UI64, PENS_I1
+    PENS_UI8, PENS_UI16, PENS_UI32, PENS_UI64, PENS_I1,
+    PENS_F8E4M3FN, PENS_F8E4M3FNUZ, PENS_F8E5M2, PENS_F8E5M2FNUZ, PENS_F8E8M0, PENS_F4E2M1,
+    PENS_I4, PENS_UI4, PENS_I2, PENS_UI2
 } pens_dtype;
 
 typedef struct {
@@ -132,21 +135,32 @@ uint32_t pens_session_threads(const pens_session *session);
 uint32_t pens_symbol_count(const pens_model *model);
 pens_symbol pens_symbol_info(const pens_model *model, uint32_t index);
 pens_status pens_session_set_sizes(pens_session *session, const int64_t *sizes, pens_error *error);
-/* The same from the shapes of all inputs (one array of extents per input): a symbol that stands alone in one is what
- * is found there, every other extent must agree; a symbol that stands alone nowhere keeps its size. */
+/* The same from the shapes of the inputs (an array of extents per input, NULL for one that is not fed): a symbol that
+ * stands alone in one is what is found there, every other extent must agree; a symbol that stands alone nowhere keeps
+ * its size. */
 pens_status pens_session_set_shapes(pens_session *session, const int64_t *const *shapes, pens_error *error);
 /* The current sizes; NULL before they are set, or without symbols. */
 const int64_t *pens_session_sizes(const pens_session *session);
 /* Inputs and outputs under the current sizes, until these change. */
 pens_tensor pens_session_input(const pens_session *session, uint32_t index);
 pens_tensor pens_session_output(const pens_session *session, uint32_t index);
-/* Bytes of memory that the session holds: intermediate values and the scratch of all threads. */
+/* Bytes of memory that the session holds: intermediate values, the scratch of all threads, and outputs that are
+ * computed though not chosen. */
 uint64_t pens_session_memory(const pens_session *session);
+
+/* Choose the outputs, by position, that runs compute from now on, whatever the sizes; NULL: all, as at first. Runs then
+ * execute only the commands that these need, and read only the inputs and outputs these need: other pointers may be
+ * null. Takes about a microsecond for a thousand commands. When it fails, all outputs are chosen. */
+pens_status pens_session_select(pens_session *session, const uint32_t *outputs, uint32_t count, pens_error *error);
+/* Not 0 if runs read input `index` to compute the chosen outputs. */
+int pens_session_reads(const pens_session *session, uint32_t index);
+/* How many commands a run executes to compute the chosen outputs. */
+uint32_t pens_session_commands(const pens_session *session);
 
 /* One run: a pointer per input and per output, each to the number of bytes that pens_session_input and
  * pens_session_output say. */
 pens_status pens_run(pens_session *session, const void *const *inputs, void *const *outputs, pens_error *error);
-/* The same, with a record per command in `records` (room for pens_command_count). */
+/* The same, with a record per command in `records` (room for pens_session_commands). */
 pens_status pens_run_profiled(pens_session *session, const void *const *inputs, void *const *outputs,
                               pens_record *records, pens_error *error);
 uint32_t pens_command_count(const pens_model *model);

@@ -45,7 +45,7 @@ static pens_status read_tables(pens_model *model, pens_error *error)
     return PENS_OK;
 }
 
-static const uint8_t element_bytes[] = {0, 2, 2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 1};
+static const uint8_t element_bytes[] = {0, 2, 2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 /* A quantity's number; -1 if it is an extent and its value not known yet. */
 static int64_t known(plan_quantity quantity, const int64_t *values)
@@ -90,7 +90,7 @@ static pens_status read_tensors(pens_model *model, pens_error *error)
     for (uint32_t i = 0; i < count; i++) {
         const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
         const char *name = pens_text(model, row->name_offset, row->name_bytes);
-        if (name == NULL || row->dtype == 0 || row->dtype > PENS_I1 || row->rank > MAX_RANK ||
+        if (name == NULL || row->dtype == 0 || row->dtype > PENS_UI2 || row->rank > MAX_RANK ||
             row->first_dim > dims || row->rank > dims - row->first_dim)
             return damaged(error, "an input or output is described wrongly");
         if (!pens_is_quantity(model, row->bytes) || !bytes_fit(model, row, NULL))
@@ -210,6 +210,8 @@ pens_status pens_check_variant(const pens_model *model, const plan_variant *v, p
         !pens_is_quantity(model, v->scratch_bytes) || (v->arena_bytes < 0 && !placed) ||
         v->arena_bytes > INT64_MAX / 2 || v->scratch_bytes > INT64_MAX / 65536)
         return damaged(error, "a plan's tables are miscounted");
+    if (model->counts[TABLE_NEEDS] != (uint64_t)model->header->output_count * PENS_NEED_WORDS(v))
+        return damaged(error, "what its outputs need is miscounted");
     for (uint32_t i = 0; i < v->kernel_count; i++)
         if (PENS_ROW(model, plan_kernel, TABLE_KERNELS, v->first_kernel + i)->entry >= v->image_bytes)
             return damaged(error, "a kernel lies outside the code");

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define PENS_PLAN_MAGIC "PENSPLAN"
-#define PENS_FORMAT_VERSION 3u
+#define PENS_FORMAT_VERSION 4u
 
 enum { SPACE_ARENA = 0, SPACE_WEIGHTS = 1, SPACE_INPUT = 2, SPACE_OUTPUT = 3, SPACE_SIZES = 4, SPACE_BUFFER = 5 };
 enum { COMMAND_DISPATCH = 0, COMMAND_COPY = 1, COMMAND_CHECK = 2 };
@@ -15,25 +15,26 @@ enum {
     TABLE_TENSORS = 0,
     TABLE_DIMS = 1,
     TABLE_WEIGHTS = 2,
-    TABLE_VARIANTS = 3,
-    TABLE_KERNELS = 4,
-    TABLE_COMMANDS = 5,
-    TABLE_ARGUMENTS = 6,
-    TABLE_SYMBOLS = 7,
-    TABLE_EXTENTS = 8,
-    TABLE_TERMS = 9,
-    TABLE_BUFFERS = 10,
-    TABLE_SIZES = 11,
-    TABLE_EQUALS = 12,
-    TABLE_STRINGS = 13,
-    TABLE_COUNT = 14
+    TABLE_NEEDS = 3,
+    TABLE_VARIANTS = 4,
+    TABLE_KERNELS = 5,
+    TABLE_COMMANDS = 6,
+    TABLE_ARGUMENTS = 7,
+    TABLE_SYMBOLS = 8,
+    TABLE_EXTENTS = 9,
+    TABLE_TERMS = 10,
+    TABLE_BUFFERS = 11,
+    TABLE_SIZES = 12,
+    TABLE_EQUALS = 13,
+    TABLE_STRINGS = 14,
+    TABLE_COUNT = 15
 };
 
 /* A number, or below 0 the extent number -1 - q. */
 typedef int64_t plan_quantity;
 
 /* Bytes of one record of each table, in file order. */
-#define PENS_RECORD_BYTES { 24, 8, 24, 48, 16, 64, 24, 24, 16, 16, 16, 8, 16, 1 }
+#define PENS_RECORD_BYTES { 24, 8, 24, 8, 48, 16, 64, 24, 24, 16, 16, 16, 8, 16, 1 }
 
 /* One table of the directory. */
 typedef struct {
@@ -178,5 +179,11 @@ typedef struct {
     uint64_t bytes; /* length */
 } plan_weight;
 _Static_assert(sizeof(plan_weight) == 24, "plan_weight");
+
+/* Which of 64 commands an output needs; for each output as many of these as its variants' commands take. */
+typedef struct {
+    uint64_t commands; /* bit i: command 64 * n + i, counted from the variant's first */
+} plan_need;
+_Static_assert(sizeof(plan_need) == 8, "plan_need");
 
 #endif

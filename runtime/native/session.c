@@ -41,13 +41,14 @@ void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch)
 {
     const pens_model *model = session->model;
     uint32_t slot = 0;
-    session->patch_count = 0;
+    session->all.patch_count = 0;
     for (uint32_t i = 0; i < session->threads; i++)
         session->contexts[i] = (pens_kernel_context){session->arena + round_up(arena) + i * round_up(scratch),
                                                      round_up(scratch), i};
-    for (uint32_t i = 0; i < session->step_count; i++) {
+    for (uint32_t i = 0; i < session->all.step_count; i++) {
         const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
-        pens_step *s = &session->steps[i];
+        pens_step *s = &session->all.steps[i];
+        s->command = i;
         s->buffers = session->buffers + slot;
         s->units = (int64_t)pens_value(session, c->units);
         s->tasks = task_count(s->units, c->grain, session->threads);
@@ -67,10 +68,11 @@ void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch)
                 continue;
             }
             uint32_t index = argument->index + (argument->space == SPACE_OUTPUT ? model->header->input_count : 0);
-            session->patches[session->patch_count++] =
+            session->all.patches[session->all.patch_count++] =
                 (pens_patch){slot, index, pens_value(session, argument->offset)};
         }
     }
+    pens_pick(session);
 }
 
 static uint8_t *map(uint64_t bytes)
@@ -113,16 +115,15 @@ static int allocate(pens_session *session)
 {
     const pens_model *model = session->model;
     uint64_t slots = 0;
-    session->step_count = model->variant->command_count;
-    for (uint32_t i = 0; i < session->step_count; i++) {
+    session->all.step_count = model->variant->command_count;
+    session->active = &session->all;
+    for (uint32_t i = 0; i < session->all.step_count; i++) {
         const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
         slots += (uint64_t)c->read_count + c->write_count;
     }
-    session->steps = calloc(session->step_count + 1u, sizeof *session->steps);
     session->buffers = calloc(slots + 1, sizeof *session->buffers);
-    session->patches = calloc(slots + 1, sizeof *session->patches);
     session->contexts = calloc(session->threads, sizeof *session->contexts);
-    if (!session->steps || !session->buffers || !session->patches || !session->contexts ||
+    if (!session->buffers || !session->contexts || !pens_allocate_selection(session, slots) ||
         !pens_allocate_sizes(session))
         return 0;
     if (!session->ready)
@@ -176,9 +177,8 @@ void pens_session_destroy(pens_session *session)
     pens_pool_destroy(session->pool);
     if (session->arena != NULL)
         munmap(session->arena, session->arena_bytes);
-    free(session->steps);
+    pens_free_selection(session);
     free(session->buffers);
-    free(session->patches);
     free(session->contexts);
     pens_free_sizes(session);
     free(session);
@@ -191,7 +191,7 @@ uint32_t pens_session_threads(const pens_session *session)
 
 uint64_t pens_session_memory(const pens_session *session)
 {
-    return session->arena_bytes;
+    return session->arena_bytes + pens_spare_bytes(session);
 }
 
 static void run_range(void *context, uint32_t index)
@@ -238,8 +238,8 @@ static pens_status run_step(pens_session *session, const pens_step *s, pens_erro
 static pens_status bind(pens_session *session, const void *const *inputs, void *const *outputs, pens_error *error)
 {
     uint32_t input_count = session->model->header->input_count;
-    for (uint32_t i = 0; i < session->patch_count; i++) {
-        const pens_patch *p = &session->patches[i];
+    for (uint32_t i = 0; i < session->active->patch_count; i++) {
+        const pens_patch *p = &session->active->patches[i];
         uintptr_t base = p->index < input_count ? (uintptr_t)inputs[p->index] : (uintptr_t)outputs[p->index - input_count];
         if (base == 0 && session->tensors[p->index].bytes != 0)
             return pens_fail(error, PENS_INVALID_ARGUMENT, "The pointer for %s is null.",
@@ -256,11 +256,11 @@ static uint64_t now_ns(void)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void describe(const pens_session *session, uint32_t i, pens_record *record)
+static void describe(const pens_session *session, const pens_step *s, pens_record *record)
 {
     const pens_model *model = session->model;
     const char *strings = (const char *)model->tables[TABLE_STRINGS].data;
-    const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
+    const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + s->command);
     const plan_kernel *k = PENS_ROW(model, plan_kernel, TABLE_KERNELS, model->variant->first_kernel + c->kernel);
     int64_t flops, bytes; /* what is too large to tell is told as 0 */
     if (pens_evaluate(model, c->flops, session->sizes, &flops, NULL) != PENS_OK)
@@ -272,7 +272,7 @@ static void describe(const pens_session *session, uint32_t i, pens_record *recor
         .kernel = c->kind == COMMAND_DISPATCH ? strings + k->name_offset : "",
         .flops = (uint64_t)flops,
         .bytes = (uint64_t)bytes,
-        .threads = session->steps[i].tasks,
+        .threads = s->tasks,
     };
 }
 
@@ -281,14 +281,15 @@ static pens_status run(pens_session *session, const void *const *inputs, void *c
 {
     pens_status status = bind(session, inputs, outputs, error);
     uint64_t start = records != NULL ? now_ns() : 0;
-    for (uint32_t i = 0; status == PENS_OK && i < session->step_count; i++) {
+    const pens_program *active = session->active;
+    for (uint32_t i = 0; status == PENS_OK && i < active->step_count; i++) {
         if (records == NULL) {
-            status = run_step(session, &session->steps[i], error);
+            status = run_step(session, &active->steps[i], error);
             continue;
         }
-        describe(session, i, &records[i]);
+        describe(session, &active->steps[i], &records[i]);
         records[i].start_ns = now_ns() - start;
-        status = run_step(session, &session->steps[i], error);
+        status = run_step(session, &active->steps[i], error);
         records[i].end_ns = now_ns() - start;
     }
     return status;

@@ -1,4 +1,5 @@
-/* A session's state, shared by what runs (session.c) and what changes its sizes (sizes.c, place.c). */
+/* A session's state, shared by what runs (session.c), what chooses outputs (select.c) and what changes sizes (sizes.c,
+ * place.c). */
 #ifndef PENS_SESSION_H
 #define PENS_SESSION_H
 
@@ -21,7 +22,21 @@ typedef struct {
     uint64_t copy_bytes;
     const char *message; /* of a check; else NULL */
     uint32_t tasks;      /* how many ranges the units are cut into */
+    uint32_t command;    /* its number */
 } pens_step;
+
+/* What a run executes: all commands, or those that chosen outputs need. */
+typedef struct {
+    pens_step *steps;
+    pens_patch *patches;
+    uint32_t step_count, patch_count;
+} pens_program;
+
+/* What an output is written to that is not chosen, but that a command writes which computes one that is. */
+typedef struct {
+    uint8_t *memory;
+    uint64_t bytes;
+} pens_spare;
 
 /* A buffer in the arena: rounded up to whole cache lines, at least one, so that buffers alive together differ. */
 typedef struct {
@@ -38,11 +53,12 @@ struct pens_session {
     uint8_t *arena; /* intermediate values, then the scratch of every thread */
     uint64_t arena_bytes;
     pens_kernel_context *contexts; /* one per task */
-    pens_step *steps;
-    uint32_t step_count;
     void **buffers;
-    pens_patch *patches;
-    uint32_t patch_count;
+    pens_program all, picked;
+    const pens_program *active; /* one of these */
+    uint64_t slot_count;        /* of `buffers`, and the most patches there can be */
+    uint8_t *chosen;            /* by output; counts while `picked` is active */
+    pens_spare *spare;          /* by output */
     const pens_step *current;
     _Atomic uint32_t done;
     atomic_flag busy;
@@ -62,6 +78,15 @@ struct pens_session {
 /* session.c */
 void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch);
 int pens_reserve(pens_session *session, uint64_t arena, uint64_t scratch);
+
+/* select.c */
+int pens_allocate_selection(pens_session *session, uint64_t slots);
+void pens_free_selection(pens_session *session);
+/* Memory for the outputs that are written though not chosen, under the current values; 0 if there is none. */
+int pens_reserve_spare(pens_session *session);
+uint64_t pens_spare_bytes(const pens_session *session);
+/* Put what the chosen outputs need of all prepared steps into `picked`, if they are not all of them. */
+void pens_pick(pens_session *session);
 
 /* sizes.c */
 int pens_allocate_sizes(pens_session *session);

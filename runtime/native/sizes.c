@@ -164,7 +164,8 @@ static pens_status derive(pens_session *session, const int64_t *sizes, uint64_t 
         status = pens_check_sizes(model, sizes, session->values, error);
     if (status != PENS_OK)
         return status;
-    if (!place_all(session, arena) || !pens_reserve(session, *arena, pens_value(session, model->variant->scratch_bytes)))
+    if (!place_all(session, arena) || !pens_reserve_spare(session) ||
+        !pens_reserve(session, *arena, pens_value(session, model->variant->scratch_bytes)))
         return too_large(session, sizes, error);
     return PENS_OK;
 }
@@ -182,8 +183,10 @@ static pens_status change_sizes(pens_session *session, const int64_t *sizes, pen
         return status;
     status = derive(session, sizes, &arena, error);
     if (status != PENS_OK) {
-        if (session->ready) /* what was derived for the former sizes can be again, in the memory there is */
+        if (session->ready) { /* what was derived for the former sizes can be again, in the memory there is */
             derive(session, session->sizes, &arena, NULL);
+            pens_pick(session);
+        }
         return status;
     }
     memcpy(session->sizes, sizes, bytes);
@@ -251,7 +254,7 @@ static void read_symbols(pens_session *session, const int64_t *const *shapes, pr
         session->asked[i] = -1;
     for (uint32_t i = 0; i < model->header->input_count; i++) {
         const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
-        for (uint32_t axis = 0; axis < row->rank; axis++) {
+        for (uint32_t axis = 0; shapes[i] != NULL && axis < row->rank; axis++) {
             uint32_t index = lone_symbol(model, PENS_ROW(model, plan_dim, TABLE_DIMS, row->first_dim + axis)->extent);
             if (index != UINT32_MAX)
                 read_symbol(session, &model->tensors[i], axis, index, shapes[i][axis], problems);
@@ -266,7 +269,7 @@ static pens_status check_shapes(const pens_session *session, const int64_t *cons
     const pens_model *model = session->model;
     for (uint32_t i = 0; i < model->header->input_count; i++) {
         const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
-        for (uint32_t axis = 0; axis < row->rank; axis++) {
+        for (uint32_t axis = 0; shapes[i] != NULL && axis < row->rank; axis++) {
             plan_quantity extent = PENS_ROW(model, plan_dim, TABLE_DIMS, row->first_dim + axis)->extent;
             const char *name = model->tensors[i].name, *text = model->tensors[i].texts[axis];
             int64_t expected;
@@ -290,7 +293,8 @@ static pens_status change_shapes(pens_session *session, const int64_t *const *sh
     read_symbols(session, shapes, &problems);
     for (uint32_t i = 0; i < model->counts[TABLE_SYMBOLS]; i++) {
         if (session->asked[i] < 0 && !session->ready)
-            return pens_fail(error, PENS_NO_SIZES, "No input tells the size %.200s: none has it alone as an extent.",
+            return pens_fail(error, PENS_NO_SIZES,
+                             "No input tells the size %.200s: none that is fed has it alone as an extent.",
                              pens_symbol_name(model, i));
         if (session->asked[i] < 0)
             session->asked[i] = session->sizes[i];

@@ -132,24 +132,33 @@ static int is_sound(const pens_session *session)
 {
     const pens_model *model = session->model;
     uintptr_t first = (uintptr_t)session->arena, end = first + session->arena_bytes, weights = (uintptr_t)model->weights;
-    for (uint32_t i = 0; i < session->step_count; i++) {
-        const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
-        if (session->steps[i].units < 0 || session->steps[i].tasks > session->threads)
+    const pens_program *active = session->active;
+    if (active->step_count != pens_session_commands(session))
+        return 0;
+    for (uint32_t i = 0; i < active->step_count; i++) {
+        const pens_step *s = &active->steps[i];
+        const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + s->command);
+        if (s->units < 0 || s->tasks > session->threads)
             return 0;
         for (uint32_t a = 0; a < (uint32_t)c->read_count + c->write_count; a++) {
             const plan_argument *argument = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + a);
-            uintptr_t address = (uintptr_t)session->steps[i].buffers[a], last = address + pens_value(session, argument->bytes);
+            uintptr_t address = (uintptr_t)s->buffers[a], last = address + pens_value(session, argument->bytes);
             uintptr_t sizes = (uintptr_t)session->size_memory;
             if ((argument->space == SPACE_ARENA || argument->space == SPACE_BUFFER) && (address < first || last > end))
                 return 0;
+            if (argument->space == SPACE_OUTPUT && active != &session->all && !session->chosen[argument->index]) {
+                uintptr_t spare = (uintptr_t)session->spare[argument->index].memory;
+                if (address < spare || last > spare + session->spare[argument->index].bytes)
+                    return 0;
+            }
             if (argument->space == SPACE_WEIGHTS && (address < weights || last > weights + model->header->weights_bytes))
                 return 0;
             if (argument->space == SPACE_SIZES && (address < sizes || last > sizes + 8 * model->counts[TABLE_SIZES]))
                 return 0;
         }
     }
-    for (uint32_t i = 0; i < session->patch_count; i++)
-        if (session->patches[i].offset > session->tensors[session->patches[i].index].bytes)
+    for (uint32_t i = 0; i < active->patch_count; i++)
+        if (active->patches[i].offset > session->tensors[active->patches[i].index].bytes)
             return 0;
     for (uint32_t i = 0; i < session->threads; i++) {
         uintptr_t scratch = (uintptr_t)session->contexts[i].scratch;
@@ -157,6 +166,17 @@ static int is_sound(const pens_session *session)
             return 0;
     }
     return 1;
+}
+
+/* Choose one output, or all; 0 if that fails for want of memory. */
+static int try_choosing(pens_session *session, uint32_t outputs)
+{
+    pens_error error;
+    const uint32_t one = outputs > 0 ? below(outputs) : 0;
+    if (outputs == 0 || below(4) == 0)
+        return pens_session_select(session, NULL, 0, &error) == PENS_OK;
+    (void)pens_session_reads(session, 0);
+    return pens_session_select(session, &one, 1, &error) == PENS_OK;
 }
 
 static int try_sizes(pens_session *session, const pens_model *model)
@@ -175,10 +195,12 @@ static int try_sizes(pens_session *session, const pens_model *model)
                 extents[i][axis] = tensor.shape[axis] < 0 || below(20) == 0 ? random_size(0, 40) : tensor.shape[axis];
             shapes[i] = extents[i];
         }
+        if (below(2))
+            sound = !try_choosing(session, pens_output_count(model)) || !session->ready || is_sound(session);
         error.message[0] = 0;
         pens_status status = round % 2 ? pens_session_set_shapes(session, shapes, &error)
                                        : pens_session_set_sizes(session, sizes, &error);
-        sound = status == PENS_OK ? session->ready && is_sound(session) : error.message[0] != 0;
+        sound = sound && (status == PENS_OK ? session->ready && is_sound(session) : error.message[0] != 0);
     }
     free(sizes);
     free(extents);
@@ -202,10 +224,15 @@ static int try_loading(const uint8_t *data, uint64_t bytes)
         sum += strlen(pens_output(model, i).name) + (uint64_t)pens_output(model, i).bytes;
     pens_session *session = NULL;
     pens_session_options options = {.threads = 1};
+    uint32_t outputs = pens_output_count(model);
+    uint64_t largest = arena > scratch ? arena : scratch;
+    for (uint32_t i = 0; i < outputs; i++)
+        largest = pens_output(model, i).bytes > largest ? pens_output(model, i).bytes : largest;
     int symbolic = pens_symbol_count(model) > 0, sound = 1;
-    if ((symbolic || (arena < LARGEST_ARENA && scratch < LARGEST_ARENA)) &&
-        pens_session_create(model, &options, &session, &error) == PENS_OK) {
+    if ((symbolic || largest < LARGEST_ARENA) && pens_session_create(model, &options, &session, &error) == PENS_OK) {
         sound = symbolic ? try_sizes(session, model) : is_sound(session);
+        if (sound && !symbolic && try_choosing(session, outputs))
+            sound = is_sound(session);
         pens_session_destroy(session);
     }
     pens_unload(model);

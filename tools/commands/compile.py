@@ -18,6 +18,7 @@ Examples:
   penstock compile model.onnx                          writes model.pens
   penstock compile model.onnx --dim batch=8 -o b8.pens
   penstock compile model.onnx --isa x86-64-v3          for AVX2 only
+  penstock compile model.onnx --keep /encoder/layer.3  a node's value, as one more output
   penstock compile model.onnx --dump-dir dump          the IR after every step
   penstock compile --from lower dump/06-fuse.mlir      go on from an edited dump
   penstock compile model.onnx --to fuse                print the IR after a phase
@@ -29,6 +30,9 @@ Examples:
 @several(
     click.option("-o", "--output", type=click.Path(dir_okay=False), help="Artifact to write (default: MODEL's name)."),
     target_options,
+    click.option(
+        "--keep", multiple=True, metavar="NAME", help="Make a value, by its or its node's name, an output; repeatable."
+    ),
     click.option("-p", "--passes", default="", metavar="PASSES", help="Options for passes, as 'fuse{max-ops=8}'."),
     click.option("--strict", is_flag=True, help="Treat what would only be noted as an error."),
     click.option("--keep-debug", is_flag=True, help="Put the IR after each phase into the artifact."),
@@ -50,6 +54,7 @@ def command(model: str, **given: Any) -> int:
         given["isa"],
         given["dims"],
         passes=given["passes"],
+        keep=given["keep"],
         strict=given["strict"],
         keep_debug=given["keep_debug"],
         verify_each=given["verify_each"],

@@ -31,6 +31,7 @@ FAMILIES = {
     "pooling": "Pooling",
     "normalization": "Normalisation",
     "attention": "Attention",
+    "linear_attention": "Linear attention",
     "recurrence": "Recurrence",
     "resize": "Resizing",
 }

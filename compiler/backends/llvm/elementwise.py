@@ -196,7 +196,7 @@ def _integer_power(w: Writer, a: Value, b: Value, signed: bool) -> Value:
 _FLOAT = _float_instructions()
 _SIGNED = _integer_instructions(unsigned=False)
 _UNSIGNED = _integer_instructions(unsigned=True)
-_MATHEMATICS = ("exp", "log", "erf", "tanh", "sin", "cos", "pow", "rem")
+_MATHEMATICS = tuple(polynomials.FUNCTIONS)
 
 
 def lanewise(emitter: Emitter, name: str, kind: Attribute) -> Lanewise:

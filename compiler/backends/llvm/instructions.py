@@ -1,4 +1,4 @@
-"""The instructions of ``backends.math`` on LLVM's machine values.
+"""The instructions of ``backends.instructions`` on LLVM's machine values.
 
 In: calls from the formulas. Out: instructions in the function being written. The one idea: every operation is one
 LLVM instruction or an intrinsic that is lowered inline; where a machine has x * 2^n as an instruction it is used.

@@ -34,4 +34,6 @@ def dialect() -> Dialect:
     """The xDSL dialect object."""
     from xdsl.ir import Dialect
 
-    return Dialect("graph", list(operations()), [])
+    from penstock.compiler.dtypes import StorageFloat
+
+    return Dialect("graph", list(operations()), [StorageFloat])

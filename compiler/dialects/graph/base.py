@@ -31,8 +31,8 @@ from penstock.compiler.dialects.declared import (
     Text,
     TypeRuleError,
 )
-from penstock.compiler.dtypes import I1, byte_width, is_float, numpy_dtype, shape_of, type_name
-from penstock.compiler.extents import Extent, is_static
+from penstock.compiler.dtypes import I1, byte_width, is_float, is_storage, numpy_dtype, shape_of, type_name
+from penstock.compiler.extents import Extent, NotStatic, is_static
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,6 +102,7 @@ class GraphOp(DeclaredOp):
     operand_names: ClassVar[tuple[str, ...]] = ()
     optional_operands: ClassVar[int] = 0
     variadic: ClassVar[bool] = False
+    holds_storage: ClassVar[bool] = False  # whether operands may be of types that are only stored and converted
     traits = traits_def(Pure())
 
     # Building ------------------------------------------------------------------------------------------------------
@@ -209,6 +210,9 @@ class GraphOp(DeclaredOp):
         for value in self.operands:
             if not isinstance(value.type, TensorType):
                 raise TypeRuleError(f"{self.name} takes tensors, not {value.type}")
+            if not self.holds_storage and is_storage(element_of(value)):
+                kind = type_name(element_of(value))
+                raise TypeRuleError(f"{self.name} does not take {kind}, which is only stored and converted")
         self.check_parameters()
 
     def verify_(self) -> None:
@@ -299,6 +303,12 @@ def require_same(a: Sequence[Extent], b: Sequence[Extent], sentence: str) -> Non
     differing = [(x, y) for x, y in zip(a, b, strict=True) if x != y]
     for x, y in sorted(differing, key=lambda pair: not is_static(pair)):  # what cannot be equal is told first
         require_equal(x, y, sentence)
+
+
+def require_static(extents: Sequence[Extent], what: str) -> None:
+    """``extents`` are numbers. Raises NotStatic, with ``what`` they are of."""
+    if not is_static(extents):
+        raise NotStatic(f"the extents of {what} must be known at compile time, but are {show(tuple(extents))}")
 
 
 def require_float(op: GraphOp) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from penstock.compiler.dialects.graph.base import element_of
-from penstock.compiler.dialects.graph.elementwise import INTEGER, Binary, Unary
+from xdsl.ir import SSAValue
+
+from penstock.compiler.dialects.graph.base import Tensor, TypeRuleError, element_of, tensor_type
+from penstock.compiler.dialects.graph.elementwise import INTEGER, NUMBER, Binary, Elementwise, Unary
 from penstock.compiler.dialects.graph.scalar import ScalarBuilder
-from penstock.compiler.dtypes import byte_width, is_unsigned
+from penstock.compiler.dtypes import BF16, F16, I1, byte_width, is_unsigned, tensor, type_name
 
 V = TypeVar("V")
 
@@ -25,6 +27,27 @@ class BitNot(Unary):
 
     def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
         return s.bit_not(operands[0])
+
+
+class BitCast(Elementwise):
+    """The same bits as the result's element type, which is as wide; neither of half precision nor boolean."""
+
+    name = "graph.bit_cast"
+    operand_names = ("x",)
+    accepts = NUMBER
+
+    def infer(self) -> list[Tensor]:
+        kinds = element_of(self.operands[0]), tensor_type(self.chosen_result()).element_type
+        if len({byte_width(kind) for kind in kinds}) > 1 or set(kinds) & {I1, F16, BF16}:
+            raise TypeRuleError(f"the bits of {type_name(kinds[0])} are not taken as {type_name(kinds[1])}")
+        return [tensor(self.shapes()[0], kinds[1])]
+
+    def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
+        return s.bit_cast(operands[0], element_of(self.out))
+
+    def fold(self) -> SSAValue | None:
+        """To the same type is its operand."""
+        return self.operands[0] if self.operands[0].type == self.out.type else None
 
 
 class BitAnd(Binary):

@@ -18,6 +18,7 @@ from penstock.compiler.dialects.graph.base import (
     Cost,
     GraphOp,
     Tensor,
+    Text,
     TypeRuleError,
     broadcast_shapes,
     element_of,
@@ -25,7 +26,8 @@ from penstock.compiler.dialects.graph.base import (
     tensor_type,
 )
 from penstock.compiler.dialects.graph.scalar import NumpyScalars, ScalarBuilder, compute_dtype
-from penstock.compiler.dtypes import I1, is_float, is_unsigned, numpy_dtype, tensor, type_name
+from penstock.compiler.dialects.graph.storage import ROUNDING, decoded, encoded
+from penstock.compiler.dtypes import I1, is_float, is_storage, is_unsigned, numpy_dtype, tensor, type_name
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -313,9 +315,17 @@ class Cast(Elementwise):
     name = "graph.cast"
     operand_names = ("x",)
     accepts = ANY
+    holds_storage = True
+    saturate = Bool(True, doc="to 8-bit floating-point: what is too great becomes the greatest number")
+    rounding = Text("up", *ROUNDING, doc="to f8e8m0: which power of two")
 
     def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
-        return s.cast(operands[0], element_of(self.out))
+        (x,), source, target = operands, self.element(), element_of(self.out)
+        if is_storage(source):
+            x = decoded(s, x, source)
+        if is_storage(target):
+            return encoded(s, x, target, self.saturate, self.rounding)
+        return s.cast(x, target)
 
     def infer(self) -> list[Tensor]:
         return [tensor(self.shapes()[0], tensor_type(self.chosen_result()).element_type)]

@@ -31,11 +31,12 @@ class Indexed(GraphOp):
     """Base: operand 1 holds indices."""
 
     operand_names = ("x", "indices")
+    holds_storage = True
 
     def check_indices(self) -> None:
         """Indices are integers. Raises TypeRuleError."""
         kind = type_name(element_of(self.operands[1]))
-        fits = kind != "i1" and kind.lstrip("u").startswith("i")
+        fits = kind.lstrip("u") in ("i8", "i16", "i32", "i64")
         require(fits, f"{self.name} takes integer indices, not {kind}")
 
     def axis_of(self, axis: int) -> int:
@@ -49,7 +50,7 @@ class Indexed(GraphOp):
         return Cost(0, tensor_bytes(self.operands[1].type) + 2 * tensor_bytes(self.out.type))
 
 
-def _inside(indices: Array, extent: int) -> Array:
+def inside(indices: Array, extent: int) -> Array:
     """Negative indices counted from the end, then all clamped to [0, extent)."""
     wide = indices.astype(np.int64)
     return np.clip(np.where(wide < 0, wide + extent, wide), 0, max(extent - 1, 0))
@@ -70,7 +71,7 @@ class Gather(Indexed):
 
     def evaluate(self, *operands: Array) -> Array:
         x, indices = operands
-        return np.asarray(np.take(x, _inside(indices, x.shape[self.axis]), axis=self.axis))
+        return np.asarray(np.take(x, inside(indices, x.shape[self.axis]), axis=self.axis))
 
 
 class GatherElements(Indexed):
@@ -93,7 +94,7 @@ class GatherElements(Indexed):
     def evaluate(self, *operands: Array) -> Array:
         x, indices = operands
         places: list[Any] = list(np.indices(indices.shape, sparse=True))
-        places[self.axis] = _inside(indices, x.shape[self.axis])
+        places[self.axis] = inside(indices, x.shape[self.axis])
         return np.asarray(x[tuple(places)])
 
 
@@ -129,7 +130,7 @@ class GatherNd(Indexed):
             axis.reshape(axis.shape + (1,) * (indices.ndim - 1 - shared))
             for axis in np.indices(indices.shape[:shared], sparse=True)
         ]
-        coordinates = [_inside(indices[..., i], x.shape[shared + i]) for i in range(depth)]
+        coordinates = [inside(indices[..., i], x.shape[shared + i]) for i in range(depth)]
         if not batch and not coordinates:
             return np.broadcast_to(x, indices.shape[:-1] + x.shape)
         if not coordinates:

@@ -176,6 +176,7 @@ class Select(Elementwise):
     name = "graph.select"
     operand_names = ("condition", "a", "b")
     accepts = ANY
+    holds_storage = True
 
     def scalar(self, s: ScalarBuilder[V], *operands: V) -> V:
         return s.select(*operands)

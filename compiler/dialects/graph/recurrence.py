@@ -1,4 +1,4 @@
-"""Recurrent layers with ONNX's semantics: LSTM and GRU, in one or both directions.
+"""Recurrent layers with ONNX's semantics: LSTM, GRU and the plain RNN, in one or both directions.
 
 In: a sequence x [T, B, I], weights, biases and initial states, all of them always present (zeros where the model has
 none), then optionally ``lengths`` [B] (integers) and, for LSTM, ``peepholes``; which of these two are there is what
@@ -100,7 +100,7 @@ def activate(s: ScalarBuilder[V], text: str, x: V) -> V:
 
 
 class Recurrent(GraphOp):
-    """Base: parameters and shapes that LSTM and GRU share.
+    """Base: parameters and shapes that the layers share.
 
     ``gates`` is how many blocks of H rows weights have; ``states`` how many states a step carries.
     """
@@ -294,5 +294,29 @@ class Gru(Recurrent):
             else:
                 candidate = candidate + (reset * h) @ r[:, 2 * size :] + bias
             return ((1 - z) * self.apply(g, candidate) + z * h,)
+
+        return step
+
+
+class Rnn(Recurrent):
+    """The plain recurrent layer: h' = f(W x + R h + b).
+
+    w [dirs, H, I], r [dirs, H, H], b [dirs, 2H] (first for w, then for r). Results: every h, the last h.
+    """
+
+    name = "graph.rnn"
+    operand_names = ("x", "w", "r", "b", "initial_h", "lengths")
+    optional_operands = 1
+    gates = 1
+    states = ("h",)
+    default_activations = "tanh"
+    activations = Text("tanh", doc="f, for all directions or each; numbers as in elu(0.5)")
+
+    def stepper(self, arrays: dict[str, Any], way: int) -> Callable[[Any, tuple[Any, ...]], tuple[Any, ...]]:
+        w, r, b = arrays["w"][way].T, arrays["r"][way].T, np.add(*np.split(arrays["b"][way], 2))
+        (f,) = self.functions()[way]
+
+        def step(x: Any, states: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (self.apply(f, x @ w + states[0] @ r + b),)
 
         return step

@@ -47,6 +47,15 @@ class ScalarBuilder(Protocol, Generic[V]):
     def tanh(self, x: V) -> V: ...
     def sin(self, x: V) -> V: ...
     def cos(self, x: V) -> V: ...
+    def tan(self, x: V) -> V: ...
+    def asin(self, x: V) -> V: ...
+    def acos(self, x: V) -> V: ...
+    def atan(self, x: V) -> V: ...
+    def sinh(self, x: V) -> V: ...
+    def cosh(self, x: V) -> V: ...
+    def asinh(self, x: V) -> V: ...
+    def acosh(self, x: V) -> V: ...
+    def atanh(self, x: V) -> V: ...
     def floor(self, x: V) -> V: ...
     def ceil(self, x: V) -> V: ...
     def round_even(self, x: V) -> V: ...
@@ -69,6 +78,10 @@ class ScalarBuilder(Protocol, Generic[V]):
 
     def shift_right(self, a: V, b: V) -> V:
         """Copies of the sign come in (zeros in unsigned types); defined as ``shift_left`` is."""
+        ...
+
+    def bit_cast(self, x: V, to: Attribute) -> V:
+        """The same bits as another type of the same width, neither of them half precision or boolean."""
         ...
 
     def cast(self, x: V, to: Attribute) -> V:
@@ -216,6 +229,33 @@ class NumpyScalars:
     def cos(self, x: Value) -> Value:
         return np.cos(x)
 
+    def tan(self, x: Value) -> Value:
+        return np.tan(x)
+
+    def asin(self, x: Value) -> Value:
+        return np.arcsin(x)
+
+    def acos(self, x: Value) -> Value:
+        return np.arccos(x)
+
+    def atan(self, x: Value) -> Value:
+        return np.arctan(x)
+
+    def sinh(self, x: Value) -> Value:
+        return np.sinh(x)
+
+    def cosh(self, x: Value) -> Value:
+        return np.cosh(x)
+
+    def asinh(self, x: Value) -> Value:
+        return np.arcsinh(x)
+
+    def acosh(self, x: Value) -> Value:
+        return np.arccosh(x)
+
+    def atanh(self, x: Value) -> Value:
+        return np.arctanh(x)
+
     def floor(self, x: Value) -> Value:
         return np.floor(x)
 
@@ -260,6 +300,9 @@ class NumpyScalars:
 
     def shift_right(self, a: Value, b: Value) -> Value:
         return np.right_shift(a, b)
+
+    def bit_cast(self, x: Value, to: Attribute) -> Value:
+        return x.view(numpy_dtype(to))
 
     def cast(self, x: Value, to: Attribute) -> Value:
         dtype = numpy_dtype(to)

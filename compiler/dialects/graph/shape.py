@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 class Movement(GraphOp):
     """Base of the ops that only move elements: no flops."""
 
+    holds_storage = True
+
     def cost(self) -> Cost:
         return Cost(0, self.bytes_moved())
 

@@ -31,7 +31,7 @@ from penstock.compiler.dialects.graph.base import (
     require,
     tensor_type,
 )
-from penstock.compiler.dtypes import I1, from_numpy, numpy_dtype, shape_of, tensor
+from penstock.compiler.dtypes import BF16, I1, from_numpy, is_storage, numpy_dtype, shape_of, tensor
 from penstock.compiler.extents import Symbol, symbols_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class Constant(GraphOp):
         array = np.asarray(array)
         result = tensor(array.shape, from_numpy(array.dtype))
         attributes: dict[str, Attribute]
-        if array.size <= INLINE_ELEMENTS and array.dtype.name != "bfloat16":
+        known_to_xdsl = result.element_type != BF16 and not is_storage(result.element_type)
+        if array.size <= INLINE_ELEMENTS and known_to_xdsl:
             attributes = {"value": _dense(result, array)}
         else:
             attributes = {"key": StringAttr(weights.add(array, name))}
@@ -121,6 +122,7 @@ class Checked(GraphOp):
 
     name = "graph.checked"
     operand_names = ("x", "holds")
+    holds_storage = True
     message = Text(doc="what a run says that breaks the promise: a sentence without its full stop")
 
     def infer(self) -> list[Tensor]:
@@ -150,6 +152,7 @@ class Yield(GraphOp):
 
     name = "graph.yield"
     operand_names = ("results",)
+    holds_storage = True
     optional_operands = 1
     variadic = True
     traits = traits_def(IsTerminator())
@@ -167,6 +170,7 @@ class Dispatch(GraphOp):
 
     name = "graph.dispatch"
     operand_names = ("inputs",)
+    holds_storage = True
     optional_operands = 1
     variadic = True
     traits = traits_def(IsolatedFromAbove(), SingleBlockImplicitTerminator(Yield), Pure())

@@ -133,17 +133,28 @@ class Copy(Command):
 
 
 class Check(Command):
-    """Ends the run with ``message`` unless the boolean that it reads is true."""
+    """Ends the run with ``message`` unless the boolean that it reads first is true.
+
+    The second operand is the memory that is right only if so: a view of it that just those who rely on the check read.
+    ``outputs`` are the model's outputs that rely on it.
+    """
 
     name = "plan.check"
     message = Text(doc="a sentence without its full stop")
+    outputs = Ints(optional=True, doc="positions of the outputs that must not be given unless it holds")
 
     @property
     def reads(self) -> Sequence[SSAValue]:
-        return list(self.operands)
+        return list(self.operands)[:1]
+
+    @property
+    def writes(self) -> Sequence[SSAValue]:
+        return ()
 
     def check(self) -> None:
-        (holds,) = self.operands
+        if not 1 <= len(self.operands) <= 2:
+            raise TypeRuleError("a check reads one boolean, and has at most one memory that relies on it")
+        holds = self.operands[0]
         if memory_of(holds).element_type != I1 or memory_bytes(holds) != 1:
             raise TypeRuleError("a check reads one boolean")
 

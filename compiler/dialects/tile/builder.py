@@ -324,7 +324,8 @@ class KernelBuilder:
     # Tiles and scalars -----------------------------------------------------------------------------------------------
 
     def unary(self, name: str, x: SSAValue) -> SSAValue:
-        """neg abs sqrt exp log erf tanh sin cos floor ceil round_even not_."""
+        """neg abs sqrt exp log erf tanh sin cos tan asin acos atan sinh cosh asinh acosh atanh
+        floor ceil round_even not_."""
         return self._pure(_op(name), x)
 
     def binary(self, name: str, a: Number, b: Number) -> SSAValue:

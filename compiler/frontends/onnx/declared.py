@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from xdsl.ir import SSAValue
+
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dtypes import byte_width, element_type, shape_of, tensor, type_name
 from penstock.compiler.errors import SHAPE_CONFLICT, SHAPE_UNKNOWN, UNSUPPORTED_TYPE
@@ -19,9 +21,10 @@ from penstock.compiler.frontends.onnx.external import DataError
 from penstock.compiler.frontends.onnx.node_context import Refusal
 from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Dim, Graph, ValueInfo, show_dims, type_title
 from penstock.compiler.frontends.onnx.tensors import check_dims
+from penstock.compiler.frontends.onnx.values import Item, kind_of, show_type
 
 if TYPE_CHECKING:
-    from xdsl.ir import Attribute, SSAValue
+    from xdsl.ir import Attribute
 
 
 class DeclaredTypes:
@@ -59,19 +62,20 @@ class DeclaredTypes:
         fixed = tuple(extent for extent in extents if extent is not None)
         return fixed if len(fixed) == len(extents) else None
 
-    def check(self, declared: ValueInfo, value: SSAValue) -> None:
+    def check(self, declared: ValueInfo, value: Item, what: str = "its output") -> None:
         """Raise Refusal if ``value`` is not what the model declares under its name."""
+        if declared.kind == "undeclared" or (declared.kind != "tensor" and declared.kind == kind_of(value)):
+            return
+        if declared.kind != "tensor" or not isinstance(value, SSAValue):
+            found = show_type(value)
+            raise Refusal(SHAPE_CONFLICT, f"{what} '{declared.name}' is declared a {declared.kind}, but is {found}")
         shape, element = shape_of(value.type), element_of(value)
         found = f"{type_name(element)}{show_dims(shape)}"
-        if declared.kind == "undeclared":
-            return
-        if declared.kind != "tensor":
-            raise Refusal(SHAPE_CONFLICT, f"its output '{declared.name}' is declared a {declared.kind}, but is {found}")
         title = type_title(declared.type_code) if declared.type_code else ""
         same_type = declared.type_code in (0, None) or title == type_name(element)
         if not same_type or (declared.dims is not None and not self._fits(declared.dims, shape)):
             stated = title + ("" if declared.dims is None else show_dims(declared.dims))
-            raise Refusal(SHAPE_CONFLICT, f"its output '{declared.name}' is declared {stated}, but is {found}")
+            raise Refusal(SHAPE_CONFLICT, f"{what} '{declared.name}' is declared {stated}, but is {found}")
 
     def _fits(self, dims: tuple[Dim, ...], shape: tuple[Extent, ...]) -> bool:
         """Numbers agree; what is said of symbolic extents counts for nothing."""

@@ -42,8 +42,9 @@ from penstock.compiler.frontends.onnx import converters
 from penstock.compiler.frontends.onnx.assumptions import Assumption, agreement
 from penstock.compiler.frontends.onnx.declared import DeclaredTypes
 from penstock.compiler.frontends.onnx.dimensions import Given
+from penstock.compiler.frontends.onnx.kept import Kept
 from penstock.compiler.frontends.onnx.node_context import Assumed, NodeContext, Refusal
-from penstock.compiler.frontends.onnx.ordering import in_order
+from penstock.compiler.frontends.onnx.ordering import in_order, names_defined
 from penstock.compiler.frontends.onnx.reader import read_model
 from penstock.compiler.frontends.onnx.records import Function, Graph, Model, Node, Reference, Tensor, ValueInfo
 from penstock.compiler.frontends.onnx.schemas import check_node
@@ -51,6 +52,7 @@ from penstock.compiler.frontends.onnx.standard_functions import standard_body
 from penstock.compiler.frontends.onnx.static_values import StaticValues
 from penstock.compiler.frontends.onnx.symbolic import is_symbolic
 from penstock.compiler.frontends.onnx.tensors import MAX_BYTES, MAX_RANK
+from penstock.compiler.frontends.onnx.values import Item, Listed, Maybe, Scope, kind_of
 from penstock.compiler.locations import name_location
 from penstock.compiler.rewriting import drop_detached_users
 from penstock.compiler.specialise import rewrite_arguments, rewrite_op, set_equalities, set_type
@@ -60,9 +62,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 OpT = TypeVar("OpT", bound=Operation)
-Scope = dict[str, SSAValue | None]  # by name; None is a value whose node failed, or a function's absent input
 MAX_FUNCTION_DEPTH = 16
 MAX_ASSUMPTIONS = 64  # that one node may call for
+MAX_NESTING = 32  # of functions and subgraphs in each other
 MAX_OPS = 1 << 20  # function bodies multiply, so a small file can ask for more than any machine holds
 
 
@@ -72,15 +74,17 @@ def import_model(
     *,
     dims: Mapping[str, Given] | None = None,
     base_dir: str | PathLike[str] | None = None,
+    keep: Sequence[str] = (),
 ) -> ModuleOp:
     """The module of graph ops that ``model`` (path, bytes or ModelProto) stands for.
 
     ``dims`` gives symbolic input dimensions a value or a range (least, greatest); ``base_dir`` is the folder external
-    data may lie in (default: the model's own). Raises ModelError with every problem found, and OptionError if ``dims``
-    names no dimension.
+    data may lie in (default: the model's own). Values named in ``keep``, by their own name or that of their node,
+    become outputs too. Raises ModelError with every problem found, and OptionError if ``dims`` names no dimension or
+    ``keep`` no value.
     """
     records = read_model(model, base_dir)
-    importer = Importer(records, ctx, dims or {})
+    importer = Importer(records, ctx, dims or {}, Kept(keep))
     module = importer.run()
     if importer.problems:
         raise ModelError(importer.problems, records.name)
@@ -99,15 +103,19 @@ def check_model(
 class Importer:
     """The conversion of one model; ``problems`` is what is wrong with it so far."""
 
-    def __init__(self, model: Model, ctx: CompilerContext, dims: Mapping[str, Given]) -> None:
-        self.model, self.ctx = model, ctx
+    def __init__(self, model: Model, ctx: CompilerContext, dims: Mapping[str, Given], kept: Kept | None = None) -> None:
+        self.model, self.ctx, self.kept = model, ctx, kept or Kept(())
         self.problems: list[Problem] = list(model.problems)
         self.declared = DeclaredTypes(model.graph, dims)
         self.block = Block()
         self.location: LocationAttr = UNKNOWN_LOC
         self.static = StaticValues(ctx.weights)
+        self.guard: SSAValue | None = None  # true in a run that takes the branch being converted
+        self.ops = 0  # inserted so far
         self._callers: list[Node] = []  # the calls of functions being inlined, outermost first
-        self._ops = 0
+        self._path: list[str] = []  # the nodes whose subgraphs are being converted, outermost first
+        self._nested = 0  # subgraphs being converted, in each other
+        self._stored: dict[int, tuple[Tensor, SSAValue]] = {}  # initializers of subgraphs, by identity
         self._equal: list[tuple[Extent, Extent]] = []  # taken for granted, to be checked by every run
         self._values: Mapping[str, ValueInfo] = {}  # declared types of the graph being converted
 
@@ -124,10 +132,14 @@ class Importer:
             value = scope.get(output.name)
             if output.name not in scope:
                 self._problem(UNDEFINED_VALUE, output.name, "", "no node, input or initializer defines this output")
+            elif isinstance(value, Listed | Maybe):
+                self._problem(UNSUPPORTED_TYPE, output.name, "", f"an output of type {kind_of(value)} is not compiled")
             elif value is not None:
                 results.append(value)
         assert self.problems or len(results) == len(graph.outputs), "an output is unknown, and nothing said why"
-        return self._module(names, results, [output.name for output in graph.outputs])
+        outputs = [output.name for output in graph.outputs]
+        extra = {} if self.problems else self.kept.results(outputs)
+        return self._module(names, [*results, *extra.values()], [*outputs, *extra])
 
     def _module(self, inputs: list[str], results: list[SSAValue], outputs: list[str]) -> ModuleOp:
         location = name_location(self.model.graph.name or "main")
@@ -207,12 +219,15 @@ class Importer:
             caller = self._callers[0]
             reason = f"in the function it calls, {node.op} (output '{''.join(node.outputs[:1])}'): {reason}"
             node = caller
-        self._problem(code, node.name, node.op, reason, hint)
+        self._problem(code, self.title(node), node.op, reason, hint)
+
+    def title(self, node: Node) -> str:
+        """The name by which users know ``node``: ``loop/add`` in a subgraph of ``loop``; in a function, the call."""
+        return self._callers[0].name if self._callers else "/".join((*self._path, node.name))
 
     def note(self, node: Node, reason: str, hint: str) -> None:
         """What the user should know about ``node``, which is compiled."""
-        node = self._callers[0] if self._callers else node
-        self.ctx.note(node.name, node.op, reason, hint)
+        self.ctx.note(self.title(node), (self._callers[0] if self._callers else node).op, reason, hint)
 
     def _arguments(self, graph: Graph, scope: Scope) -> list[str]:
         """One block argument per input that no initializer stands for; their names."""
@@ -244,14 +259,63 @@ class Importer:
             scope[name] = self._initializer(name, stored)
         self._nodes(in_order(graph.nodes, scope, self._node_problem), scope, opsets, graph)
 
-    def branch(self, graph: Graph, context: NodeContext) -> list[SSAValue | None]:
-        """Convert a subgraph in place of the node that holds it; the values of its outputs."""
-        scope: Scope = dict(context.scope)
-        self._graph(graph, scope, context.opsets)
+    def subgraph(self, graph: Graph, context: NodeContext, arguments: Sequence[Item | None]) -> list[Item | None]:
+        """Convert a subgraph in place of the node that holds it, on ``arguments``; the values of its outputs.
+
+        It sees the names around it, and its own before them. Its nodes are located at ``holder/node``.
+        """
+        if len(self._path) + len(self._callers) >= MAX_NESTING:
+            raise Refusal(MODEL_TOO_LARGE, f"subgraphs and functions are nested more than {MAX_NESTING} deep")
+        formal = graph.inputs
+        if len(formal) != len(arguments):  # before IR version 4, every initializer was an input too
+            formal = tuple(value for value in formal if value.name not in graph.initializers)
+        if len(formal) != len(arguments):
+            reason = f"its subgraph '{graph.name}' has {len(formal)} inputs where {len(arguments)} are meant"
+            raise Refusal(INVALID_NODE, reason)
+        own: Scope = {
+            name: self._shared(name, stored, context.scope.get(name))
+            for name, stored in graph.initializers.items()
+            if name not in {value.name for value in formal}
+        }
+        for declared, argument in zip(formal, arguments, strict=True):
+            if declared.name in own:
+                raise Refusal(DUPLICATE_NAME, f"two inputs of its subgraph are called '{declared.name}'")
+            if argument is not None:
+                self.declared.check(declared, argument, "its subgraph's input")
+            own[declared.name] = argument
+        scope: Scope = {**context.scope, **own}
+        caller = None if self._callers else context.node
+        if caller is not None:
+            self._path.append(caller.name)
+        self._nested += 1
+        try:
+            self._nodes(in_order(graph.nodes, scope, self._node_problem, own), scope, context.opsets, graph)
+        finally:
+            self._nested -= 1
+            if caller is not None:
+                self._path.pop()
         for output in graph.outputs:
             if output.name not in scope:
                 raise Refusal(UNDEFINED_VALUE, f"nothing defines the output '{output.name}' of its subgraph")
         return [scope[output.name] for output in graph.outputs]
+
+    def _shared(self, name: str, stored: Tensor, around: Item | None) -> SSAValue | None:
+        """The constant of a subgraph's initializer, one however often the subgraph is converted.
+
+        Engines disagree on which counts where a value ``around`` the subgraph has its name, so they must be equal.
+        """
+        if id(stored) not in self._stored:
+            value = self._initializer(name, stored)
+            if value is None:
+                return None
+            self._stored[id(stored)] = (stored, value)
+        value = self._stored[id(stored)][1]
+        if around is not None and around is not value:
+            outer = self.evaluate(around) if isinstance(around, SSAValue) and around.type == value.type else None
+            if outer is None or outer.tobytes() != stored.read().tobytes():
+                reason = f"an initializer of its subgraph, '{name}', has the name of another value around it"
+                raise Refusal(DUPLICATE_NAME, reason)
+        return value
 
     def _initializer(self, name: str, stored: Tensor) -> SSAValue | None:
         """A constant for an initializer; None if it cannot be read, which reading has reported."""
@@ -268,8 +332,10 @@ class Importer:
         self._values = graph.values if graph is not None else {}
         for node in nodes:
             if not self._callers:
-                self.location = name_location(node.name)
+                self.location = name_location(self.title(node))
             results = self._convert(node, scope, opsets)
+            if not self._callers:
+                self.kept.note(self._path, node, results)
             for name, value in zip(node.outputs, results, strict=True):
                 if not name:
                     continue
@@ -278,33 +344,35 @@ class Importer:
                     self._name_result(node, name, value, graph)
         self.location, self._values = outer, values
 
-    def _name_result(self, node: Node, name: str, value: SSAValue, graph: Graph) -> None:
+    def _name_result(self, node: Node, name: str, value: Item, graph: Graph) -> None:
         """Give a result its name in the IR, and hold it against what the model declares about it."""
-        if value.name_hint is None:
+        if isinstance(value, SSAValue) and value.name_hint is None:
             value.name_hint = _name_hint(name)
         declared = graph.values.get(name)
         if declared is not None:
             try:
                 self.declared.check(declared, value)
             except Refusal as refusal:
-                self._problem(refusal.code, node.name, node.op, refusal.reason, refusal.hint)
+                self._node_problem(refusal.code, node, refusal.reason, refusal.hint)
 
     # Nodes -----------------------------------------------------------------------------------------------------------
 
-    def _convert(self, node: Node, scope: Scope, opsets: Mapping[str, int]) -> Sequence[SSAValue | None]:
+    def _convert(self, node: Node, scope: Scope, opsets: Mapping[str, int]) -> Sequence[Item | None]:
         """The values of a node's outputs; None for each if it cannot be converted, or reads what could not be."""
-        unknown: list[SSAValue | None] = [None] * len(node.outputs)
+        unknown: list[Item | None] = [None] * len(node.outputs)
         try:
             for _ in range(MAX_ASSUMPTIONS):
                 try:
                     return self._converted(node, scope, opsets)
                 except Assumed as needed:
-                    self._assume(needed.assumption)
+                    assumption = needed.assumption
                 except Disagreement as error:
                     assumption = agreement(error.a, error.b, self.declared.dimensions.order)
                     if assumption is None:
                         raise
-                    self._assume(assumption)
+                if self._nested:  # the nodes around this one have seen other extents: they begin anew
+                    raise Assumed(assumption)
+                self._assume(assumption)
             raise Refusal(DEPENDS_ON_SIZES, "its operands fit together in too few sizes")
         except Refusal as refusal:
             hint = refusal.hint
@@ -327,7 +395,7 @@ class Importer:
 
     def _remedy(self, node: Node, scope: Scope) -> str:
         """What to say of sizes where a node is refused that reads values of symbolic shape."""
-        values = [value for name in node.inputs if name and (value := scope.get(name)) is not None]
+        values = [value for name in node.inputs if name and isinstance(value := scope.get(name), SSAValue)]
         extents = [extent for value in values for extent in shape_of(value.type)]
         extents += [item for value in values if is_symbolic(array := self.static.of(value)) for item in _items(array)]
         return _fix(sorted({symbol.name for extent in extents for symbol in symbols_of(extent)}))
@@ -348,9 +416,9 @@ class Importer:
             a, b = next(filter(is_static, self._equal))
             raise Refusal(DEPENDS_ON_SIZES, f"what the model needs of its sizes cannot be: {a} would have to be {b}")
 
-    def _converted(self, node: Node, scope: Scope, opsets: Mapping[str, int]) -> Sequence[SSAValue | None]:
+    def _converted(self, node: Node, scope: Scope, opsets: Mapping[str, int]) -> Sequence[Item | None]:
         """The values of a node's outputs. Raises what stands against converting it."""
-        unknown: list[SSAValue | None] = [None] * len(node.outputs)
+        unknown: list[Item | None] = [None] * len(node.outputs)
         found = self._find(node, opsets)
         if any(name and scope.get(name) is None for name in node.inputs):
             return unknown  # because of a problem already told
@@ -375,9 +443,9 @@ class Importer:
         check_node(node, opset)
         return converters.find(node.op, opset)
 
-    def _results(self, node: Node, made: SSAValue | Sequence[SSAValue | None]) -> Sequence[SSAValue | None]:
+    def _results(self, node: Node, made: Item | Sequence[Item | None]) -> Sequence[Item | None]:
         """One value per output of ``node``, of those its converter has made."""
-        values: list[SSAValue | None] = [made] if isinstance(made, SSAValue) else list(made)
+        values: list[Item | None] = [made] if isinstance(made, SSAValue | Listed | Maybe) else list(made)
         for index, name in enumerate(node.outputs):
             if name and index >= len(values):
                 raise Refusal(UNSUPPORTED_ATTRIBUTE, f"its output {index} ('{name}') is not compiled")
@@ -385,7 +453,7 @@ class Importer:
 
     # Functions -------------------------------------------------------------------------------------------------------
 
-    def _standard(self, context: NodeContext) -> Sequence[SSAValue | None]:
+    def _standard(self, context: NodeContext) -> Sequence[Item | None]:
         """An operator without a converter, as the function body the standard gives for it."""
         node = context.node
         body = standard_body(node, context.inputs, context.opset)
@@ -397,10 +465,12 @@ class Importer:
             raise Refusal(UNSUPPORTED_OP, f"the operator {node.op} is not compiled yet", hint)
         return self._inline(node, context.inputs, body)
 
-    def _inline(self, node: Node, inputs: Sequence[SSAValue | None], function: Function) -> Sequence[SSAValue | None]:
+    def _inline(self, node: Node, inputs: Sequence[Item | None], function: Function) -> Sequence[Item | None]:
         """A function's body in place of the node; its ops keep the calling node's location."""
         if len(self._callers) >= MAX_FUNCTION_DEPTH:
             raise Refusal(MODEL_TOO_LARGE, f"functions call each other more than {MAX_FUNCTION_DEPTH} deep")
+        if len(self._path) + len(self._callers) >= MAX_NESTING:
+            raise Refusal(MODEL_TOO_LARGE, f"subgraphs and functions are nested more than {MAX_NESTING} deep")
         if len(inputs) > len(function.inputs) or len(node.outputs) > len(function.outputs):
             raise Refusal(
                 INVALID_NODE,
@@ -412,7 +482,7 @@ class Importer:
         absent = {name for name in function.inputs if scope[name] is None}
         attributes = {**function.defaults, **node.attributes}
         nodes = [_bound(inner, attributes, absent) for inner in function.nodes]
-        self._callers.append(node)
+        self._callers.append(replace(node, name=self.title(node)))
         try:
             self._nodes(in_order(nodes, scope, self._node_problem), scope, function.opsets, None)
         finally:
@@ -424,11 +494,15 @@ class Importer:
 
     # Ops and static values -------------------------------------------------------------------------------------------
 
+    def spend(self) -> None:
+        """Count an op, or one round of a loop, towards what a model may become."""
+        self.ops += 1
+        if self.ops > MAX_OPS:
+            raise Refusal(MODEL_TOO_LARGE, f"the model becomes more than {MAX_OPS:,} operations")
+
     def insert(self, op: OpT) -> OpT:
         """Add an op at the end of the function. Refuses results no machine holds."""
-        self._ops += 1
-        if self._ops > MAX_OPS:
-            raise Refusal(MODEL_TOO_LARGE, f"the model becomes more than {MAX_OPS:,} operations")
+        self.spend()
         for kind in op.result_types:
             rank, (size, _) = len(shape_of(kind)), bounds(tensor_bytes(kind))
             if any(extent < 0 for extent in shape_of(kind)):
@@ -462,7 +536,8 @@ def _bound(node: Node, attributes: Mapping[str, Any], absent: set[str]) -> Node:
     values: dict[str, Any] = {}
     for name, value in node.attributes.items():
         if isinstance(value, Graph):
-            values[name] = replace(value, nodes=tuple(_bound(inner, attributes, absent) for inner in value.nodes))
+            left = absent - names_defined(value)
+            values[name] = replace(value, nodes=tuple(_bound(inner, attributes, left) for inner in value.nodes))
         elif not isinstance(value, Reference):
             values[name] = value
         elif value.name in attributes:

@@ -29,7 +29,8 @@ from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, is_stat
 from penstock.compiler.frontends.onnx import symbolic
 from penstock.compiler.frontends.onnx.arithmetic import Value
 from penstock.compiler.frontends.onnx.assumptions import Assumption, decision
-from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Node, Tensor, type_title
+from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Graph, Node, Tensor, type_title
+from penstock.compiler.frontends.onnx.values import Item, Listed, show_type
 
 if TYPE_CHECKING:
     from penstock.compiler.frontends.onnx.importer import Importer
@@ -61,9 +62,9 @@ class NodeContext:
         self,
         importer: Importer,
         node: Node,
-        inputs: Sequence[SSAValue | None],
+        inputs: Sequence[Item | None],
         opsets: Mapping[str, int],
-        scope: Mapping[str, SSAValue | None],
+        scope: Mapping[str, Item | None],
     ) -> None:
         self.importer, self.node, self.inputs = importer, node, list(inputs)
         self.opsets, self.scope, self.opset = opsets, scope, opsets.get(node.domain, 0)
@@ -75,15 +76,29 @@ class NodeContext:
         return index < len(self.inputs) and self.inputs[index] is not None
 
     def input(self, index: int) -> SSAValue:
-        """Input ``index``. Refuses the node if it is missing."""
+        """Input ``index``, a tensor. Refuses the node if it is missing or something else."""
+        value = self.item(index)
+        if not isinstance(value, SSAValue):
+            raise Refusal(INVALID_NODE, f"its input {index} is {show_type(value)}, but {self.node.op} takes a tensor")
+        return value
+
+    def item(self, index: int) -> Item:
+        """Input ``index``, whatever it is. Refuses the node if it is missing."""
         value = self.inputs[index] if index < len(self.inputs) else None
         if value is None:
             raise Refusal(INVALID_NODE, f"its input {index} is left out, but {self.node.op} needs it")
         return value
 
+    def sequence(self, index: int) -> Listed:
+        """Input ``index``, a sequence. Refuses the node if it is missing or something else."""
+        value = self.item(index)
+        if not isinstance(value, Listed):
+            raise Refusal(INVALID_NODE, f"its input {index} is {show_type(value)}, but {self.node.op} takes a sequence")
+        return value
+
     def optional(self, index: int) -> SSAValue | None:
         """Input ``index`` or None."""
-        return self.inputs[index] if index < len(self.inputs) else None
+        return self.input(index) if self.has(index) else None
 
     def shape(self, value: SSAValue) -> tuple[Extent, ...]:
         return shape_of(value.type)
@@ -199,7 +214,12 @@ class NodeContext:
 
     def checked(self, x: SSAValue, holds: Value, what: str) -> SSAValue:
         """``x``, where a run ends with a sentence unless ``holds``: ``what`` is what the model was compiled for."""
-        message = f"node '{self.node.name}' ({self.node.op}): {what} is not what the model was compiled for"
+        message = (
+            f"node '{self.importer.title(self.node)}' ({self.node.op}): {what} is not what the model was compiled for"
+        )
+        guard = self.importer.guard
+        if guard is not None:  # in a branch that a run does not take, anything may be
+            holds = Value(self, holds.reshape([]).op("or", Value(self, guard).op("not")).ssa)
         return self.build(Checked, x, holds.reshape([]).ssa, message=message)
 
     # Attributes ------------------------------------------------------------------------------------------------------
@@ -257,6 +277,11 @@ class NodeContext:
             raise Refusal(code, reason, hint)  # type: ignore[arg-type]
         return value.read()
 
+    def graph(self, name: str) -> Graph:
+        """A subgraph attribute."""
+        value: Graph = self._attribute(name, Graph, None)
+        return value
+
     def element_attribute(self, name: str, default: int | None = None) -> Attribute:
         """An element type named by an ONNX type number."""
         code = self.int(name, default)
@@ -271,6 +296,12 @@ class NodeContext:
     def note(self, reason: str, hint: str = "") -> None:
         """Tell the user that the node takes a slower way or is not computed just as it says."""
         self.importer.note(self.node, reason, hint)
+
+    # Subgraphs -------------------------------------------------------------------------------------------------------
+
+    def run(self, graph: Graph, arguments: Sequence[Item | None] = ()) -> list[Item | None]:
+        """The outputs of a subgraph of this node on ``arguments``; None for what could not be converted."""
+        return self.importer.subgraph(graph, self, arguments)
 
     # Building --------------------------------------------------------------------------------------------------------
 

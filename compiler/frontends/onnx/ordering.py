@@ -22,25 +22,33 @@ def reads(node: Node) -> Iterator[str]:
             yield from _free_names(value)
 
 
-def _free_names(graph: Graph) -> Iterator[str]:
+def names_defined(graph: Graph) -> set[str]:
+    """Names of a subgraph's own values, which hide those of the same name around it."""
     inner = {item.name for item in graph.inputs} | set(graph.initializers)
-    inner |= {name for node in graph.nodes for name in node.outputs}
+    return inner | {name for node in graph.nodes for name in node.outputs}
+
+
+def _free_names(graph: Graph) -> Iterator[str]:
+    inner = names_defined(graph)
     for node in graph.nodes:
         yield from (name for name in reads(node) if name not in inner)
     yield from (item.name for item in graph.outputs if item.name not in inner)
 
 
-def in_order(nodes: Sequence[Node], known: Container[str], report: Report) -> list[Node]:
+def in_order(
+    nodes: Sequence[Node], known: Container[str], report: Report, own: Container[str] | None = None
+) -> list[Node]:
     """``nodes`` sorted by their data, keeping the given order where it is free.
 
-    ``known`` are the names defined outside. Reports names defined twice or nowhere, and cycles.
+    ``known`` are the names defined outside; ``own`` those of them that the nodes must not define again (default: all;
+    a subgraph may hide names around it). Reports names defined twice or nowhere, and cycles.
     """
     producer: dict[str, Node] = {}
     for node in nodes:
         for name in filter(None, node.outputs):
             if name in producer:
                 report(DUPLICATE_NAME, node, f"its output '{name}' is also defined by node '{producer[name].name}'")
-            elif name in known:
+            elif name in (known if own is None else own):
                 report(DUPLICATE_NAME, node, f"its output '{name}' is also an input or initializer of the graph")
             producer.setdefault(name, node)
     opened: set[int] = set()
@@ -60,7 +68,7 @@ def in_order(nodes: Sequence[Node], known: Container[str], report: Report) -> li
                 continue
             source = producer.get(name)
             if source is None:
-                if name not in known:
+                if name not in known and name in node.inputs:  # a subgraph's own conversion tells of its names
                     report(UNDEFINED_VALUE, node, f"its input '{name}' is defined nowhere")
             elif id(source) in opened:
                 start = next(i for i, (other, _) in enumerate(stack) if other is source)

@@ -16,11 +16,12 @@ from penstock.compiler.dtypes import shape_of, type_name
 from penstock.compiler.frontends.onnx.external import DataFolder
 from penstock.compiler.frontends.onnx.proto import MessageReader
 from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Function, Node
+from penstock.compiler.frontends.onnx.values import Item
 
 _CODES = {name: code for code, name in TYPE_NAMES.items()}
 
 
-def standard_body(node: Node, inputs: Sequence[SSAValue | None], opset: int) -> Function | None:
+def standard_body(node: Node, inputs: Sequence[Item | None], opset: int) -> Function | None:
     """The standard's function body for ``node`` (its domain's opset ``opset``), or None."""
     import onnx
 
@@ -66,10 +67,10 @@ def _resolved(node: Node) -> Any:
     return call
 
 
-def _type_message(value: SSAValue | None) -> bytes:
+def _type_message(value: Item | None) -> bytes:
     import onnx
 
-    if value is None:
+    if not isinstance(value, SSAValue):
         return onnx.TypeProto().SerializeToString()
     kind = _CODES[type_name(element_of(value))]
     return onnx.helper.make_tensor_type_proto(kind, list(shape_of(value.type))).SerializeToString()

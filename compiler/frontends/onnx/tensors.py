@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from penstock.compiler.dtypes import element_type, numpy_dtype
+from penstock.compiler.dtypes import element_type, is_storage, numpy_dtype
 from penstock.compiler.errors import INVALID_DATA, MODEL_TOO_LARGE, UNSUPPORTED_TYPE
 from penstock.compiler.frontends.onnx.external import DataError, DataFolder
 from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Array, Tensor, show_dims, type_title
@@ -28,7 +28,9 @@ _TYPED_FIELD = {
     "i64": "int64_data",
     "ui32": "uint64_data",
     "ui64": "uint64_data",
-} | dict.fromkeys(("i32", "i16", "i8", "ui16", "ui8", "i1", "f16", "bf16"), "int32_data")
+}
+PER_BYTE = {"i4": 2, "ui4": 2, "f4e2m1": 2, "i2": 4, "ui2": 4}
+"""How many elements of these types a file holds in each byte, the first in the lowest bits."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,12 @@ def _reader(stored: StoredTensor, folder: DataFolder) -> Callable[[], Array]:
     if stored.segmented:
         raise DataError(INVALID_DATA, "it is stored in segments, which ONNX has deprecated")
     dtype = np.dtype(numpy_dtype(element_type(name)))
-    count = check_dims(stored.dims, dtype.itemsize)
-    size = count * dtype.itemsize
+    count, packed = check_dims(stored.dims, dtype.itemsize), PER_BYTE.get(name, 1)
+    size = -(-count // packed) * dtype.itemsize
     if stored.external is not None:
         data = folder.open(stored.external, size)
-        return lambda: _view(data, dtype, stored.dims)
-    field = _TYPED_FIELD[name]
+        return lambda: _view(data, dtype, stored.dims, packed)
+    field = _TYPED_FIELD.get(name, "int32_data")
     strangers = [other for other, values in stored.typed.items() if other != field and len(values)]
     if strangers:
         raise DataError(INVALID_DATA, f"its {type_title(stored.type_code)} elements stand in {strangers[0]}")
@@ -103,23 +105,39 @@ def _reader(stored: StoredTensor, folder: DataFolder) -> Callable[[], Array]:
                 f"its shape {show_dims(stored.dims)} of {name} takes {size} bytes, not the {len(stored.raw)} stored",
             )
         raw = stored.raw
-        return lambda: _view(raw, dtype, stored.dims)
-    if len(values) != count:
+        return lambda: _view(raw, dtype, stored.dims, packed)
+    needed = size // dtype.itemsize
+    if len(values) != needed:
         raise DataError(
             INVALID_DATA,
-            f"its shape {show_dims(stored.dims)} calls for {count} elements, but {field} holds {len(values)}",
+            f"its shape {show_dims(stored.dims)} calls for {needed} elements, but {field} holds {len(values)}",
         )
     return lambda: _from_values(values, name, dtype, stored.dims)
 
 
-def _view(data: bytes | memoryview, dtype: np.dtype[Any], dims: tuple[int, ...]) -> Array:
+def _view(data: bytes | memoryview, dtype: np.dtype[Any], dims: tuple[int, ...], packed: int) -> Array:
+    if packed > 1:
+        return _unpacked(np.frombuffer(data, np.uint8), dtype, dims, packed)
     if dtype == np.bool_:  # any byte but 0 and 1 would not be a boolean
         return np.frombuffer(data, np.uint8).reshape(dims) != 0
     return np.frombuffer(data, dtype).reshape(dims)
 
 
 def _from_values(values: Sequence[Any], name: str, dtype: np.dtype[Any], dims: tuple[int, ...]) -> Array:
-    """Elements of a typed field: half-precision ones are bit patterns, others numbers (kept to their width)."""
+    """Elements of a typed field: numbers (kept to their width), or bit patterns of half precision and less."""
     if name in ("f16", "bf16"):
         return np.array(values, dtype=np.int64).astype(np.uint16).view(dtype).reshape(dims)
+    if is_storage(element_type(name)):
+        bits = np.array(values, dtype=np.int64).astype(np.uint8)
+        return _unpacked(bits, dtype, dims, PER_BYTE.get(name, 1))
     return np.array(values, dtype=np.uint64 if name == "ui64" else None).astype(dtype).reshape(dims)
+
+
+def _unpacked(bits: Array, dtype: np.dtype[Any], dims: tuple[int, ...], packed: int) -> Array:
+    """Elements of fewer than 8 bits, one to a byte."""
+    width = 8 // packed
+    if packed == 1:
+        return bits.view(dtype).reshape(dims)
+    places = np.arange(0, 8, width, dtype=np.uint8)
+    low = (bits[:, None] >> places) & np.uint8((1 << width) - 1)
+    return low.reshape(-1)[: math.prod(dims)].view(dtype).reshape(dims)

@@ -45,11 +45,20 @@ ROOT_KINDS = {
     "graph.attention": "attention",
     "graph.lstm": "recurrence",
     "graph.gru": "recurrence",
+    "graph.rnn": "recurrence",
+    "graph.linear_attention": "linear_attention",
     "graph.cumulative": "scan",
     "graph.top_k": "scan",
+    "graph.scatter_nd": "scatter",
+    "graph.scatter_elements": "scatter",
+    "graph.roi_align": "roi",
+    "graph.roi_max_pool": "roi",
+    "graph.det": "determinant",
 }
 STREAMING = ("reduction", "normalization", "map")
 VIEWS = (Reshape, Transpose, Expand, Slice)
+READ_OFTEN = ("graph.sample",)  # ops that read each element of their first operand several times
+IN_PLACE = ("scatter",)  # kinds whose results are built up in memory, so that nothing can follow tile by tile
 
 
 @dataclass(frozen=True)
@@ -141,7 +150,8 @@ class Fusion:
         chain: list[Operation] = [root]
         self.member[root] = root
         reshaped = False
-        while len(root.results) == 1 and len(chain) < self.max_ops:
+        follows = len(root.results) == 1 and root_kind(root) not in IN_PLACE
+        while follows and len(chain) < self.max_ops:
             value = chain[-1].results[0]
             users = {use.operation for use in value.uses}
             if len(users) != 1:
@@ -225,9 +235,12 @@ class Fusion:
         names = source_names(op.location) if op is not None else ()
         stem = re.sub(r"[^A-Za-z0-9_]+", "_", names[0] if names else body.kind).strip("_")[:60] or body.kind
         stem = f"k_{stem}" if stem[0].isdigit() else stem
-        count = self.symbols.get(stem, 0)
-        self.symbols[stem] = count + 1
-        return stem if count == 0 else f"{stem}_{count + 1}"
+        symbol = stem
+        while symbol in self.symbols:  # a model's own names may look like numbered ones
+            self.symbols[stem] += 1
+            symbol = f"{stem}_{self.symbols[stem]}"
+        self.symbols[symbol] = 1
+        return symbol
 
 
 class Body:
@@ -238,6 +251,7 @@ class Body:
         self.inputs: list[SSAValue] = []
         self.ops: list[Operation] = []
         self._seen: set[Operation] = set()
+        self._often: set[Operation] = set()
         owner = value.owner
         assert isinstance(owner, Operation)
         self.root: Operation | None = fusion.member.get(owner)
@@ -266,6 +280,9 @@ class Body:
     def _take(self, value: SSAValue, user: Operation, members: set[Operation]) -> None:
         owner = value.owner
         weights = isinstance(user, Conv) and value is user.operands[1]
+        often = user in self._often or (user.name in READ_OFTEN and value is user.operands[0])
+        if often and isinstance(owner, Operation):
+            self._often.add(owner)
         if isinstance(owner, Operation) and not weights and (owner in members or self._fuses(owner, user)):
             self._include(owner, members)
         elif value not in self.inputs:
@@ -278,6 +295,8 @@ class Body:
         if producer in self.fusion.member or len(self.ops) >= self.fusion.max_ops:
             return False
         heavy = self.root is not None and self.kind not in STREAMING and self._feeds_root(user)
+        if producer in self._often and not isinstance(producer, VIEWS):
+            return False
         if isinstance(producer, VIEWS):
             return not heavy or self._keeps_inner_axis(producer)
         if isinstance(producer, Iota):

@@ -26,6 +26,7 @@ from penstock.compiler.dialects.graph.shape import Reshape, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dtypes import shape_of
+from penstock.compiler.releasing import Releasing
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
 
 WIDTHS = (64, 48, 32, 16)
@@ -40,7 +41,8 @@ class PackWeights(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         compiler = cast(CompilerContext, ctx)
-        rewrite(compiler, op, [PackMatmul(compiler), PackConv(compiler), TransposeRecurrent(compiler)])
+        releasing = Releasing(compiler.weights, op)
+        rewrite(compiler, op, [kind(compiler, releasing) for kind in (PackMatmul, PackConv, TransposeRecurrent)])
 
 
 def choose_panel(columns: int, preferred: int = 64) -> int:
@@ -50,17 +52,18 @@ def choose_panel(columns: int, preferred: int = 64) -> int:
 
 
 def pack(matrix: NDArray[Any], panel: int) -> NDArray[Any]:
-    """[K.., N] as [ceil(N/panel), K.., panel], zero padded."""
+    """[K.., N] as [ceil(N/panel), K.., panel], zero padded; takes no more memory than the result."""
     *outer, columns = matrix.shape
-    panels = -(-columns // panel)
-    padded = np.zeros((*outer, panels * panel), matrix.dtype)
-    padded[..., :columns] = matrix
-    return np.ascontiguousarray(np.moveaxis(padded.reshape(*outer, panels, panel), -2, 0))
+    packed = np.zeros((-(-columns // panel), *outer, panel), matrix.dtype)
+    for index, start in enumerate(range(0, columns, panel)):
+        part = matrix[..., start : start + panel]
+        packed[index, ..., : part.shape[-1]] = part
+    return packed
 
 
 class _Packing(Pattern):
-    def __init__(self, ctx: CompilerContext) -> None:
-        self.weights = ctx.weights
+    def __init__(self, ctx: CompilerContext, releasing: Releasing) -> None:
+        self.weights, self.releasing = ctx.weights, releasing
 
     def constant(self, value: SSAValue) -> Constant | None:
         owner = value.owner
@@ -69,7 +72,8 @@ class _Packing(Pattern):
     def store(self, rewriter: Rewriter, old: Constant, array: NDArray[Any]) -> SSAValue:
         """A constant with the new bytes, named after the old one."""
         name = old.key if "key" in old.attributes else "constant"
-        return rewriter.insert(Constant.of(array, self.weights, name=name, location=old.location)).out
+        made = self.releasing.made(Constant.of(array, self.weights, name=name, location=old.location))
+        return rewriter.insert(made).out
 
 
 class PackMatmul(_Packing):
@@ -86,6 +90,7 @@ class PackMatmul(_Packing):
         panel = choose_panel(columns)
         packed = self.store(rewriter, constant, pack(matrix, panel))
         rewriter.replace(op, Matmul.build(op.operands[0], packed, b_panel=panel, n=columns))
+        self.releasing.replaced([constant.out])
 
 
 class PackConv(_Packing):
@@ -105,6 +110,7 @@ class PackConv(_Packing):
         parameters = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
         parameters |= {"panel": panel, "out_channels": weights.shape[-1]}
         rewriter.replace(op, Conv.build(op.operands[0], packed, **parameters))
+        self.releasing.replaced([constant.out])
 
 
 class TransposeRecurrent(_Packing):
@@ -129,3 +135,4 @@ class TransposeRecurrent(_Packing):
             view = rewriter.insert(Transpose.build(stored, permutation=(0, 1, 3, 2)))
             flat = rewriter.insert(Reshape.build(view.out, result=tensor_type(op.operands[index])))
             rewriter.set_operand(op, index, flat.out)
+            self.releasing.replaced([constant.out])

@@ -6,6 +6,9 @@ it is arithmetic on index expressions (plus a mask where it invents values, as p
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+from functools import cache
 from typing import Any
 
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
@@ -21,8 +24,13 @@ from penstock.compiler.passes.lower.evaluator import Coordinates, Evaluator, bro
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
 
+@cache
 def load() -> None:
-    """Importing this module registers the rules; calling this says that it was meant."""
+    """Import every module of this folder named ``rules_`` something, which registers what it holds, as this one did."""
+    package = importlib.import_module("penstock.compiler.passes.lower")
+    for info in pkgutil.iter_modules(package.__path__):
+        if info.name.startswith("rules_"):
+            importlib.import_module(f"{package.__name__}.{info.name}")
 
 
 @rule("graph.reshape")

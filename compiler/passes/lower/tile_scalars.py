@@ -13,7 +13,7 @@ from xdsl.ir import Attribute, SSAValue
 
 from penstock.compiler.dialects.tile.base import element
 from penstock.compiler.dialects.tile.builder import KernelBuilder
-from penstock.compiler.dtypes import BF16, F16, F32, I1, INDEX, is_float, is_unsigned
+from penstock.compiler.dtypes import BF16, F16, F32, I1, I8, INDEX, is_float, is_storage, is_unsigned
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,15 @@ def register_type(element_type: Attribute) -> Attribute:
     """The element type a graph type has in registers: halves widen to f32, integers are signless."""
     if element_type in (F16, BF16):
         return F32
+    if is_storage(element_type):
+        return I8
     return IntegerType(element_type.width) if isinstance(element_type, IntegerType) else element_type
 
 
 def memory_type(element_type: Attribute) -> Attribute:
     """The element type of a buffer that holds a graph type: integers are signless."""
+    if is_storage(element_type):
+        return I8
     return IntegerType(element_type.width) if isinstance(element_type, IntegerType) else element_type
 
 
@@ -113,6 +117,33 @@ class TileScalars:
     def cos(self, x: Typed) -> Typed:
         return self._unary("cos", x)
 
+    def tan(self, x: Typed) -> Typed:
+        return self._unary("tan", x)
+
+    def asin(self, x: Typed) -> Typed:
+        return self._unary("asin", x)
+
+    def acos(self, x: Typed) -> Typed:
+        return self._unary("acos", x)
+
+    def atan(self, x: Typed) -> Typed:
+        return self._unary("atan", x)
+
+    def sinh(self, x: Typed) -> Typed:
+        return self._unary("sinh", x)
+
+    def cosh(self, x: Typed) -> Typed:
+        return self._unary("cosh", x)
+
+    def asinh(self, x: Typed) -> Typed:
+        return self._unary("asinh", x)
+
+    def acosh(self, x: Typed) -> Typed:
+        return self._unary("acosh", x)
+
+    def atanh(self, x: Typed) -> Typed:
+        return self._unary("atanh", x)
+
     def floor(self, x: Typed) -> Typed:
         return self._unary("floor", x)
 
@@ -160,6 +191,9 @@ class TileScalars:
 
     def shift_right(self, a: Typed, b: Typed) -> Typed:
         return self._binary("shr", a, b, signed=True)
+
+    def bit_cast(self, x: Typed, to: Attribute) -> Typed:
+        return Typed(self.b.cast(x.value, register_type(to), "bits"), to)
 
     def cast(self, x: Typed, to: Attribute) -> Typed:
         if to == I1 and x.element != I1:

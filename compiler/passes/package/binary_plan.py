@@ -24,6 +24,7 @@ from penstock.compiler.artifact.plan import (
 )
 from penstock.compiler.dialects.plan import program as plan
 from penstock.compiler.dialects.plan.base import memory_bytes, memory_of, shape_of_memory
+from penstock.compiler.dialects.plan.needs import needs
 from penstock.compiler.dtypes import type_name
 from penstock.compiler.extents import Extent
 from penstock.compiler.locations import source_names
@@ -49,6 +50,7 @@ def plan_for(program: plan.Program, level: str, kernels: Sequence[str], scratch:
         buffers=tuple(ArenaBuffer(memory_bytes(op.out), *op.lives) for op in ranges.buffers),
         sizes=tuple(by_name[name] for op in ranges.sizes for name in op.symbols),
         equal=tuple(program.equalities()),
+        needs=needs(program),
     )
 
 

@@ -8,8 +8,9 @@ Kernels over symbolic extents read the values of their symbols from a place that
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from xdsl.context import Context
 from xdsl.dialects import func
@@ -75,6 +76,10 @@ class _Former:
         for value, output in zip(returned, self.outputs, strict=True):
             if isinstance(source := _computed(value), SSAValue):
                 direct.setdefault(source, output)
+        relying: dict[Operation, list[int]] = {}
+        for index, value in enumerate(returned):
+            for check in _checks(value):
+                relying.setdefault(check, []).append(index)
         for op in block.ops:
             if isinstance(op, Constant):
                 self._weight(op)
@@ -83,9 +88,11 @@ class _Former:
                 view = plan.View.build(base, result=memory_of(op.out), location=op.location)
                 self.memory[op.out] = self._add(view, op.out).out
             elif isinstance(op, Checked):
-                holds = self.memory[op.operands[1]]
-                self._add(plan.Check.build(holds, message=op.message, location=op.location))
-                self.memory[op.out] = self.memory[op.operands[0]]
+                value, holds = (self.memory[operand] for operand in op.operands)
+                view = plan.View.build(value, result=memory_of(op.out), location=op.location)
+                self.memory[op.out] = self._add(view, op.out).out
+                given: dict[str, Any] = {"outputs": relying[op]} if op in relying else {}
+                self._add(plan.Check.build(holds, view.out, message=op.message, location=op.location, **given))
             elif isinstance(op, GraphDispatch):
                 self._dispatch(op, direct)
         for value, output in zip(returned, self.outputs, strict=True):
@@ -188,6 +195,15 @@ def _computed(value: SSAValue) -> SSAValue | None:
         value = owner.operands[0]
         owner = value.owner
     return value if isinstance(owner, GraphDispatch) else None
+
+
+def _checks(value: SSAValue) -> Iterator[Operation]:
+    """The checks on which ``value`` relies, without those of values it is computed from."""
+    owner = value.owner
+    while isinstance(owner, Reshape | Checked):
+        if isinstance(owner, Checked):
+            yield owner
+        owner = owner.operands[0].owner
 
 
 def _names(attributes: ArrayAttr[DictionaryAttr] | None, count: int) -> list[str]:

@@ -42,7 +42,16 @@ from penstock.compiler.dialects.graph.matching import (
 )
 from penstock.compiler.dialects.graph.shape import Expand, Reshape
 from penstock.compiler.dialects.graph.structure import Constant
-from penstock.compiler.dtypes import byte_width, is_float, is_unsigned, shape_of, tensor, type_name
+from penstock.compiler.dtypes import (
+    byte_width,
+    element_type,
+    is_float,
+    is_storage,
+    is_unsigned,
+    shape_of,
+    tensor,
+    type_name,
+)
 from penstock.compiler.rewriting import Pattern, Rewriter
 
 
@@ -333,13 +342,16 @@ class CastChain(Pattern):
         if x.type == op.out.type:
             rewriter.replace(op, x)
         else:
-            rewriter.replace(op, Cast.build(x, result=tensor(shape_of(x.type), element_of(op.out))))
+            result = tensor(shape_of(x.type), element_of(op.out))
+            rewriter.replace(op, Cast.build(x, result=result, saturate=op.saturate, rounding=op.rounding))
 
 
 def loses_nothing(source: str, target: str) -> bool:
     """True if every value of element type ``source`` is a value of ``target``."""
     if source == target or source == "i1":
         return True
+    if any(is_storage(element_type(name)) for name in (source, target)):
+        return False
     precision = {"f16": 11, "bf16": 8, "f32": 24, "f64": 53}
     if source in precision:
         return target in ("f32", "f64") and precision[target] >= precision[source]

@@ -22,6 +22,7 @@ from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispat
 from penstock.compiler.dtypes import shape_of
 from penstock.compiler.extents import is_static
 from penstock.compiler.locations import source_names
+from penstock.compiler.releasing import Releasing
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
 
 
@@ -34,7 +35,7 @@ class FoldConstants(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         context = cast(CompilerContext, ctx)
-        rewrite(context, op, [FoldConstant(context, self.max_bytes)])
+        rewrite(context, op, [FoldConstant(context, self.max_bytes, Releasing(context.weights, op))])
 
 
 class FoldConstant(Pattern):
@@ -42,8 +43,8 @@ class FoldConstant(Pattern):
 
     roots = (GraphOp,)
 
-    def __init__(self, ctx: CompilerContext, max_bytes: int) -> None:
-        self.weights, self.max_bytes = ctx.weights, max_bytes
+    def __init__(self, ctx: CompilerContext, max_bytes: int, releasing: Releasing) -> None:
+        self.weights, self.max_bytes, self.releasing = ctx.weights, max_bytes, releasing
 
     def rewrite(self, op: GraphOp, rewriter: Rewriter, /) -> None:
         if isinstance(op, Constant | Checked | Dispatch | Yield | Iota) or not op.operands:
@@ -62,8 +63,10 @@ class FoldConstant(Pattern):
         name = name or (*source_names(op.location), "constant")[0]
         value: Any = op.evaluate(*(self._array(operand.owner) for operand in op.operands))
         arrays = cast("tuple[Any, ...]", value if isinstance(value, tuple) else (value,))
-        constants = [Constant.of(np.asarray(array), self.weights, name=name) for array in arrays]
-        rewriter.replace(op, *(rewriter.insert(constant).out for constant in constants))
+        made = [self.releasing.made(Constant.of(np.asarray(array), self.weights, name=name)) for array in arrays]
+        used = list(op.operands)
+        rewriter.replace(op, *(rewriter.insert(constant).out for constant in made))
+        self.releasing.replaced(used)
 
     def _operands_fit(self, op: GraphOp, limit: int) -> bool:
         """True if what must be computed of iotas and expands to fold ``op`` is not larger than ``limit``."""

@@ -12,6 +12,16 @@ func.func @bit_not_1(%x0 : tensor<2x3xui64>) -> tensor<2x3xui64> {
   %r0 = graph.bit_not %x0 : (tensor<2x3xui64>) -> tensor<2x3xui64> loc("bit_not")
   func.return %r0 : tensor<2x3xui64>
 }
+func.func @bit_cast_0(%x0 : tensor<2x3xf32>) -> tensor<2x3xi32> {
+  // CHECK: graph.bit_cast %x0 : (tensor<2x3xf32>) -> tensor<2x3xi32>
+  %r0 = graph.bit_cast %x0 : (tensor<2x3xf32>) -> tensor<2x3xi32> loc("bit_cast")
+  func.return %r0 : tensor<2x3xi32>
+}
+func.func @bit_cast_1(%x0 : tensor<4xui64>) -> tensor<4xf64> {
+  // CHECK: graph.bit_cast %x0 : (tensor<4xui64>) -> tensor<4xf64>
+  %r0 = graph.bit_cast %x0 : (tensor<4xui64>) -> tensor<4xf64> loc("bit_cast")
+  func.return %r0 : tensor<4xf64>
+}
 func.func @bit_and_0(%x0 : tensor<2x3xi32>, %x1 : tensor<3xi32>) -> tensor<2x3xi32> {
   // CHECK: graph.bit_and %x0, %x1 : (tensor<2x3xi32>, tensor<3xi32>) -> tensor<2x3xi32>
   %r0 = graph.bit_and %x0, %x1 : (tensor<2x3xi32>, tensor<3xi32>) -> tensor<2x3xi32> loc("bit_and")

@@ -16,13 +16,15 @@
 // CHECK-NEXT: plan.copy %x, %[[Z]]
 // CHECK-NOT: func.func
 
-// A check ends the run unless its boolean is true; what it guards is the same memory.
+// A check ends the run unless its boolean is true; what it guards is a view of the same memory, which those read who
+// rely on it. Outputs that do are named.
 // CHECK-LABEL: plan.program @guarded
 // CHECK: %x = plan.input {index = 0, called = "x"}
 // CHECK-NEXT: %[[OK:.*]] = plan.input {index = 1, called = "ok"} : () -> memref<i1>
 // CHECK-NEXT: %[[Y:.*]] = plan.output
-// CHECK-NEXT: plan.check %[[OK]] {message = "node 'r': it is not"}
-// CHECK-NEXT: plan.copy %x, %[[Y]]
+// CHECK-NEXT: %[[V:.*]] = plan.view %x
+// CHECK-NEXT: plan.check %[[OK]], %[[V]] {message = "node 'r': it is not", outputs = [0]}
+// CHECK-NEXT: plan.copy %[[V]], %[[Y]]
 
 // MEMORY: plan.program @main levels ["x86-64-v4", "x86-64-v3"] arena 64
 // MEMORY: plan.weight {key = "constant#{{[0-9a-f]+}}", offset = 0}

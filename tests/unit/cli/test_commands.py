@@ -132,6 +132,30 @@ def test_run_on_files(penstock: Program, artifact: Path, mlp: Path) -> None:
     assert np.load("y.npz")["logits"].tobytes() == np.load("y.npy").tobytes() == np.load("z.npz")["logits"].tobytes()
 
 
+def test_compile_keeps_values(penstock: Program, mlp: Path) -> None:
+    """A node's value as one more output; unknown ones are refused."""
+    import onnx
+
+    node = onnx.load(mlp).graph.node[0]
+    name = node.name or f"{node.op_type}({node.output[0]})"
+    assert penstock("compile", mlp, "-o", "m.pens", "-q", "--keep", name).status == 0
+    rows = json.loads(penstock("run", "m.pens", "--random", "--json").out)["outputs"]
+    assert [row["name"] for row in rows] == ["logits", name]
+    ran = penstock("compile", mlp, "-o", "m.pens", "--keep", name + "x")
+    assert (ran.status, "PENS-O001" in ran.err, f"did you mean '{name}'" in ran.err) == (2, True, True)
+    penstock("compile", mlp, "--dump-dir", "dump", "-q", "-o", "m.pens")
+    ran = penstock("compile", "dump/06-fuse.mlir", "--keep", name)
+    assert (ran.status, "PENS-O002" in ran.err) == (2, True)
+
+
+def test_run_for_one_output(penstock: Program, artifact: Path) -> None:
+    """Chosen by name; an unknown one is refused."""
+    ran = penstock("run", artifact, "--random", "--fetch", "logits", "--json")
+    assert (ran.status, [row["name"] for row in json.loads(ran.out)["outputs"]]) == (0, ["logits"])
+    ran = penstock("run", artifact, "--random", "--fetch", "mask")
+    assert (ran.status, "PENS-R012" in ran.err, "no output called mask" in ran.err) == (2, True, True)
+
+
 def test_run_against_onnxruntime(penstock: Program, artifact: Path, mlp: Path) -> None:
     ran = penstock("run", artifact, "--random", "--check-against", "onnxruntime", "--model", mlp)
     assert ran.status == 0

@@ -15,6 +15,7 @@ from unit.simplify.checking import Net
 from penstock.compiler.dialects.graph import operation, operations
 from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch
 from penstock.compiler.interpreter import main_function
+from penstock.compiler.locations import name_location
 from penstock.compiler.passes.fuse.form_dispatches import ROOT_KINDS, dispatches, root_kind
 from penstock.compiler.passes.fuse.share_kernels import signature
 
@@ -145,3 +146,13 @@ def test_dispatches_share_a_kernel_exactly_when_their_bodies_are_equal(name: str
     found = stage(name, "lower")
     symbols = {(signature(dispatch), dispatch.symbol) for dispatch in dispatches(found.module)}
     assert len({body for body, _ in symbols}) == len(symbols) == len({symbol for _, symbol in symbols})
+
+
+def test_kernels_have_names_of_their_own_whatever_the_model_calls_its_nodes() -> None:
+    net = Net(x="4x6xf32")
+    values = [net.x]
+    for name in ("fc", "fc", "fc_2", "fc", "fc_2", "fc_2_2"):
+        net.here = lambda _, name=name: name_location(name)
+        values.append(net.softmax(values[-1], axis=len(values) % 2))
+    found = Stage(net.module(values[-1]), net.ctx, {}).apply("form-dispatches")
+    assert len({dispatch.symbol for dispatch in dispatches(found.module)}) == 6

@@ -16,6 +16,7 @@ def case(*types: str, result: str | None = None, **parameters: Any) -> Case:
 
 _FLOAT_UNARY = (
     *("sqrt", "rsqrt", "reciprocal", "exp", "log", "erf", "tanh", "sigmoid", "sin", "cos", "floor", "ceil", "round"),
+    *("tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"),
     *("is_nan", "softplus", "hard_swish"),
 )
 _ARITHMETIC = ("add", "sub", "mul", "div", "pow", "max", "min", "eq", "ne", "lt", "le", "gt", "ge")
@@ -31,12 +32,17 @@ CASES: dict[str, list[Case]] = {
         name: [case("2x3xi32", "3xi32"), case("4xui8", "1xui8")]
         for name in ("bit_and", "bit_or", "bit_xor", "shift_left", "shift_right")
     },
+    "bit_cast": [case("2x3xf32", result="2x3xi32"), case("4xui64", result="4xf64"), case("3xi8", result="3xui8")],
     "is_inf": [case("4xf32"), case("4xf32", negative=False)],
     "gelu": [case("4xf32"), case("4xf32", approximate="tanh")],
     "leaky_relu": [case("4xf32"), case("4xf32", alpha=0.2)],
     "elu": [case("4xf32", alpha=1.5)],
     "hard_sigmoid": [case("4xf32", alpha=1 / 3, beta=0.4)],
-    "cast": [case("4xf32", result="4xi64"), case("3xi1", result="3xf16"), case("3xi8", result="3xui16")],
+    "cast": [
+        case("4xf32", result="4xi64"), case("3xi1", result="3xf16"), case("3xi8", result="3xui16"),
+        case("4xf32", result="4xf8e4m3fn", saturate=False), case("4xf16", result="4xf8e8m0", rounding="down"),
+        case("2x3xi4", result="2x3xf32"), case("3xf4e2m1", result="3xui2"),
+    ],
     "mod": [case("4xi32", "4xi32"), case("4xf32", "4xf32", fmod=True)],
     "select": [case("2x1xi1", "3xf32", "f32")],
     "checked": [case("2x3xf32", "i1", message="it is"), case("0xi64", "1xi1", message="it is")],
@@ -58,6 +64,15 @@ CASES: dict[str, list[Case]] = {
     "gather": [case("5x6xf32", "2x2xi64", axis=1), case("5x6xf32", "i32")],
     "gather_elements": [case("5x6xf32", "2x7xi64", axis=1)],
     "gather_nd": [case("2x3x4xf32", "2x5x1xi64", batch_dims=1), case("2x3xf32", "2xi64")],
+    "scatter_nd": [
+        case("4x3xf32", "2x1xi64", "2x3xf32"),
+        case("4x3xi64", "5x2xi32", "5xi64", reduction="add"),
+        case("3xi1", "2x0xi64", "2x3xi1", reduction="min"),
+    ],
+    "scatter_elements": [
+        case("4x3xf16", "2x3xi64", "2x3xf16"),
+        case("4x3xf32", "2x7xi64", "2x7xf32", axis=1, reduction="mul"),
+    ],
     "reduce": [
         case("2x3xf32", kind="sum", axes=(0, 1)),
         case("2x3xi64", kind="max", axes=(1,), keepdims=True),
@@ -97,6 +112,13 @@ CASES: dict[str, list[Case]] = {
         case("2x4x3x8xf32", "2x2x5x8xf32", "2x2x5x6xf32", scale=0.25, causal=True, causal_offset=2),
         case("2x4x3x8xf32", "2x4x5x8xf32", "2x4x5x6xf32", "2x1x1x5xf32", scale=0.25, softcap=30.0),
     ],
+    "linear_attention": [
+        case("2x3x4x8xf32", "2x3x2x8xf32", "2x3x2x5xf32", "2x2x8x5xf32"),
+        case(
+            "2x3x4x8xf16", "2x3x2x8xf16", "2x3x2x5xf16", "2x2x8x5xf32", "2x3x2x8xf32", "2x3x2xf16",
+            scale=0.5, extras="gate,beta",
+        ),
+    ],
     "lstm": [
         case("7x2x3xf32", "1x20x3xf32", "1x20x5xf32", "1x40xf32", "1x2x5xf32", "1x2x5xf32"),
         case(
@@ -111,6 +133,23 @@ CASES: dict[str, list[Case]] = {
             direction="reverse", extras="lengths", linear_before_reset=True,
         ),
     ],
+    "rnn": [
+        case("7x2x3xf32", "1x5x3xf32", "1x5x5xf32", "1x10xf32", "1x2x5xf32"),
+        case(
+            "7x2x3xf32", "2x5x3xf32", "2x5x5xf32", "2x10xf32", "2x2x5xf32", "2xi32",
+            direction="bidirectional", extras="lengths", clip=1.5, activations="tanh,leaky_relu(0.5)",
+        ),
+    ],
+    "sample": [
+        case("1x2x4x5xf32", "1x3x6x2xf32"),
+        case("2x3x7xi64", "2x5x1xf16", mode="nearest", outside="reflection", align_corners=True),
+    ],
+    "roi_align": [
+        case("2x3x8x8xf32", "5x4xf32", "5xi64", size=(2, 3)),
+        case("2x3x8x8xf16", "5x4xf16", "5xi32", size=(1, 1), kind="max", samples=2, scale=0.25, half_pixel=True),
+    ],
+    "roi_max_pool": [case("2x3x8x8xf32", "5x5xf32", size=(2, 3), scale=0.5)],
+    "det": [case("2x3x3xf32"), case("0x0xf64")],
     "resize": [
         case("1x2x4x4xf32", result="1x2x8x6xf32", mode="linear", scales=(1.0, 1.0, 2.0, 1.5)),
         case("4xui8", result="3xui8", mode="nearest", scales=(0.75,), nearest_mode="floor"),

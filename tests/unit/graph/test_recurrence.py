@@ -1,4 +1,4 @@
-"""LSTM and GRU against onnxruntime, with every option it has."""
+"""LSTM, GRU and RNN against onnxruntime, with every option it has."""
 
 from __future__ import annotations
 
@@ -61,6 +61,24 @@ def test_gru(direction: str, linear: bool, lengths: Any):
     extras = "lengths" if more else ""
     actual = apply("gru", x, w, r, b, h, *more, extras=extras, direction=direction, linear_before_reset=linear)
     close(actual, expected)
+
+
+@pytest.mark.parametrize("lengths", [None, (6, 1, 4)])
+@pytest.mark.parametrize("clip", [0.0, 0.4])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+def test_rnn(direction: str, clip: float, lengths: Any):
+    ways = 2 if direction == "bidirectional" else 1
+    x, w, r, b, h = operands(1, ways, 1)
+    numbers = None if lengths is None else np.int32(lengths)
+    attributes: Any = {"hidden_size": HIDDEN, "direction": direction} | ({"clip": clip} if clip else {})
+    attributes["activations"] = ["Tanh", "LeakyRelu"][:ways]
+    if ways == 2:
+        attributes["activation_alpha"] = [0.3]
+    expected = onnxruntime_node("RNN", x, w, r, b, numbers, h, outputs=2, **attributes)
+    more = [] if numbers is None else [numbers]
+    own = ",".join(["tanh", "leaky_relu(0.3)"][:ways])
+    parameters: Any = {"extras": "lengths" if more else "", "direction": direction, "clip": clip, "activations": own}
+    close(apply("rnn", x, w, r, b, h, *more, **parameters), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,6 +16,7 @@ from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dialects.plan.program import Program, Weight
 from penstock.compiler.driver import CompileOptions, run_phases
+from penstock.compiler.dumps import keys_in
 from penstock.compiler.passes.layout.pack_weights import WIDTHS, choose_panel, pack
 from penstock.compiler.passes.package.contents import build_contents
 
@@ -100,6 +101,25 @@ def test_only_weights_that_a_command_reads_are_stored(name: str) -> None:
     stored = [op for op in program.body.ops if isinstance(op, Weight)]
     assert all(op.out.first_use is not None for op in stored), "a weight that no command reads"
     assert len({op.key for op in stored}) == len(stored), "a weight stored twice"
-    assert {op.key for op in stored} < set(result.ctx.weights), "nothing was left behind, so this test shows nothing"
+    result.ctx.weights.put("unread", np.ones(9, np.float32))
     written = build_contents(result.module, result.ctx, {}).weights
     assert [id(array) for array in written] == [id(result.ctx.weights[op.key]) for op in stored]
+
+
+@pytest.mark.parametrize("name", ["lstm", "bert_base", "resnet50"])
+def test_weights_are_freed_when_they_are_packed(name: str) -> None:
+    found = stage(name, "layout")
+    found.apply("channels-last", "dce")
+    for array in [key for key in found.ctx.weights if key not in keys_in(found.module, found.ctx.weights)]:
+        found.ctx.weights.discard(array)  # what earlier phases left
+    found.apply("fold-constants", "pack-weights")
+    assert set(found.ctx.weights) == set(keys_in(found.module, found.ctx.weights))
+
+
+def test_a_weight_with_another_reader_is_kept_when_it_is_packed() -> None:
+    net = Net(x="4x9xf32", rows="3xi64")
+    w = net.value(np.random.default_rng(0).standard_normal((9, 17), np.float32))
+    again = net.value(np.random.default_rng(0).standard_normal((9, 17), np.float32))  # the same key
+    sums = [net.reduce(value, kind="sum", axes=(0, 1)) for value in (net.matmul(net.x, w), net.gather(again, net.rows))]
+    found = run(net, net.add(*sums), "pack-weights")
+    assert len(found.ctx.weights) == 2

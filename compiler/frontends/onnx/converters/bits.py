@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from xdsl.ir import SSAValue
 
+from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.bits import BitCast
+from penstock.compiler.dtypes import BF16, F16, I1, byte_width, tensor, type_name
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.node_context import NodeContext
@@ -28,3 +31,18 @@ def bit_shift(n: NodeContext) -> SSAValue:
     """All integer types; shifting by the type's width or more leaves 0, or -1 of a negative number moved right."""
     direction = n.choice("direction", "", "LEFT", "RIGHT")
     return n.build(graph_op("shift_left" if direction == "LEFT" else "shift_right"), n.input(0), n.input(1))
+
+
+@converter("BitCast")
+def bit_cast(n: NodeContext) -> SSAValue:
+    """Between f32, f64 and the integers, and from booleans; half precision is refused."""
+    x, kind = n.input(0), n.element_attribute("to")
+    source = element_of(x)
+    n.require(byte_width(source) == byte_width(kind), f"{type_name(source)} and {type_name(kind)} differ in width")
+    if source in (I1, kind):
+        return n.cast(x, kind)
+    if kind == I1:
+        raise n.unsupported("bytes other than 0 and 1 are no booleans", "Compare with 0 instead.")
+    if {source, kind} & {F16, BF16}:
+        raise n.unsupported("half precision is computed in f32, which does not keep every bit", "Cast to f32 first.")
+    return n.build(BitCast, x, result=tensor(n.shape(x), kind))

@@ -8,10 +8,11 @@ from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph import operations
 from penstock.compiler.dialects.graph.base import element_of
-from penstock.compiler.dtypes import BF16, F16, F32, F64, is_float
+from penstock.compiler.dtypes import BF16, F16, F32, F64, is_float, is_unsigned
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.node_context import NodeContext
 from penstock.compiler.frontends.onnx.records import Tensor
+from penstock.compiler.frontends.onnx.values import Item
 
 _OPS = {op.name.removeprefix("graph."): op for op in operations()}
 
@@ -168,6 +169,17 @@ def thresholded_relu(n: NodeContext) -> SSAValue:
     return n.build(graph_op("select"), above, x, n.number(0, x))
 
 
+@converter("Shrink")
+def shrink(n: NodeContext) -> SSAValue:
+    """All numeric types; the attributes are cut off to an integer for integers, as in the standard's function body."""
+    x = n.input(0)
+    limit, bias = n.float("lambd", 0.5), n.number(n.float("bias", 0.0), x)
+    below = n.build(graph_op("lt"), x, n.number(max(-limit, 0.0) if is_unsigned(element_of(x)) else -limit, x))
+    above = n.build(graph_op("gt"), x, n.number(limit, x))
+    kept = n.build(graph_op("select"), below, n.build(graph_op("add"), x, bias), n.number(0, x))
+    return n.build(graph_op("select"), above, n.build(graph_op("sub"), x, bias), kept)
+
+
 @converter("Mish")
 def mish(n: NodeContext) -> SSAValue:
     """Floating-point types."""
@@ -182,13 +194,6 @@ def swish(n: NodeContext) -> SSAValue:
     alpha = n.float("alpha", 1.0)
     scaled = x if alpha == 1.0 else n.build(graph_op("mul"), x, n.number(alpha, x))
     return n.build(graph_op("mul"), x, n.build(graph_op("sigmoid"), scaled))
-
-
-@converter("Tan")
-def tan(n: NodeContext) -> SSAValue:
-    """Floating-point types."""
-    x = n.input(0)
-    return n.build(graph_op("div"), n.build(graph_op("sin"), x), n.build(graph_op("cos"), x))
 
 
 @converter("IsInf")
@@ -211,22 +216,10 @@ def where(n: NodeContext) -> SSAValue:
     return n.build(graph_op("select"), n.input(0), n.input(1), n.input(2))
 
 
-@converter("Cast")
-def cast(n: NodeContext) -> SSAValue:
-    """Between the floating-point, integer and boolean types."""
-    return n.cast(n.input(0), n.element_attribute("to"))
-
-
-@converter("CastLike")
-def cast_like(n: NodeContext) -> SSAValue:
-    """Between the floating-point, integer and boolean types."""
-    return n.cast(n.input(0), element_of(n.input(1)))
-
-
 @converter("Identity")
-def identity(n: NodeContext) -> SSAValue:
-    """Any tensor."""
-    return n.input(0)
+def identity(n: NodeContext) -> Item:
+    """Any tensor, sequence or optional."""
+    return n.item(0)
 
 
 @converter("Dropout")

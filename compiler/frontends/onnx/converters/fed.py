@@ -251,6 +251,16 @@ def _per_axis(n: NodeContext, hit: Value, given: Value, default: Value | int) ->
     return Values.where(hit.any(1), spread, default)
 
 
+def cropped(n: NodeContext, x: SSAValue, axes: Sequence[int]) -> tuple[SSAValue, list[int]]:
+    """The checked input of CenterCropPad, and the declared extents of ``axes``."""
+    shape, given, source = n.promised("its shape"), n.value(1), n.shape(x)
+    _possible(n, len(shape) == len(source), shape)
+    _possible(n, all(shape[axis] == source[axis] for axis in range(len(source)) if axis not in axes), shape)
+    n.require(math.prod(given.shape) == len(axes), f"{math.prod(given.shape)} extents are given for {len(axes)} axes")
+    wanted = [shape[axis] for axis in axes]
+    return n.checked(x, Values.equal(given, wanted).all(), "its shape"), wanted
+
+
 # Sampling ------------------------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from penstock.compiler.dialects.graph.index import Gather, GatherElements, Gathe
 from penstock.compiler.dialects.graph.shape import Iota
 from penstock.compiler.dtypes import I64, tensor
 from penstock.compiler.extents import Dim
+from penstock.compiler.frontends.onnx.arithmetic import Value, Values
 from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
@@ -32,6 +33,22 @@ def gather_elements(n: NodeContext) -> SSAValue:
 def gather_nd(n: NodeContext) -> SSAValue:
     """Batch dimensions included."""
     return n.build(GatherNd, n.input(0), n.input(1), batch_dims=n.int("batch_dims", 0))
+
+
+@converter("ReverseSequence")
+def reverse_sequence(n: NodeContext) -> SSAValue:
+    """Any two leading axes as batch and time; lengths known at compile time or not."""
+    x, lengths = n.ranked(0, 2, 32), n.ranked(1, 1)
+    batch, time = n.int("batch_axis", 1), n.int("time_axis", 0)
+    n.require({batch, time} == {0, 1}, f"the axes of batch and time are 0 and 1, not {batch} and {time}")
+    sequences, steps = n.shape(x)[batch], n.shape(x)[time]
+    n.require(n.shape(lengths) == (sequences,), f"{n.shape(lengths)[0]} lengths are given for {sequences} sequences")
+    step = Value(n, n.build(Iota, axis=1, result=tensor([1, steps], I64)))
+    length = Value(n, n.cast(lengths, I64)).reshape([sequences, 1])
+    source = Values.where(step < length, length - 1 - step, step + length * 0).reshape([sequences, steps, 1])
+    swapped = (batch, time, *range(2, n.rank(x)))
+    rows = n.build(GatherNd, n.transpose(x, swapped), source.ssa, batch_dims=1)
+    return n.transpose(rows, swapped)
 
 
 @converter("OneHot")

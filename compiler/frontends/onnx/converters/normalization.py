@@ -75,6 +75,17 @@ def rms_normalization(n: NodeContext) -> SSAValue:
     return scaled(n, normal, n.input(1), None)
 
 
+@converter("MeanVarianceNormalization")
+def mean_variance_normalization(n: NodeContext) -> SSAValue:
+    """Any axes; 1e-9 is added to the deviation, as in the standard's function body."""
+    x = n.input(0)
+    axes = sorted({n.normal_axis(int(axis), n.rank(x)) for axis in n.attribute_list("axes", (0, 2, 3))})
+    wide = widened(n, x)
+    mean, variance = moments(n, wide, axes)
+    deviation = n.build(graph_op("add"), n.build(graph_op("sqrt"), variance), n.number(1e-9, variance))
+    return n.cast(n.build(graph_op("div"), n.build(graph_op("sub"), wide, mean), deviation), element_of(x))
+
+
 @converter("InstanceNormalization")
 def instance_normalization(n: NodeContext) -> SSAValue:
     """Any number of spatial axes."""

@@ -9,37 +9,48 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
+from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Attribute, SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.reduction import Reduce
-from penstock.compiler.dtypes import F32, F64, I32, U8, is_float, numpy_dtype, type_name
+from penstock.compiler.dtypes import F32, F64, I1, I32, U8, StorageFloat, is_float, is_unsigned, type_name
 from penstock.compiler.extents import ceildiv
 from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.frontends.onnx.converters.casting import converted
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.converters.linear import add_bias, convolved, matmul, spatial_pads
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
 from penstock.compiler.frontends.onnx.node_context import NodeContext
 
 
-def quantized(n: NodeContext, x: SSAValue, zero: SSAValue | None, kind: Attribute) -> SSAValue:
-    """``x`` in units of the result's scale, rounded halves to even, moved by ``zero``, held in ``kind``'s range."""
-    whole = n.build(graph_op("round"), x)
+def quantized(n: NodeContext, x: SSAValue, zero: SSAValue | None, kind: Attribute, saturate: bool = True) -> SSAValue:
+    """``x`` in units of the result's scale, rounded halves to even, moved by ``zero``, held in ``kind``'s range (by
+    8-bit floating-point only when it is to ``saturate``)."""
+    whole = x if isinstance(kind, StorageFloat) else n.build(graph_op("round"), x)
     if zero is not None:
         whole = n.build(graph_op("add"), whole, n.cast(zero, element_of(whole)))
-    held = numpy_dtype(kind)
-    n.require(held.kind in "iu", f"{type_name(kind)} holds no quantised numbers")
-    limits = np.iinfo(held.name)
-    whole = n.build(graph_op("max"), whole, n.number(float(limits.min), whole))
-    return n.cast(n.build(graph_op("min"), whole, n.number(float(limits.max), whole)), kind)
+    if isinstance(kind, StorageFloat):
+        return converted(n, whole, kind, saturate)
+    low, high = integer_range(n, kind)
+    whole = n.build(graph_op("max"), whole, n.number(float(low), whole))
+    return n.cast(n.build(graph_op("min"), whole, n.number(float(high), whole)), kind)
+
+
+def integer_range(n: NodeContext, kind: Attribute) -> tuple[int, int]:
+    """The least and the greatest number of an integer type. Refuses the node for any other."""
+    if not isinstance(kind, IntegerType) or kind == I1:
+        raise n.unsupported(f"{type_name(kind)} holds no quantised numbers")
+    width = kind.width.data
+    return (0, (1 << width) - 1) if is_unsigned(kind) else (-1 << (width - 1), (1 << (width - 1)) - 1)
 
 
 def moved(n: NodeContext, q: SSAValue, zero: SSAValue | None) -> SSAValue:
-    """q - zero point, as i32."""
-    wide = n.cast(q, I32)
-    return wide if zero is None else n.build(graph_op("sub"), wide, n.cast(zero, I32))
+    """q - zero point, as i32 (f32 for 8-bit floating-point)."""
+    kind = F32 if isinstance(element_of(q), StorageFloat) else I32
+    wide = n.cast(q, kind)
+    return wide if zero is None else n.build(graph_op("sub"), wide, n.cast(zero, kind))
 
 
 def aligned(n: NodeContext, parameter: SSAValue, x: SSAValue) -> SSAValue:
@@ -64,7 +75,7 @@ def aligned(n: NodeContext, parameter: SSAValue, x: SSAValue) -> SSAValue:
 
 @converter("QuantizeLinear")
 def quantize_linear(n: NodeContext) -> SSAValue:
-    """To 8 and 16 bits; per tensor, per axis and blocked; float8 and 4-bit results are refused."""
+    """To integers of 2 to 16 bits and floating-point of 8 and 4; per tensor, per axis and blocked."""
     x, zero = n.input(0), n.optional(2)
     kind = element_of(zero) if zero is not None else U8
     if n.int("output_dtype", 0):
@@ -73,14 +84,16 @@ def quantize_linear(n: NodeContext) -> SSAValue:
     precision = n.element_attribute("precision") if n.int("precision", 0) else F32
     scale = n.cast(aligned(n, n.input(1), x), F64 if precision == F64 else F32)
     units = n.build(graph_op("div"), n.cast(x, element_of(scale)), scale)
-    return quantized(n, units, None if zero is None else aligned(n, zero, x), kind)
+    zero = None if zero is None else aligned(n, zero, x)
+    return quantized(n, units, zero, kind, n.flag("saturate", True))
 
 
 @converter("DequantizeLinear")
 def dequantize_linear(n: NodeContext) -> SSAValue:
-    """From 8, 16 and 32 bits; per tensor, per axis and blocked; float8 and 4-bit operands are refused."""
+    """From integers of 2 to 32 bits and floating-point of 8 and 4; per tensor, per axis and blocked."""
     x, scale, zero = n.input(0), n.input(1), n.optional(2)
     kind = n.element_attribute("output_dtype") if n.int("output_dtype", 0) else element_of(scale)
+    n.require(is_float(kind), f"a result of type {type_name(kind)} is no floating-point number")
     distance = n.cast(moved(n, x, None if zero is None else aligned(n, zero, x)), F32)
     return n.cast(n.build(graph_op("mul"), distance, n.cast(aligned(n, scale, x), F32)), kind)
 

@@ -8,19 +8,21 @@ from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.index import Gather
-from penstock.compiler.dialects.graph.recurrence import Gru, Lstm
+from penstock.compiler.dialects.graph.recurrence import FUNCTIONS, Gru, Lstm, Recurrent, Rnn
 from penstock.compiler.dialects.graph.shape import Concat
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
 from penstock.compiler.frontends.onnx.node_context import NodeContext
 
+LAYERS: dict[str, type[Recurrent]] = {"LSTM": Lstm, "GRU": Gru, "RNN": Rnn}
 
-@converter("LSTM", "GRU")
+
+@converter(*LAYERS)
 def recurrent(n: NodeContext) -> list[SSAValue]:
     """All directions, layouts, activations, clip, initial states, sequence lengths and peepholes."""
-    lstm = n.node.op == "LSTM"
-    gates = 4 if lstm else 3
+    layer = LAYERS[n.node.op]
+    lstm, gates = layer is Lstm, layer.gates
     x, w, r = n.ranked(0, 3), n.ranked(1, 3), n.ranked(2, 3)
     batchwise = n.flag("layout")
     if batchwise:
@@ -50,28 +52,36 @@ def recurrent(n: NodeContext) -> list[SSAValue]:
     activations = _activations(n)
     if activations:
         parameters["activations"] = activations
-    parameters |= (
-        {"input_forget": n.flag("input_forget")} if lstm else {"linear_before_reset": n.flag("linear_before_reset")}
-    )
-    op = n.op(Lstm if lstm else Gru, *operands, **parameters)
+    if lstm:
+        parameters["input_forget"] = n.flag("input_forget")
+    elif layer is Gru:
+        parameters["linear_before_reset"] = n.flag("linear_before_reset")
+    op = n.op(layer, *operands, **parameters)
     every, *last = op.results
     if batchwise:
         return [n.transpose(every, (2, 0, 1, 3)), *(n.transpose(value, (1, 0, 2)) for value in last)]
     return [every, *last]
 
 
+SPELLED = {name.replace("_", ""): name for name in FUNCTIONS}
+
+
 def _activations(n: NodeContext) -> str:
-    """The activation functions as the graph op spells them: ``elu(0.5),tanh``."""
-    names = [str(name) for name in n.attribute_list("activations")]
+    """The activation functions as the graph op spells them: ``elu(0.5),tanh``.
+
+    ONNX lists the alphas, and the betas, of those functions alone that take them.
+    """
     alphas, betas = list(n.attribute_list("activation_alpha")), list(n.attribute_list("activation_beta"))
-    two = ("affine", "scaledtanh", "hardsigmoid")
-    one = ("leakyrelu", "thresholdedrelu", "elu")
     texts: list[str] = []
-    for name in (item.lower() for item in names):
+    for given in (str(item).lower() for item in n.attribute_list("activations")):
+        name = SPELLED.get(given, given)
+        takes = len(FUNCTIONS.get(name, ()))
         numbers: list[float] = []
-        if name in one + two and alphas:
+        if takes and alphas:
             numbers.append(float(alphas.pop(0)))
-        if name in two and betas:
+        if takes == 2 and betas:
+            if not numbers:
+                numbers.append(FUNCTIONS[name][0])
             numbers.append(float(betas.pop(0)))
         texts.append(name + (f"({';'.join(map(repr, numbers))})" if numbers else ""))
     return ",".join(texts)

@@ -276,6 +276,31 @@ def pad(n: NodeContext) -> SSAValue:
     return n.build(Pad, x, *([fill] if mode == "constant" else []), low=low, high=high, mode=mode)
 
 
+@converter("CenterCropPad")
+def center_crop_pad(n: NodeContext) -> SSAValue:
+    """A shape fed at run time must be the declared one."""
+    x = n.input(0)
+    extents, rank = list(n.shape(x)), n.rank(x)
+    given = [int(axis) for axis in n.attribute_list("axes", range(rank))]
+    axes = [n.normal_axis(axis, rank) for axis in given]
+    n.require(len(set(axes)) == len(axes), f"the axes {given} repeat")
+    if n.fed(1):
+        x, wanted = fed.cropped(n, x, axes)
+    else:
+        wanted = n.ints(1, "shape") or []
+    n.require(len(wanted) == len(axes), f"{len(wanted)} extents are given for {len(axes)} axes")
+    n.require(all(extent >= 0 for extent in wanted), f"there is no shape {wanted}")
+    target = dict(zip(axes, wanted, strict=True))
+    starts = {axis: (extents[axis] - size) // 2 for axis, size in target.items() if size < extents[axis]}
+    x = slice_of(n, x, starts, {axis: target[axis] for axis in starts}, {})
+    missing = [max(target.get(axis, extent) - extent, 0) for axis, extent in enumerate(extents)]
+    if not any(missing):
+        return x
+    low = [count // 2 for count in missing]
+    high = [count - before for count, before in zip(missing, low, strict=True)]
+    return n.build(Pad, x, n.number(0, x), low=low, high=high, mode="constant")
+
+
 @converter("Range")
 def range_(n: NodeContext) -> SSAValue:
     """Start, limit and step, constant or not (then the result's length is declared)."""

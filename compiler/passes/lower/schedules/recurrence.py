@@ -1,8 +1,9 @@
-"""Recurrences: LSTM and GRU, one direction to a unit, the time loop inside the kernel.
+"""Recurrences: LSTM, GRU and RNN, one direction to a unit, the time loop inside the kernel.
 
-In: ``graph.lstm`` or ``graph.gru`` whose weights are views of transposed constants (so that lanes run along gates).
-Out: a kernel with one unit per direction. The one idea: the part of the gates that depends on inputs alone is one
-matrix product over all time steps; then each step adds the product with the previous state, which stays in cache.
+In: ``graph.lstm``, ``graph.gru`` or ``graph.rnn`` whose weights are views of transposed constants (so that lanes run
+along gates). Out: a kernel with one unit per direction. The one idea: the part of the gates that depends on inputs
+alone is one matrix product over all time steps; then each step adds the product with the previous state, which stays in
+cache.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ Operand = Callable[[Expr, Expr], SSAValue]
 @schedule("recurrence")
 def lower_recurrence(k: KernelLowering) -> None:
     """Units: directions."""
-    op = k.root("graph.lstm", "graph.gru")
-    recurrence = Lstm(k, op) if op.name == "graph.lstm" else Gru(k, op)
-    recurrence.emit()
+    kinds = {"graph.lstm": Lstm, "graph.gru": Gru, "graph.rnn": Rnn}
+    op = k.root(*kinds)
+    kinds[op.name](k, op).emit()
 
 
 class Recurrence:
-    """What LSTM and GRU share. Names: T steps, B batch, I input width, H hidden width, G gates."""
+    """What the layers share. Names: T steps, B batch, I input width, H hidden width, G gates."""
 
     gates: int
 
@@ -336,6 +337,24 @@ class Gru(Recurrence):
                 candidate = s.add(candidate, s.mul(gate, self.state(self.part, row, unit)))
             candidate = self.apply(g, candidate)
             new = s.add(s.mul(s.sub(1.0, z), candidate), s.mul(z, old))
+            self.keep(self.emit_hidden(new, old, step, row, unit), self.h, row, unit)
+
+        self.over_state(units)
+
+
+class Rnn(Recurrence):
+    """One gate, whose activation is the new state."""
+
+    gates = 1
+
+    def step(self, step: Expr) -> None:
+        (f,) = self.functions
+        self.recurrent(self.h, (0, self.total), self.add_to_gates(step))
+
+        def units(row: Expr, first: Expr, width: int) -> None:
+            unit = first + lane(0, width)
+            old = self.state(self.h, row, unit)
+            new = self.apply(f, self.gate_at(step, row, 0, unit))
             self.keep(self.emit_hidden(new, old, step, row, unit), self.h, row, unit)
 
         self.over_state(units)

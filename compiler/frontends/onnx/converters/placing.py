@@ -1,0 +1,117 @@
+"""Operators that put elements back where they came from: unpooling, and images from their blocks; determinants."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.determinant import Det
+from penstock.compiler.dialects.graph.scatter import ScatterElements, ScatterNd
+from penstock.compiler.dialects.graph.shape import Pad, Slice
+from penstock.compiler.dtypes import I64, tensor
+from penstock.compiler.frontends.onnx.arithmetic import Values
+from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.frontends.onnx.node_context import NodeContext
+
+
+@converter("Det")
+def det(n: NodeContext) -> SSAValue:
+    """Any number of matrices, by elimination with pivots."""
+    return n.build(Det, n.input(0))
+
+
+@converter("MaxUnpool")
+def max_unpool(n: NodeContext) -> SSAValue:
+    """Any number of spatial axes. An output shape fed at run time must be the declared one."""
+    x, indices = n.ranked(0, 3, 32), n.input(1)
+    n.require(n.shape(indices) == n.shape(x), "there is one index for each element")
+    extents = n.shape(x)[2:]
+    spatial = len(extents)
+    window, strides = n.per_axis("kernel_shape", spatial, 0, 1), n.per_axis("strides", spatial, 1, 1)
+    pads = n.per_axis("pads", 2 * spatial, 0, 0)
+    shape = list(n.shape(x)[:2])
+    for a, extent in enumerate(extents):
+        shape.append((extent - 1) * strides[a] - pads[a] - pads[a + spatial] + window[a])
+    n.require(min(shape) >= 0, f"its pads leave a result of shape {shape}")
+    count = math.prod(n.shape(x))
+    flat = n.expand(n.number(0, x), [math.prod(shape)])
+    places = n.reshape(n.cast(indices, I64), [count, 1])
+    result = n.reshape(n.build(ScatterNd, flat, places, n.reshape(x, [count])), shape)
+    return _enlarged(n, result, _output_shape(n, shape)) if n.has(2) else result
+
+
+def _output_shape(n: NodeContext, least: list[int]) -> list[int]:
+    """The shape asked for: it is at least the one that follows from the window."""
+    if n.fed(2):
+        wanted = list(n.promised("its output shape"))
+    else:
+        wanted = [int(extent) for extent in n.static(2, "output_shape").reshape(-1)]
+    fits = len(wanted) == len(least) and all(a >= b for a, b in zip(wanted, least, strict=True))
+    n.require(fits, f"an output shape of {wanted} does not hold a result of shape {least}")
+    return wanted
+
+
+def _enlarged(n: NodeContext, x: SSAValue, shape: list[int]) -> SSAValue:
+    """``x`` in the first corner of zeros."""
+    if n.fed(2):
+        x = n.checked(x, Values.equal(n.value(2), shape).all(), "its output shape")
+    grown = [wide - own for wide, own in zip(shape, n.shape(x), strict=True)]
+    if not any(grown):
+        return x
+    return n.build(Pad, x, n.number(0, x), low=[0] * len(shape), high=grown)
+
+
+@converter("Col2Im")
+def col_to_im(n: NodeContext) -> SSAValue:
+    """Any number of spatial axes. The block's shape is known when compiling; an image shape fed at run time must be the
+    declared one."""
+    x = n.ranked(0, 3)
+    if n.fed(1):
+        image = list(n.promised("its image shape")[2:])
+        n.require(n.shape(n.input(1)) == (len(image),), f"an image shape has {len(image)} numbers")
+        x = n.checked(x, Values.equal(n.value(1), image).all(), "its image shape")
+    else:
+        image = [int(extent) for extent in n.static(1, "image_shape").reshape(-1)]
+    spatial = len(image)
+    block = _block(n, spatial, image)
+    dilations, strides = n.per_axis("dilations", spatial, 1, 1), n.per_axis("strides", spatial, 1, 1)
+    pads = n.per_axis("pads", 2 * spatial, 0, 0)
+    padded = [extent + pads[a] + pads[a + spatial] for a, extent in enumerate(image)]
+    counts = [(padded[a] - dilations[a] * (block[a] - 1) - 1) // strides[a] + 1 for a in range(spatial)]
+    batch, rows, columns = n.shape(x)
+    taps = math.prod(block)
+    n.require(
+        min(counts) > 0 and columns == math.prod(counts) and rows % taps == 0,
+        f"columns of shape {[rows, columns]} are not {counts} blocks of {block}",
+    )
+    channels, total = rows // taps, math.prod(padded)
+    places = n.constant(_places(block, counts, strides, dilations, padded).reshape(1, 1, taps * columns))
+    flat = n.expand(n.number(0, x), [batch, channels, total])
+    updates = n.reshape(x, [batch, channels, taps * columns])
+    joined = n.build(
+        ScatterElements, flat, n.expand(places, [batch, channels, taps * columns]), updates, axis=2, reduction="add"
+    )
+    result = n.reshape(joined, [batch, channels, *padded])
+    if not any(pads):
+        return result
+    target = tensor([batch, channels, *image], element_of(x))
+    return n.build(Slice, result, starts=[0, 0, *pads[:spatial]], steps=[1] * (spatial + 2), result=target)
+
+
+def _block(n: NodeContext, spatial: int, image: list[int]) -> list[int]:
+    block = [int(extent) for extent in n.static(2, "block_shape").reshape(-1)]
+    fits = len(block) == spatial and spatial > 0 and min(*block, *image) > 0
+    n.require(fits, f"blocks of {block} do not fit an image of {image}")
+    return block
+
+
+def _places(
+    block: list[int], counts: list[int], strides: list[int], dilations: list[int], padded: list[int]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """Where in the padded image element (tap, column) goes: row-major positions, [taps, columns]."""
+    taps, columns = np.indices(block).reshape(len(block), -1), np.indices(counts).reshape(len(counts), -1)
+    at = [columns[a] * strides[a] + taps[a][:, None] * dilations[a] for a in range(len(block))]
+    return np.ravel_multi_index(at, padded).astype(np.int64)

@@ -1,0 +1,140 @@
+"""Sampling at positions that are data: grids, deformed windows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.contraction import Matmul
+from penstock.compiler.dialects.graph.sampling import Sample
+from penstock.compiler.dialects.graph.shape import Slice
+from penstock.compiler.dtypes import numpy_dtype, tensor
+from penstock.compiler.frontends.onnx.arithmetic import Value, Values
+from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.frontends.onnx.converters.elementwise import graph_op, widened
+from penstock.compiler.frontends.onnx.node_context import NodeContext
+
+MODES = {"bilinear": "linear", "bicubic": "cubic", "linear": "linear", "cubic": "cubic", "nearest": "nearest"}
+
+
+@converter("GridSample")
+def grid_sample(n: NodeContext) -> SSAValue:
+    """Images, volumes and any other number of spatial axes; all modes and paddings."""
+    x, grid = n.ranked(0, 3, 32), n.input(1)
+    extents, corners = n.shape(x)[2:], n.flag("align_corners")
+    mode = MODES[n.choice("mode", "linear" if n.opset >= 20 else "bilinear", *MODES)]
+    spatial = len(extents)
+    n.require(
+        n.rank(grid) == n.rank(x) and n.shape(grid)[-1] == spatial,
+        f"a grid of shape {list(n.shape(grid))} does not fit a tensor of shape {list(n.shape(x))}",
+    )
+    places = Value(n, _reversed(n, widened(n, grid)))
+    sizes = np.array(extents, np.float64)
+    one = places + 1.0
+    pixels = one / 2.0 * (sizes - 1) if corners else (one * sizes - 1.0) / 2.0
+    outside = n.choice("padding_mode", "zeros", "zeros", "border", "reflection")
+    return n.build(Sample, x, pixels.ssa, mode=mode, outside=outside, align_corners=corners)
+
+
+def _reversed(n: NodeContext, x: SSAValue) -> SSAValue:
+    """The elements of the last axis from the last to the first: a grid names the innermost axis first."""
+    *outer, count = n.shape(x)
+    starts, steps = [*[0] * len(outer), max(count - 1, 0)], [*[1] * len(outer), -1]
+    return n.build(Slice, x, starts=starts, steps=steps, result=tensor([*outer, count], element_of(x)))
+
+
+@converter("AffineGrid")
+def affine_grid(n: NodeContext) -> SSAValue:
+    """Two and three spatial axes; a size fed at run time must be the one of the declared result."""
+    theta, corners = n.ranked(0, 3), n.flag("align_corners")
+    if n.fed(1):
+        declared = n.promised("its size")
+        batch, extents = declared[0], list(declared[1:-1])
+        spatial = len(extents)
+        n.require(n.shape(n.input(1)) == (spatial + 2,), f"a size has {spatial + 2} numbers for {spatial} spatial axes")
+        size = n.value(1)
+        same = Values.equal(size[0], batch)
+        for axis, extent in enumerate(extents):
+            same = same & Values.equal(size[axis + 2], extent)
+        theta = n.checked(theta, same, "its size")
+    else:
+        batch, _, *extents = (int(extent) for extent in n.static(1, "size"))
+    spatial = len(extents)
+    n.require(
+        spatial in (2, 3) and n.shape(theta) == (batch, spatial, spatial + 1),
+        f"transforms of shape {list(n.shape(theta))} do not fit a grid of {spatial} axes",
+    )
+    n.require(all(extent > 0 for extent in extents), f"a grid of {extents} has no points")
+    columns = [_centres(extent, corners) for extent in reversed(extents)]
+    points = np.stack([*np.meshgrid(*reversed(columns), indexing="ij")[::-1], np.ones(extents)], axis=-1)
+    wide = widened(n, theta)
+    flat = n.constant(points.reshape(math.prod(extents), spatial + 1).astype(numpy_dtype(element_of(wide))))
+    grid = n.build(Matmul, flat, n.transpose(wide, (0, 2, 1)))
+    return n.cast(n.reshape(grid, [batch, *extents, spatial]), element_of(theta))
+
+
+def _centres(extent: int, corners: bool) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Where the elements of an axis are, from -1 to 1."""
+    if corners:
+        return np.linspace(-1.0, 1.0, extent) if extent > 1 else np.array([-1.0])
+    return (2 * np.arange(extent) + 1) / extent - 1.0
+
+
+@converter("DeformConv")
+def deform_conv(n: NodeContext) -> SSAValue:
+    """Any number of spatial axes, groups and offset groups; mask, bias, strides, pads and dilations. The input's
+    elements under every window are collected in memory."""
+    x, weights, offsets = n.ranked(0, 3, 32), n.input(1), n.input(2)
+    batch, channels, *extents = n.shape(x)
+    spatial = len(extents)
+    n.require(n.rank(weights) == n.rank(x) == n.rank(offsets), "weights and offsets have the axes of the input")
+    features, depth, *window = n.shape(weights)
+    groups, offset_groups = n.int("group", 1), n.int("offset_group", 1)
+    n.require(min(groups, offset_groups) > 0, "there is one group or more")
+    n.require(
+        channels == depth * groups and features % groups == 0 and channels % offset_groups == 0,
+        f"{channels} channels and weights of shape {list(n.shape(weights))} do not make {groups} groups "
+        f"and {offset_groups} offset groups",
+    )
+    strides, dilations = n.per_axis("strides", spatial, 1, 1), n.per_axis("dilations", spatial, 1, 1)
+    pads = n.per_axis("pads", 2 * spatial, 0, 0)
+    sizes = [
+        (extent + pads[a] + pads[a + spatial] - dilations[a] * (window[a] - 1) - 1) // strides[a] + 1
+        for a, extent in enumerate(extents)
+    ]
+    taps, count = math.prod(window), math.prod(sizes)
+    n.require(
+        n.shape(offsets) == (batch, offset_groups * taps * spatial, *sizes),
+        f"offsets have shape {list(n.shape(offsets))}, but {[batch, offset_groups * taps * spatial, *sizes]} fits",
+    )
+    kind = element_of(x)
+    moved = Value(n, n.reshape(widened(n, offsets), [batch * offset_groups, taps, spatial, count]))
+    places = moved + _window_places(window, sizes, strides, dilations, pads)[None]
+    flat = n.reshape(n.transpose(places.ssa, (0, 1, 3, 2)), [batch * offset_groups, taps * count, spatial])
+    per_offset = channels // offset_groups
+    images = n.reshape(x, [batch * offset_groups, per_offset, *extents])
+    columns = n.reshape(n.build(Sample, images, flat), [batch, offset_groups, per_offset, taps, count])
+    if n.has(4):
+        mask = n.reshape(n.input(4), [batch, offset_groups, 1, taps, count])
+        columns = n.build(graph_op("mul"), columns, mask)
+    columns = n.reshape(columns, [batch, groups, depth * taps, count])
+    flat_weights = n.reshape(weights, [groups, features // groups, depth * taps])
+    result = n.reshape(n.build(Matmul, flat_weights, columns), [batch, features, *sizes])
+    if n.has(3):
+        result = n.build(graph_op("add"), result, n.reshape(n.input(3), [features, *[1] * spatial]))
+    return n.cast(result, kind)
+
+
+def _window_places(
+    window: list[int], sizes: list[int], strides: list[int], dilations: list[int], pads: list[int]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Coordinates of every tap at every position of the result: [taps, spatial, positions]."""
+    taps, positions = np.indices(window).reshape(len(window), -1), np.indices(sizes).reshape(len(sizes), -1)
+    column = (-1, 1, 1)
+    steps, widths = np.array(strides).reshape(column), np.array(dilations).reshape(column)
+    starts = np.array(pads[: len(window)]).reshape(column)
+    places = positions[:, None] * steps + taps[:, :, None] * widths - starts
+    return places.transpose(1, 0, 2).astype(np.float32)
