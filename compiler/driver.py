@@ -56,6 +56,7 @@ class CompileOptions:
     or phases with options that replace their defaults (``fuse{max-ops=8}``). ``verify_each``: verify the IR after every
     pass instead of at phase borders. ``keep_debug``: put the IR after each phase into the artifact.
     ``strict``: what would only be noted is an error. ``keep``: names of values, or of nodes, that become outputs too.
+    ``plugins``: Python files, or classes, of custom operators (``penstock.operators``).
     """
 
     target: str = "cpu"
@@ -65,10 +66,12 @@ class CompileOptions:
     keep_debug: bool = False
     strict: bool = False
     keep: Sequence[str] = ()
+    plugins: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.keep, str):
-            raise OptionError(BAD_VALUE, f"keep is a list of names, not '{self.keep}'.", f"Write ['{self.keep}'].")
+        for name, given in (("keep", self.keep), ("plugins", self.plugins)):
+            if isinstance(given, str):
+                raise OptionError(BAD_VALUE, f"{name} is a list of names, not '{given}'.", f"Write ['{given}'].")
         for name, extent in self.dims.items():
             if isinstance(extent, bool) or not 0 < extent < LARGEST_EXTENT:
                 raise OptionError(BAD_VALUE, f"the dimension {name} cannot be {extent}.", "Give a positive number.")
@@ -287,7 +290,9 @@ class Source:
         from penstock.compiler.frontends.onnx import import_model
 
         ctx = new_context(self._options, self.name)
-        return import_model(self._model, ctx, dims=self._options.dims, keep=self._options.keep), ctx
+        options = self._options
+        module = import_model(self._model, ctx, dims=options.dims, keep=options.keep, plugins=options.plugins)
+        return module, ctx
 
 
 class IRSource(Source):

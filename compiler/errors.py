@@ -112,6 +112,11 @@ NOTED = Code(
     "Under --strict: a node is compiled, but by a slower way or not just as it says; else this is only noted.",
     "Change what the message names, or leave out --strict.",
 )
+CUSTOM_OPERATOR = Code(
+    "PENS-M019",
+    "A custom operator fails on a node, or its methods contradict each other.",
+    "Correct the operator: the message names the method and the line; docs/custom-operators.md.",
+)
 
 # Options, pipelines and inputs of a command: PENS-O ----------------------------------------------------------
 
@@ -144,6 +149,11 @@ UNKNOWN_PHASE = Code(
     "PENS-O010",
     "There is no phase of that name.",
     "docs/pipeline.md lists the ten; the message names the nearest one.",
+)
+BAD_PLUGIN = Code(
+    "PENS-O011",
+    "A plugin cannot be loaded, or defines no operator that can be used.",
+    "The message says why; docs/custom-operators.md has an example.",
 )
 
 # IR text given by the user: PENS-I ---------------------------------------------------------------------------

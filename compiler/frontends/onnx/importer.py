@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,11 +35,13 @@ from penstock.compiler.errors import (
     ModelError,
     Problem,
 )
-from penstock.compiler.frontends.onnx import converters
+from penstock.compiler.frontends.onnx import converters, custom
 from penstock.compiler.frontends.onnx.declared import DeclaredTypes
+from penstock.compiler.frontends.onnx.external import DataFolder
 from penstock.compiler.frontends.onnx.kept import Kept
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
 from penstock.compiler.frontends.onnx.ordering import in_order, names_defined
+from penstock.compiler.frontends.onnx.proto import NEWEST_OPSET, MessageReader
 from penstock.compiler.frontends.onnx.reader import read_model
 from penstock.compiler.frontends.onnx.records import Function, Graph, Model, Node, Reference, Tensor, ValueInfo
 from penstock.compiler.frontends.onnx.schemas import check_node
@@ -47,9 +50,11 @@ from penstock.compiler.frontends.onnx.static_values import StaticValues
 from penstock.compiler.frontends.onnx.tensors import MAX_BYTES, MAX_RANK
 from penstock.compiler.frontends.onnx.values import Item, Listed, Maybe, Scope, kind_of
 from penstock.compiler.locations import name_location
+from penstock.compiler.plugins import Operators
 
 if TYPE_CHECKING:
     from penstock.compiler.frontends.onnx.reader import ModelSource
+    from penstock.compiler.plugins import Source
 
 Array = NDArray[Any]
 OpT = TypeVar("OpT", bound=Operation)
@@ -65,15 +70,17 @@ def import_model(
     dims: Mapping[str, int] | None = None,
     base_dir: str | PathLike[str] | None = None,
     keep: Sequence[str] = (),
+    plugins: Sequence[Source] = (),
 ) -> ModuleOp:
     """The module of graph ops that ``model`` (path, bytes or ModelProto) stands for.
 
     ``dims`` gives symbolic input dimensions a value; ``base_dir`` is the folder external data may lie in (default: the
-    model's own). Values named in ``keep``, by their own name or that of their node, become outputs too. Raises
-    ModelError with every problem found, and OptionError if ``dims`` names no dimension or ``keep`` no value.
+    model's own). Values named in ``keep``, by their own name or that of their node, become outputs too. ``plugins`` are
+    Python files, or classes, of custom operators. Raises ModelError with every problem found, and OptionError if
+    ``dims`` names no dimension, ``keep`` no value or ``plugins`` no operator.
     """
     records = read_model(model, base_dir)
-    importer = Importer(records, ctx, dims or {}, Kept(keep))
+    importer = Importer(records, ctx, dims or {}, Kept(keep), Operators(plugins))
     module = importer.run()
     if importer.problems:
         raise ModelError(importer.problems, records.name)
@@ -81,10 +88,15 @@ def import_model(
 
 
 def check_model(
-    model: ModelSource, *, dims: Mapping[str, int] | None = None, base_dir: str | PathLike[str] | None = None
+    model: ModelSource,
+    *,
+    dims: Mapping[str, int] | None = None,
+    base_dir: str | PathLike[str] | None = None,
+    plugins: Sequence[Source] = (),
 ) -> list[Problem]:
     """Every reason why ``model`` cannot be compiled; an empty list if it can. Raises ModelError if it is unreadable."""
-    importer = Importer(read_model(model, base_dir), CompilerContext(), dims or {})
+    records = read_model(model, base_dir)
+    importer = Importer(records, CompilerContext(), dims or {}, operators=Operators(plugins))
     importer.run()
     return importer.problems
 
@@ -92,8 +104,15 @@ def check_model(
 class Importer:
     """The conversion of one model; ``problems`` is what is wrong with it so far."""
 
-    def __init__(self, model: Model, ctx: CompilerContext, dims: Mapping[str, int], kept: Kept | None = None) -> None:
-        self.model, self.ctx, self.kept = model, ctx, kept or Kept(())
+    def __init__(
+        self,
+        model: Model,
+        ctx: CompilerContext,
+        dims: Mapping[str, int],
+        kept: Kept | None = None,
+        operators: Operators | None = None,
+    ) -> None:
+        self.model, self.ctx, self.kept, self.operators = model, ctx, kept or Kept(()), operators or Operators()
         self.problems: list[Problem] = list(model.problems)
         self.declared = DeclaredTypes(model.graph, dims)
         self.block = Block()
@@ -327,11 +346,33 @@ class Importer:
             return local
         opset = opsets.get(node.domain, 0)
         if node.domain:
+            operator = self.operators.find(node.domain, node.op, opset)
+            if operator is not None:
+                return converters.Converter(node.op, operator.since, partial(custom.convert, operator))
             return converters.find(node.op, opset, node.domain)
         if not opset:
             raise Refusal(UNKNOWN_OP, f"{node.op} is ONNX's own, but the model does not import ONNX's operators")
         check_node(node, opset)
         return converters.find(node.op, opset)
+
+    def call(
+        self, holder: Node, op: str, inputs: Sequence[SSAValue | None], outputs: int, attributes: Mapping[str, Any]
+    ) -> list[SSAValue]:
+        """An operator of ONNX's own on ``inputs``, in place of a node that is made of several. Raises Refusal."""
+        import onnx
+
+        names = ["" if value is None else f"x{index}" for index, value in enumerate(inputs)]
+        results = [f"y{index}" for index in range(outputs)]
+        message: Any = onnx.helper.make_node(op, names, results, holder.name, **attributes)
+        node = MessageReader(DataFolder(None), {}).node(message, 0)
+        opsets = {"": self.model.opsets.get("", NEWEST_OPSET)}
+        context = NodeContext(self, node, list(inputs), opsets, {})
+        found = self._find(node, opsets)
+        made = self._results(node, found.convert(context)) if isinstance(found, converters.Converter) else None
+        values = [value for value in made or self._standard(context) if isinstance(value, SSAValue)]
+        if len(values) != outputs:
+            raise Refusal(UNSUPPORTED_OP, f"{op} does not give {outputs} tensors")
+        return values
 
     def _results(self, node: Node, made: Item | Sequence[Item | None]) -> Sequence[Item | None]:
         """One value per output of ``node``, of those its converter has made."""
