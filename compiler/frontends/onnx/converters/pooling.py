@@ -19,7 +19,11 @@ from penstock.compiler.frontends.onnx.node_context import NodeContext
 @converter("MaxPool", "AveragePool")
 def pool(n: NodeContext) -> list[SSAValue]:
     """One to three spatial axes; ceil_mode, dilations, indices, count_include_pad, auto_pad."""
-    x = n.ranked(0, 3, MAX_SPATIAL + 2)
+    return pooled(n, n.ranked(0, 3, MAX_SPATIAL + 2))
+
+
+def pooled(n: NodeContext, x: SSAValue) -> list[SSAValue]:
+    """The pooling of ``x`` that the node's attributes describe, and indices if it has them."""
     extents = n.shape(x)[2:]
     rank = len(extents)
     window = n.per_axis("kernel_shape", rank, 0, 1)

@@ -65,10 +65,16 @@ def aligned(n: NodeContext, parameter: SSAValue, x: SSAValue) -> SSAValue:
     blocks = -(-shape[axis] // block) if block > 0 else 0
     wanted = tuple(blocks if i == axis else extent for i, extent in enumerate(shape))
     n.require(own == wanted, f"scales or zero points of shape {list(own)} where blocks of {block} need {list(wanted)}")
-    before, after = list(shape[:axis]), list(shape[axis + 1 :])
+    return blockwise(n, parameter, axis, block, shape[axis])
+
+
+def blockwise(n: NodeContext, parameter: SSAValue, axis: int, block: int, extent: int) -> SSAValue:
+    """A parameter with one number for each ``block`` indices of ``axis``, as one for each of its ``extent`` indices."""
+    shape = n.shape(parameter)
+    before, blocks, after = list(shape[:axis]), shape[axis], list(shape[axis + 1 :])
     wide = n.expand(n.reshape(parameter, [*before, blocks, 1, *after]), [*before, blocks, block, *after])
     whole = n.reshape(wide, [*before, blocks * block, *after])
-    return whole if blocks * block == shape[axis] else slice_of(n, whole, {}, {axis: shape[axis]}, {})
+    return whole if blocks * block == extent else slice_of(n, whole, {}, {axis: extent}, {})
 
 
 @converter("QuantizeLinear")
@@ -99,7 +105,11 @@ def dequantize_linear(n: NodeContext) -> SSAValue:
 @converter("DynamicQuantizeLinear")
 def dynamic_quantize_linear(n: NodeContext) -> list[SSAValue]:
     """A tensor of zeros alone has scale 1 (the standard's formula leaves it undefined)."""
-    x = n.input(0)
+    return list(dynamically(n, n.input(0)))
+
+
+def dynamically(n: NodeContext, x: SSAValue) -> tuple[SSAValue, SSAValue, SSAValue]:
+    """``x`` in 8 bits, and the scale and zero point that its own range gives."""
     axes = tuple(range(n.rank(x)))
     zero = n.number(0, x)
     high = n.build(graph_op("max"), n.build(Reduce, x, kind="max", axes=axes), zero)
@@ -108,7 +118,7 @@ def dynamic_quantize_linear(n: NodeContext) -> list[SSAValue]:
     scale = n.build(graph_op("select"), n.build(graph_op("eq"), range_, zero), n.number(1, x), range_)
     offset = n.build(graph_op("neg"), n.build(graph_op("div"), low, scale))
     point = quantized(n, offset, None, U8)
-    return [quantized(n, n.build(graph_op("div"), x, scale), point, U8), scale, point]
+    return quantized(n, n.build(graph_op("div"), x, scale), point, U8), scale, point
 
 
 def per_row(n: NodeContext, parameter: SSAValue | None, x: SSAValue) -> SSAValue | None:
