@@ -126,6 +126,21 @@ def title(operator: Operator | type[Operator]) -> str:
     return f"{kind.domain}.{kind.name or kind.__name__}"
 
 
+def versioned(operator: Operator | type[Operator]) -> str:
+    """An operator's full name and first version: ``com.example.Snake.1``."""
+    return f"{title(operator)}.{operator.since}"
+
+
+_DEFINED: dict[str, type[Operator]] = {}
+
+
+def defined(name: str) -> type[Operator] | None:
+    """The operator of a full name and version that was found last in this process, or is installed."""
+    if name not in _DEFINED:
+        installed()
+    return _DEFINED.get(name)
+
+
 @cache
 def signature(kind: type[Operator]) -> Signature:
     """The signature that the methods of an operator share. Raises OptionError if they do not."""
@@ -167,6 +182,7 @@ def _by_name(classes: Sequence[type[Operator]]) -> dict[tuple[str, str], list[ty
         if any(other.since == kind.since for other in versions):
             raise _wrong(kind, f"two of this name are for operator sets from {kind.since} on")
         versions.append(kind)
+        _DEFINED[versioned(kind)] = kind
     return {key: sorted(versions, key=lambda kind: kind.since) for key, versions in found.items()}
 
 

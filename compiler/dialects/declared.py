@@ -134,6 +134,21 @@ class Text(Parameter[str]):
         return attribute.data
 
 
+class Texts(Parameter[tuple[str, ...]]):
+    """A list of strings."""
+
+    def encode(self, value: Sequence[str]) -> Attribute:
+        return ArrayAttr([StringAttr(item) for item in value])
+
+    def decode(self, attribute: Attribute) -> tuple[str, ...]:
+        if not isinstance(attribute, ArrayAttr):
+            raise self.wrong(attribute)
+        items = list(cast("ArrayAttr[Attribute]", attribute))
+        if not all(isinstance(item, StringAttr) for item in items):
+            raise self.wrong(attribute)
+        return tuple(item.data for item in items if isinstance(item, StringAttr))
+
+
 class DeclaredOp(Operation):
     """Base of all ops declared with parameters: ``name``, ``parameters`` (collected), text form."""
 

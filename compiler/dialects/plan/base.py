@@ -7,35 +7,19 @@ flat memory). Out: xDSL operations with one text form.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, cast
 
-from xdsl.dialects.builtin import ArrayAttr, MemRefType, StringAttr, TensorType
+from xdsl.dialects.builtin import MemRefType, TensorType
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import traits_def
 
-from penstock.compiler.dialects.declared import DeclaredOp, Parameter, TypeRuleError
+from penstock.compiler.dialects.declared import DeclaredOp, TypeRuleError
 from penstock.compiler.dtypes import byte_width
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import LocationAttr
 
 MemRef: TypeAlias = "MemRefType[Attribute]"
-
-
-class Texts(Parameter[tuple[str, ...]]):
-    """A list of strings."""
-
-    def encode(self, value: Sequence[str]) -> Attribute:
-        return ArrayAttr([StringAttr(item) for item in value])
-
-    def decode(self, attribute: Attribute) -> tuple[str, ...]:
-        if not isinstance(attribute, ArrayAttr):
-            raise self.wrong(attribute)
-        items = list(cast("ArrayAttr[Attribute]", attribute))
-        if not all(isinstance(item, StringAttr) for item in items):
-            raise self.wrong(attribute)
-        return tuple(item.data for item in items if isinstance(item, StringAttr))
 
 
 class PlanOp(DeclaredOp):

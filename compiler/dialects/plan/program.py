@@ -24,8 +24,8 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove, NoTerminator, SymbolOpInterface
 
-from penstock.compiler.dialects.declared import Int, Ints, Text, TypeRuleError
-from penstock.compiler.dialects.plan.base import PlanOp, Texts, memory_bytes, memory_of
+from penstock.compiler.dialects.declared import Int, Ints, Text, Texts, TypeRuleError
+from penstock.compiler.dialects.plan.base import PlanOp, memory_bytes, memory_of
 from penstock.compiler.dtypes import I1
 
 if TYPE_CHECKING:

@@ -7,17 +7,25 @@ arrays) and may fail in any way, which is told by the node, the method and the l
 
 from __future__ import annotations
 
+import json
 import keyword
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from os import fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import SSAValue
 
 from penstock.compiler import plugins
+from penstock.compiler.artifact.elf import fault_of
+from penstock.compiler.backends import backend
 from penstock.compiler.dialects.graph import operation
 from penstock.compiler.dialects.graph.base import Tensor, TypeRuleError, element_of, tensor_type
+from penstock.compiler.dialects.graph.custom import Custom
+from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import from_numpy, numpy_dtype, shape_of, tensor, type_name
 from penstock.compiler.errors import CUSTOM_OPERATOR, INVALID_NODE
 from penstock.compiler.frontends.onnx.arithmetic import Operand, Value
@@ -26,6 +34,7 @@ from penstock.compiler.frontends.onnx.records import Tensor as Stored
 from penstock.runtime.errors import PenstockError
 
 if TYPE_CHECKING:
+    from penstock.compiler.context import CompilerContext
     from penstock.compiler.plugins import Operator, TensorType
 
 Array = NDArray[Any]
@@ -138,12 +147,93 @@ def convert(operator: Operator, n: NodeContext) -> list[SSAValue]:
     types = [_as_tensor(operator, kind) for kind in _listed(_call(operator, "infer", given, attributes))]
     if len(n.node.outputs) > len(types):
         raise Refusal(INVALID_NODE, f"it has {len(n.node.outputs)} outputs, but its operator gives {len(types)}")
+    if getattr(operator, "kernel", None) is not None:
+        kernel = _call(operator, "kernel", given, attributes)
+        return list(_with_kernel(n, operator, kernel, values, types, attributes).results)
     expressions = [None if value is None else Expression(n, value) for value in values]
     made = [_value(n, operator, item) for item in _listed(_call(operator, "decompose", expressions, attributes))]
     found = [tensor_type(value) for value in made]
     if found != types:
         raise _contradiction(operator, "decompose", found, types)
     return made
+
+
+def _with_kernel(
+    n: NodeContext,
+    operator: Operator,
+    kernel: Any,
+    values: Sequence[SSAValue | None],
+    types: Sequence[Tensor],
+    attributes: Mapping[str, Any],
+) -> Custom:
+    """The op that calls a kernel of the user's. Raises Refusal."""
+    name = plugins.title(operator)
+    if not isinstance(kernel, plugins.Kernel) or kernel.units < 0:
+        raise Refusal(CUSTOM_OPERATOR, f"kernel of the custom operator {name} gives no Kernel", "Correct the operator.")
+    try:
+        settings = json.dumps(attributes, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError):
+        reason = f"the custom operator {name} has a kernel, so its attributes are numbers, texts and tuples of them"
+        raise Refusal(CUSTOM_OPERATOR, reason, "Give arrays as inputs.") from None
+    importer, operands = n.importer, [value for value in values if value is not None]
+    if kernel.parameters is not None:
+        operands.append(_stored(n, np.asarray(kernel.parameters)))
+    levels, keys = [], []
+    for level, data in _code(operator, kernel, n.importer.ctx).items():
+        levels.append(level)
+        keys.append(importer.ctx.weights.add(np.frombuffer(data, np.uint8), kernel.symbol))
+    return importer.insert(
+        Custom.of(
+            operands,
+            types,
+            location=importer.location,
+            operator=plugins.versioned(operator),
+            symbol=kernel.symbol,
+            levels=levels,
+            objects=keys,
+            units=kernel.units,
+            unit_cost=kernel.nanoseconds,
+            parameters_last=kernel.parameters is not None,
+            absent=[index for index, value in enumerate(values) if value is None],
+            settings=settings,
+        )
+    )
+
+
+def _stored(n: NodeContext, array: Array) -> SSAValue:
+    """A constant among the weights, however small: kernels read it where it lies."""
+    try:
+        kind = tensor(list(array.shape), from_numpy(array.dtype))
+    except KeyError:
+        reason = f"a kernel of a custom operator has parameters of {array.dtype}"
+        raise Refusal(CUSTOM_OPERATOR, reason, "Correct the operator.") from None
+    key = StringAttr(n.importer.ctx.weights.add(array, f"{n.node.name}.parameters"))
+    op = Constant.create(result_types=[kind], attributes={"key": key}, location=n.importer.location)
+    return n.importer.insert(op).out
+
+
+def _code(operator: Operator, kernel: plugins.Kernel, ctx: CompilerContext) -> dict[str, bytes]:
+    """The object code for every level that is compiled for. Raises Refusal."""
+    target = backend(ctx.target.partition(":")[0])
+    asked = ctx.options.get("isa") or target.levels
+    given, found = kernel.object, dict[str, bytes]()
+    for level in target.levels:
+        if level not in cast("Sequence[str]", asked):
+            continue
+        # Where there is no code for a level there may be some for one below, which its processors run too.
+        below = target.levels[target.levels.index(level) :]
+        source = next((given[x] for x in below if x in given), None) if isinstance(given, Mapping) else given
+        fault = "there is none for this level" if source is None else None
+        if source is not None:
+            try:
+                found[level] = source if isinstance(source, bytes) else Path(fspath(source)).read_bytes()
+                fault = fault_of(found[level], kernel.symbol)
+            except OSError as error:
+                fault = f"{fspath(error.filename)} cannot be read: {error.strerror}"
+        if fault is not None:
+            reason = f"the custom operator {plugins.title(operator)} has no usable object code for {level}: {fault}"
+            raise Refusal(CUSTOM_OPERATOR, reason, "Correct the operator.")
+    return found
 
 
 def _attribute(n: NodeContext, name: str) -> Any:

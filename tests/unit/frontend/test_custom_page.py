@@ -40,6 +40,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_page_shows_the_example() -> None:
     assert without_docstring((EXAMPLES / "snake.py").read_text()) in blocks("python")[0]
+    assert blocks("python")[1] in (EXAMPLES / "polynomial.py").read_text()
+    assert blocks("c")[0].strip() in (EXAMPLES / "polynomial.c").read_text()
 
 
 def test_its_commands(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
