@@ -6,6 +6,7 @@ stands left of the pivot is worked on too and never looked at.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from xdsl.ir import SSAValue
@@ -90,7 +91,7 @@ class Matrix:
         self._store(here, offset, lower)
         self._store(there, offset, upper)
 
-    def _rows(self, body: Any) -> None:
+    def _rows(self, body: Callable[[Expr, int], None]) -> None:
         self.k.strips(self.count, self.width, body)
 
     def _load(self, row: Index, offset: Expr, lanes: int) -> SSAValue:
