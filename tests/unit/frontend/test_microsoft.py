@@ -66,7 +66,8 @@ def test_fast_gelu_without_bias() -> None:
 @pytest.mark.parametrize(("left", "right"), [(0, 0), (1, 0), (0, 1), (1, 1)])
 def test_fused_matmul(left: int, right: int) -> None:
     a, b = some(2, 7, 5) if left else some(2, 5, 7), some(2, 9, 7) if right else some(2, 7, 9)
-    agree("FusedMatMul", {"a": a, "b": b}, transA=left, transB=right, alpha=0.125)
+    for op in ("FusedMatMul", "TransposeMatMul"):
+        agree(op, {"a": a, "b": b}, transA=left, transB=right, alpha=0.125)
 
 
 @pytest.mark.parametrize("given", [("gamma",), ("gamma", "beta"), ("gamma", "beta", "bias")])
@@ -105,6 +106,14 @@ def test_fused_conv(activation: str, numbers: list[float]) -> None:
 def test_fused_gemm(activation: str, numbers: dict[str, float]) -> None:
     feeds = {"a": some(7, 5), "b": some(9, 7), "c": some(9)}
     agree("FusedGemm", feeds, transA=1, transB=1, alpha=0.5, beta=2.0, activation=activation, **numbers)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16])
+def test_quantize_linear_of_the_domain(kind: Any) -> None:
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    agree("QuantizeLinear", {"x": some(3, 5) * 9, "s": np.float32(0.3), "z": kind(5)}, {"y": code})
+    numbers = RNG.integers(0, 200, (3, 5)).astype(kind)
+    agree("DequantizeLinear", {"x": numbers, "s": np.float32(0.3), "z": kind(5)})
 
 
 @pytest.mark.parametrize("given", ["mask positions", "mask", "segments", ""])

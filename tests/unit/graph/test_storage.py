@@ -10,6 +10,8 @@ import pytest
 from onnx.numpy_helper import saturate_cast, to_float8e8m0
 from unit.graph.building import apply
 
+from penstock.compiler.dialects.graph.base import TypeRuleError
+
 FLOATS = {
     "f8e4m3fn": ml_dtypes.float8_e4m3fn,
     "f8e4m3fnuz": ml_dtypes.float8_e4m3fnuz,
@@ -107,6 +109,16 @@ def test_integers(kind: str) -> None:
     wide = np.int64([-9, 8, 100, -(1 << 40) + 3])
     np.testing.assert_array_equal(cast(wide, kind), wide.astype(INTEGERS[kind]))
     np.testing.assert_array_equal(cast(np.float32([-1.75, 1.75]), "i4").astype(int), [-1, 1])
+
+
+def test_bits_of_storage_types() -> None:
+    """Taken as another type of the same width."""
+    byte = np.arange(256, dtype=np.uint8)
+    same(apply("bit_cast", byte, result="256xf8e5m2"), byte.view(ml_dtypes.float8_e5m2))
+    same(apply("bit_cast", codes(ml_dtypes.float8_e4m3fn), result="256xi8"), byte.view(np.int8))
+    same(apply("bit_cast", codes(ml_dtypes.float4_e2m1fn), result="16xi4"), byte[:16].view(ml_dtypes.int4))
+    with pytest.raises(TypeRuleError, match="the bits of i4 are not taken as ui8"):
+        apply("bit_cast", codes(ml_dtypes.int4), result="16xui8")
 
 
 def test_between_storage_types() -> None:

@@ -24,7 +24,7 @@ from penstock.compiler.frontends.onnx.node_context import NodeContext
 DOMAIN = "com.microsoft"
 
 
-@converter("FusedMatMul", domain=DOMAIN)
+@converter("FusedMatMul", "TransposeMatMul", domain=DOMAIN)
 def fused_matmul(n: NodeContext) -> SSAValue:
     """alpha and transposes of the last two axes; transposed batch axes are refused."""
     if n.flag("transBatchA") or n.flag("transBatchB"):

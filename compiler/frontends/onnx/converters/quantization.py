@@ -23,6 +23,8 @@ from penstock.compiler.frontends.onnx.converters.linear import add_bias, convolv
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
 from penstock.compiler.frontends.onnx.node_context import NodeContext
 
+MICROSOFT = "com.microsoft"  # where onnxruntime's tools put 16 and 4 bits before ONNX had them
+
 
 def quantized(n: NodeContext, x: SSAValue, zero: SSAValue | None, kind: Attribute, saturate: bool = True) -> SSAValue:
     """``x`` in units of the result's scale, rounded halves to even, moved by ``zero``, held in ``kind``'s range (by
@@ -78,6 +80,7 @@ def blockwise(n: NodeContext, parameter: SSAValue, axis: int, block: int, extent
 
 
 @converter("QuantizeLinear")
+@converter("QuantizeLinear", domain=MICROSOFT)
 def quantize_linear(n: NodeContext) -> SSAValue:
     """To integers of 2 to 16 bits and floating-point of 8 and 4; per tensor, per axis and blocked."""
     x, zero = n.input(0), n.optional(2)
@@ -93,6 +96,7 @@ def quantize_linear(n: NodeContext) -> SSAValue:
 
 
 @converter("DequantizeLinear")
+@converter("DequantizeLinear", domain=MICROSOFT)
 def dequantize_linear(n: NodeContext) -> SSAValue:
     """From integers of 2 to 32 bits and floating-point of 8 and 4; per tensor, per axis and blocked."""
     x, scale, zero = n.input(0), n.input(1), n.optional(2)
