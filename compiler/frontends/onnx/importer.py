@@ -122,6 +122,7 @@ class Importer:
         self.ops = 0  # inserted so far
         self._callers: list[Node] = []  # the calls of functions being inlined, outermost first
         self._path: list[str] = []  # the nodes whose subgraphs are being converted, outermost first
+        self._streams: dict[str, int] = {}  # how often a node of that name drew random numbers
         self._stored: dict[int, tuple[Tensor, SSAValue]] = {}  # initializers of subgraphs, by identity
         self._values: Mapping[str, ValueInfo] = {}  # declared types of the graph being converted
 
@@ -188,6 +189,14 @@ class Importer:
     def title(self, node: Node) -> str:
         """The name by which users know ``node``: ``loop/add`` in a subgraph of ``loop``; in a function, the call."""
         return self._callers[0].name if self._callers else "/".join((*self._path, node.name))
+
+    def stream(self, node: Node) -> tuple[str, int]:
+        """What tells the random numbers of ``node`` from all others: its name with those of its callers, and how often
+        it was converted before (the body of a loop may be, many times)."""
+        name = "/".join((*(caller.name for caller in self._callers), *self._path, node.name))
+        before = self._streams.get(name, 0)
+        self._streams[name] = before + 1
+        return name, before
 
     def note(self, node: Node, reason: str, hint: str) -> None:
         """What the user should know about ``node``, which is compiled."""

@@ -107,6 +107,11 @@ class Case:
     tags: frozenset[str] = field(default_factory=frozenset)
 
     @property
+    def draws(self) -> bool:
+        """Whether its expected output holds random numbers."""
+        return self.group == "Bernoulli" or "training_dropout" in self.name
+
+    @property
     def time_limit(self) -> float:
         """Seconds a run may take: whole networks get minutes."""
         return 300.0 if self.kind == "light" else 40.0
