@@ -23,6 +23,7 @@ def model_of(
     *,
     opset: int = 22,
     domain: str = "",
+    version: int = 1,
     constants: Mapping[str, Any] | None = None,
     kinds: Sequence[Any] = (),
     shape: Sequence[int] | None = None,
@@ -30,7 +31,8 @@ def model_of(
 ) -> Any:
     """A model of one node. Its operands are ``feeds`` in order (``None``: left out), then ``constants``, which are
     initializers; ``outputs`` says how many results are asked for, or their names; ``kinds`` are their dtypes, if they
-    are not that of the first operand, and ``shape`` the declared shape of each."""
+    are not that of the first operand, and ``shape`` the declared shape of each. ``version`` is
+    the opset of ``domain``, if that is not ONNX's own."""
     known = dict(constants or {})
     operands = [name if array is not None else "" for name, array in (*feeds.items(), *known.items())]
     names = [f"y{i}" for i in range(outputs)] if isinstance(outputs, int) else list(outputs)
@@ -47,7 +49,7 @@ def model_of(
         helper.make_tensor_value_info(name, code, shape) for name, code in zip(names, codes, strict=True) if name
     ]
     graph = helper.make_graph([node], "g", infos, results, initializers)
-    imports = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, 1)] if domain else [])
+    imports = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, version)] if domain else [])
     return helper.make_model(graph, opset_imports=imports, ir_version=10)
 
 
