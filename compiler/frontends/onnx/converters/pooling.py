@@ -36,7 +36,7 @@ def pooled(n: NodeContext, x: SSAValue) -> list[SSAValue]:
         grown = [_ceil_pad(*item) for item in zip(extents, window, strides, dilations, low, high, strict=True)]
         parameters["overhang"] = [wide - own for wide, own in zip(grown, high, strict=True)]
         high = grown
-    maximum = n.node.op == "MaxPool"
+    maximum = n.node.op.endswith("MaxPool")
     if maximum and n.wants(1):
         parameters["indices"] = True
         parameters["column_major"] = n.flag("storage_order")

@@ -21,9 +21,12 @@ LAYERS: dict[str, type[Recurrent]] = {"LSTM": Lstm, "GRU": Gru, "RNN": Rnn}
 @converter(*LAYERS)
 def recurrent(n: NodeContext) -> list[SSAValue]:
     """All directions, layouts, activations, clip, initial states, sequence lengths and peepholes."""
-    layer = LAYERS[n.node.op]
+    return recurrence(n, LAYERS[n.node.op], n.ranked(0, 3), n.ranked(1, 3), n.ranked(2, 3))
+
+
+def recurrence(n: NodeContext, layer: type[Recurrent], x: SSAValue, w: SSAValue, r: SSAValue) -> list[SSAValue]:
+    """A layer of a sequence and weights; its other operands are the node's inputs from 3 on."""
     lstm, gates = layer is Lstm, layer.gates
-    x, w, r = n.ranked(0, 3), n.ranked(1, 3), n.ranked(2, 3)
     batchwise = n.flag("layout")
     if batchwise:
         x = n.transpose(x, (1, 0, 2))
