@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from unit.frontend.one_node import agree, model_of
+from unit.frontend.one_node import agree, compiled, model_of
 
 import penstock
 from penstock.compiler.errors import ModelError
@@ -57,17 +57,11 @@ def test_labels() -> None:
     x = RNG.integers(0, 6, (4, 5))
     peer("LabelEncoder", {"x": x}, version=2, keys_int64s=[1, 3, 5], values_int64s=[10, 30, 50], default_int64=-7)
     y = x.astype(np.float32)
-    y[0, 0] = np.nan
-    keys = [1.0, float("nan"), 4.0]
-    peer(
-        "LabelEncoder",
-        {"x": y},
-        version=2,
-        keys_floats=keys,
-        values_int64s=[1, 2, 3],
-        default_int64=0,
-        kinds=[np.int64],
-    )
+    keys = {"keys_floats": [1.0, float("nan"), 4.0], "values_int64s": [1, 2, 3]}
+    peer("LabelEncoder", {"x": y}, version=2, default_int64=0, kinds=[np.int64], **keys)
+    y[0, 0] = np.nan  # by the specification keys are compared bit by bit; both peers find no NaN
+    (result,) = compiled(model_of("LabelEncoder", {"x": y}, domain=ML, version=2, kinds=[np.int64], **keys), {"x": y})
+    assert result[0, 0] == 2
     strings = model_of("LabelEncoder", {"x": x}, domain=ML, version=2, keys_int64s=[1], values_strings=["a"])
     with pytest.raises(ModelError, match="strings, which are not compiled"):
         penstock.compile(strings.SerializeToString())
