@@ -36,6 +36,7 @@ from penstock.compiler.errors import (
     Problem,
 )
 from penstock.compiler.frontends.onnx import converters, custom
+from penstock.compiler.frontends.onnx.ahead import declared_ahead
 from penstock.compiler.frontends.onnx.declared import DeclaredTypes
 from penstock.compiler.frontends.onnx.external import DataFolder
 from penstock.compiler.frontends.onnx.kept import Kept
@@ -125,6 +126,7 @@ class Importer:
         self._streams: dict[str, int] = {}  # how often a node of that name drew random numbers
         self._stored: dict[int, tuple[Tensor, SSAValue]] = {}  # initializers of subgraphs, by identity
         self._values: Mapping[str, ValueInfo] = {}  # declared types of the graph being converted
+        self._ahead: Sequence[Node] = ()  # its nodes, in order
 
     # The whole model -------------------------------------------------------------------------------------------------
 
@@ -299,8 +301,8 @@ class Importer:
             self.location = outer
 
     def _nodes(self, nodes: Sequence[Node], scope: Scope, opsets: Mapping[str, int], graph: Graph | None) -> None:
-        outer, values = self.location, self._values
-        self._values = graph.values if graph is not None else {}
+        outer, values, ahead = self.location, self._values, self._ahead
+        self._values, self._ahead = graph.values if graph is not None else {}, nodes
         for node in nodes:
             if not self._callers:
                 self.location = name_location(self.title(node))
@@ -313,7 +315,7 @@ class Importer:
                 scope[name] = value
                 if value is not None and graph is not None:
                     self._name_result(node, name, value, graph)
-        self.location, self._values = outer, values
+        self.location, self._values, self._ahead = outer, values, ahead
 
     def _name_result(self, node: Node, name: str, value: Item, graph: Graph) -> None:
         """Give a result its name in the IR, and hold it against what the model declares about it."""
@@ -462,9 +464,22 @@ class Importer:
             raise Refusal(UNSUPPORTED_TYPE, f"a constant of type {array.dtype} is not compiled") from None
         return self.insert(Constant.of(array, self.ctx.weights, name=name, location=self.location)).out
 
-    def declared_shape(self, node: Node, output: int) -> tuple[int, ...] | None:
-        """The shape that the model declares for an output of ``node``, if it does."""
-        return self.declared.shape(self._values.get(node.outputs[output])) if output < len(node.outputs) else None
+    def declared_shape(self, node: Node, output: int, scope: Mapping[str, Any]) -> tuple[int, ...] | None:
+        """The shape that the model declares for an output of ``node``, or for what elementwise operators make of it.
+        ``scope`` holds the values known so far."""
+
+        def declared(name: str) -> tuple[int, ...] | None:
+            return self.declared.shape(self._values.get(name))
+
+        def is_scalar(name: str) -> bool:
+            value = scope.get(name)
+            return isinstance(value, SSAValue) and shape_of(value.type) == ()
+
+        if output >= len(node.outputs):
+            return None
+        name = node.outputs[output]
+        shape = declared(name)
+        return declared_ahead(name, self._ahead, declared, is_scalar) if shape is None else shape
 
     def evaluate(self, value: SSAValue) -> Array | None:
         """The compile-time value of ``value``, computed from constants; None if it depends on inputs or is large."""

@@ -92,7 +92,9 @@ def parts(n: NodeContext, x: SSAValue, axis: int) -> tuple[SSAValue, list[int]]:
 def counted(n: NodeContext) -> SSAValue:
     """Range with as many elements as declared."""
     start, limit, delta = (Value(n, n.input(index)).reshape([]) for index in range(3))
-    (count,) = n.promised("its length") or (0,)
+    shape = n.promised("its length")
+    _possible(n, len(shape) == 1, shape)
+    count = shape[0]
     kind = element_of(start.ssa)
     if is_float(kind):
         steps = Values.ceil((limit.cast(F64) - start.cast(F64)) / delta.cast(F64)).cast(I64)

@@ -104,7 +104,7 @@ def _layout(n: NodeContext, batch: int, new: int) -> Layout:
     ends = n.value(5).reshape([batch, 1]) + 1
     total = n.value(6).reshape([])
     known = n.importer.evaluate(n.input(6))
-    declared = n.importer.declared_shape(n.node, 1)
+    declared = n.importer.declared_shape(n.node, 1, n.scope)
     keys = past + new
     if known is not None:
         keys = max(past, int(known.reshape(-1)[0]))
