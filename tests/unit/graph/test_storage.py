@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -11,6 +12,8 @@ from onnx.numpy_helper import saturate_cast, to_float8e8m0
 from unit.graph.building import apply
 
 from penstock.compiler.dialects.graph.base import TypeRuleError
+from penstock.compiler.dumps import load_weights, save_weights
+from penstock.compiler.weights import WeightStore
 
 FLOATS = {
     "f8e4m3fn": ml_dtypes.float8_e4m3fn,
@@ -126,3 +129,16 @@ def test_between_storage_types() -> None:
     same(cast(x, "f8e5m2"), x.astype(np.float32).astype(ml_dtypes.float8_e5m2))
     np.testing.assert_array_equal(cast(codes(ml_dtypes.uint4), "f4e2m1").astype(float)[:5], [0, 1, 2, 3, 4])
     np.testing.assert_array_equal(cast(np.array([True, False]), "ui2").astype(int), [1, 0])
+
+
+def test_weights_of_storage_types(tmp_path: Path) -> None:
+    """Equal bytes of two types are two weights; both survive a dump."""
+    store, again = WeightStore(), WeightStore()
+    kinds = [*INTEGERS.values(), *FLOATS.values(), ml_dtypes.float8_e8m0fnu]
+    arrays = {store.add(np.zeros((2, 12), np.uint8).view(kind), "w"): kind for kind in kinds}
+    assert len(arrays) == len(kinds)
+    save_weights(tmp_path, store, list(arrays))
+    load_weights(tmp_path, again)
+    for key, kind in arrays.items():
+        assert again[key].dtype == kind
+        np.testing.assert_array_equal(again[key].view(np.uint8), store[key].view(np.uint8))
