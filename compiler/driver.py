@@ -56,7 +56,8 @@ class CompileOptions:
     least and greatest one; others are 1 or more. ``passes``: passes or phases with options that replace their defaults
     (``fuse{max-ops=8}``). ``verify_each``: verify the IR after every pass instead of at phase borders. ``keep_debug``:
     put the IR after each phase into the artifact. ``strict``: what would only be noted is an error. ``keep``: names of
-    values, or of nodes, that become outputs too.
+    values, or of nodes, that become outputs too. ``plugins``: Python files, or classes, of custom operators
+    (``penstock.operators``).
     """
 
     target: str = "cpu"
@@ -66,10 +67,12 @@ class CompileOptions:
     keep_debug: bool = False
     strict: bool = False
     keep: Sequence[str] = ()
+    plugins: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.keep, str):
-            raise OptionError(BAD_VALUE, f"keep is a list of names, not '{self.keep}'.", f"Write ['{self.keep}'].")
+        for name, listed in (("keep", self.keep), ("plugins", self.plugins)):
+            if isinstance(listed, str):
+                raise OptionError(BAD_VALUE, f"{name} is a list of names, not '{listed}'.", f"Write ['{listed}'].")
         for name, given in self.dims.items():
             ends = given if isinstance(given, tuple) else (given, given)
             whole = len(ends) == 2 and not any(isinstance(end, bool) for end in ends)
@@ -295,7 +298,9 @@ class Source:
         from penstock.compiler.frontends.onnx import import_model
 
         ctx = new_context(self._options, self.name)
-        return import_model(self._model, ctx, dims=self._options.dims, keep=self._options.keep), ctx
+        options = self._options
+        module = import_model(self._model, ctx, dims=options.dims, keep=options.keep, plugins=options.plugins)
+        return module, ctx
 
 
 class IRSource(Source):

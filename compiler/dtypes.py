@@ -124,6 +124,13 @@ def byte_width(element: Attribute) -> int:
     return _BYTES.get(name) or int(name.lstrip("ui")) // 8
 
 
+def bit_width(element: Attribute) -> int:
+    """Bits of one element that mean something: 4 and 2 for the types stored one to a byte, 1 for booleans."""
+    if isinstance(element, IntegerType):
+        return element.width.data
+    return 4 if element == STORAGE_FLOATS["f4e2m1"] else 8 * byte_width(element)
+
+
 @cache
 def numpy_dtype(element: Attribute) -> np.dtype[np.generic]:
     """The numpy dtype of an IR element type (``bf16`` and storage types need ml_dtypes, which onnx brings along)."""

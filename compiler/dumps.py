@@ -273,13 +273,13 @@ def _read_kernels(text: str, path: Path, module: ModuleOp, ctx: CompilerContext)
 
 def keys_in(module: ModuleOp, weights: WeightStore) -> list[str]:
     """The keys of the weights that ops of ``module`` refer to, in order of appearance."""
-    from xdsl.dialects.builtin import StringAttr
+    from xdsl.dialects.builtin import ArrayAttr, StringAttr
 
     found: dict[str, None] = {}
     for op in module.walk():
         for attribute in op.attributes.values():
-            if isinstance(attribute, StringAttr) and attribute.data in weights:
-                found[attribute.data] = None
+            items: list[Any] = list(attribute) if isinstance(attribute, ArrayAttr) else [attribute]
+            found.update({item.data: None for item in items if isinstance(item, StringAttr) and item.data in weights})
     return list(found)
 
 

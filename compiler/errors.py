@@ -112,8 +112,13 @@ NOTED = Code(
     "Under --strict: a node is compiled, but by a slower way or not just as it says; else this is only noted.",
     "Change what the message names, or leave out --strict.",
 )
-DEPENDS_ON_SIZES = Code(
+CUSTOM_OPERATOR = Code(
     "PENS-M019",
+    "A custom operator fails on a node, or its methods contradict each other.",
+    "Correct the operator: the message names the method and the line; docs/custom-operators.md.",
+)
+DEPENDS_ON_SIZES = Code(
+    "PENS-M020",
     "What a node computes depends on symbolic sizes in a way that is not compiled.",
     "Give the symbols that the message names a value or a range: `--dim NAME=VALUE`, `--dim NAME=LOW..HIGH`.",
 )
@@ -149,6 +154,11 @@ UNKNOWN_PHASE = Code(
     "PENS-O010",
     "There is no phase of that name.",
     "docs/pipeline.md lists the ten; the message names the nearest one.",
+)
+BAD_PLUGIN = Code(
+    "PENS-O011",
+    "A plugin cannot be loaded, or defines no operator that can be used.",
+    "The message says why; docs/custom-operators.md has an example.",
 )
 
 # IR text given by the user: PENS-I ---------------------------------------------------------------------------

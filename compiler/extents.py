@@ -146,11 +146,16 @@ class Dim(Number):
         return -self + other
 
     def __mul__(self, other: Extent) -> Extent:
-        if not isinstance(other, int | Dim):  # pyright: ignore[reportUnnecessaryIsInstance] as in [0] * rank
+        if isinstance(other, list | tuple):  # pyright: ignore[reportUnnecessaryIsInstance] as in [0] * rank
             return NotImplemented
         return _sum((tuple(sorted((*a, *b), key=str)), x * y) for a, x in self.terms for b, y in _terms(other))
 
     __rmul__ = __mul__
+
+    def __truediv__(self, other: object) -> float:
+        raise self._no_number()
+
+    __rtruediv__ = __truediv__
 
     def __floordiv__(self, divisor: Extent) -> Extent:
         return floordiv(self, divisor)
@@ -191,7 +196,10 @@ class Dim(Number):
         raise Undecided(f"whether {self} is zero depends on the sizes the model is run with", (self, 0))
 
     def __index__(self) -> int:
-        raise NotStatic(f"the extent {self} is known only at run time")
+        raise self._no_number()
+
+    def _no_number(self) -> NotStatic:
+        return NotStatic(f"the extent {self} is known only at run time")
 
     __int__ = __float__ = __index__  # type: ignore[assignment]
 
@@ -375,7 +383,11 @@ def substitute(extent: Extent, values: Mapping[Symbol, Extent]) -> Extent:
 
 
 def _terms(extent: Extent) -> tuple[tuple[Monomial, int], ...]:
-    return extent.terms if isinstance(extent, Dim) else (((), extent),)
+    if isinstance(extent, Dim):
+        return extent.terms
+    if isinstance(extent, float):  # pyright: ignore[reportUnnecessaryIsInstance] as in size - 0.5
+        raise NotStatic(f"{extent} is no whole number: arithmetic with fractions needs numbers, not symbolic extents")
+    return (((), extent),)
 
 
 def _sum(terms: Iterable[tuple[Monomial, int]]) -> Extent:

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 MODEL_SUFFIXES = (".onnx", ".onnxtxt", ".mlir")
 
 
-def load_model(path: str, target: str = "cpu", dims: Sequence[str] = (), *, verify: bool = False) -> Model:
+def load_model(
+    path: str, target: str = "cpu", dims: Sequence[str] = (), *, verify: bool = False, plugins: Sequence[str] = ()
+) -> Model:
     """Load an artifact, or compile a model in memory, for the values or ranges of its dimensions in ``dims``, and load
     that."""
     if Path(path).suffix in MODEL_SUFFIXES:
         from penstock.compiler.driver import run_phases
         from penstock.tools.options import compile_options
 
-        result = run_phases(path, compile_options(target, (), dims), reproducers=Path.cwd())
+        result = run_phases(path, compile_options(target, (), dims, plugins=plugins), reproducers=Path.cwd())
         assert result.artifact is not None
         return result.artifact.load()
     from penstock.runtime import load

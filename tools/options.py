@@ -67,6 +67,14 @@ target_options = several(
     ),
 )
 
+plugin_option = click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="FILE",
+    help="A Python file of custom operators, which is run; may be repeated.",
+)
+
 printing_options = several(
     click.option(
         "--print-ir-before",

@@ -65,7 +65,7 @@ ARCHITECTURES = (
     decoder("glm4", "Glm4", head_dim=8, **DECODER),
     decoder("nemotron", "Nemotron", **DECODER),
     decoder("smollm3", "SmolLM3", no_rope_layers=[1, 0], **DECODER),
-    decoder("gpt_oss", "GptOss", head_dim=8, sliding_window=4, num_local_experts=4, num_experts_per_tok=2, **DECODER),
+    decoder("gpt_oss", "GptOss", sliding_window=4, num_local_experts=4, **{**EXPERTS, "head_dim": 8}),
     decoder("qwen2_moe", "Qwen2Moe", shared_expert_intermediate_size=24, **EXPERTS),
     decoder("qwen3_moe", "Qwen3Moe", head_dim=8, **EXPERTS),
     decoder("deepseek_v2", "DeepseekV2", **DEEPSEEK),

@@ -11,14 +11,15 @@ Relocation formulas: System V ABI, AMD64 supplement (table 4.10) and ELF for the
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from penstock.compiler.errors import PASS_FAILED, InternalError
 
 EHDR, PHDR, SHDR, SYM = 64, 56, 64, 24
+ELF64 = b"\x7fELF\x02\x01\x01"
 SHT_PROGBITS, SHT_SYMTAB, SHT_RELA, SHT_NOBITS = 1, 2, 4, 8
-SHF_ALLOC, SHF_EXECINSTR = 2, 4
+SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 MACHINES = {62: "x86-64", 183: "aarch64"}
 
 
@@ -50,8 +51,14 @@ class _Object:
     """name, section index, value, info."""
 
 
-def link(objects: Sequence[bytes]) -> LinkedImage:
-    """Link ``objects``. Raises InternalError for an undefined symbol, an unknown relocation or a duplicate function."""
+Exports = Mapping[str, Sequence[str]]
+
+
+def link(objects: Sequence[bytes], exports: Sequence[Exports | None] = ()) -> LinkedImage:
+    """Link ``objects``. Raises InternalError for an undefined symbol, an unknown relocation or a duplicate function.
+
+    ``exports``: for each object, its functions that become entries, with the names they get; None: all, by their own.
+    """
     parsed = [_parse(data) for data in objects]
     if len({item.machine for item in parsed}) > 1:
         raise InternalError(PASS_FAILED, "kernels for different machines cannot be linked together")
@@ -63,19 +70,42 @@ def link(objects: Sequence[bytes]) -> LinkedImage:
         end += len(section.content)
     image = bytearray(end)
     entries: dict[str, int] = {}
-    for item in parsed:
+    for item, names in zip(parsed, exports or [None] * len(parsed), strict=True):
         for section in item.sections:
             if section.address >= 0:
                 image[section.address : section.address + len(section.content)] = section.content
         for name, index, value, info in item.symbols:
             if info & 15 == 2 and info >> 4:
-                if name in entries:
-                    raise InternalError(PASS_FAILED, f"two kernels are called {name}")
-                entries[name] = item.sections[index].address + value
+                for entry in [name] if names is None else names.get(name, ()):
+                    if entry in entries:
+                        raise InternalError(PASS_FAILED, f"two kernels are called {entry}")
+                    entries[entry] = item.sections[index].address + value
     for item in parsed:
         _relocate(item, image)
     machine = parsed[0].machine if parsed else 62
     return LinkedImage(_with_headers(image, entries, machine), entries)
+
+
+def fault_of(data: bytes, symbol: str) -> str | None:
+    """Why ``data`` is no object code of a kernel ``symbol`` that can be linked into an image; None if it is."""
+    if data[:7] != ELF64:
+        return "it is no 64-bit ELF object"
+    try:
+        item = _parse(data)
+        if struct.unpack_from("<H", data, 16)[0] != 1:
+            return "it is no relocatable object (compile it with -c)"
+        if item.machine != 62:
+            return "it is not for x86-64"
+        writable = [s.name for s in item.sections if s.flags & SHF_ALLOC and s.flags & SHF_WRITE and s.content]
+        if writable:
+            return f"it has data that is written to or relocated ({writable[0]})"
+        if symbol not in link([data]).entries:
+            return f"it does not define the function {symbol}"
+    except InternalError as error:
+        return error.message.rstrip(".")
+    except (struct.error, IndexError, ValueError, MemoryError):
+        return "it is damaged"
+    return None
 
 
 def _kept(section: _Section) -> bool:
@@ -83,7 +113,7 @@ def _kept(section: _Section) -> bool:
 
 
 def _parse(data: bytes) -> _Object:
-    if data[:7] != b"\x7fELF\x02\x01\x01":
+    if data[:7] != ELF64:
         raise InternalError(PASS_FAILED, "the code generator did not give a 64-bit little-endian ELF object")
     machine = struct.unpack_from("<H", data, 18)[0]
     (table,) = struct.unpack_from("<Q", data, 40)

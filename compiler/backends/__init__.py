@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from penstock.compiler.artifact.elf import LinkedImage
     from penstock.compiler.backends.cpu.target import CpuTarget
     from penstock.compiler.dialects.tile.memory import Kernel
+
+
+NO_OBJECTS: Mapping[str, bytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,9 @@ class Backend(Protocol):
         """The frozen description of a level that schedules decide by. Raises TargetError for an unknown level."""
         ...
 
-    def compile(self, kernels: Sequence[Kernel], level: str) -> Code:
-        """Machine code of ``kernels``; equal kernels give equal bytes. Raises InternalError for what it cannot emit."""
+    def compile(self, kernels: Sequence[Kernel], level: str, objects: Mapping[str, bytes] = NO_OBJECTS) -> Code:
+        """Machine code of ``kernels``; equal kernels give equal bytes. Raises InternalError for what it cannot emit.
+        ``objects`` holds, by key, the object code of kernels that come with their own (``Kernel.object``)."""
         ...
 
     def text(self, kernel: Kernel, level: str, form: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock.tools.options import json_option, several, target_options
+from penstock.tools.options import json_option, plugin_option, several, target_options
 
 if TYPE_CHECKING:
     from penstock.compiler.errors import Problem
@@ -24,6 +24,7 @@ Examples:
 @click.argument("model", metavar="MODEL")
 @several(
     target_options,
+    plugin_option,
     click.option("--import-only", is_flag=True, help="Check the model itself, not whether its kernels can be made."),
     json_option,
 )
@@ -39,10 +40,10 @@ def command(model: str, **given: Any) -> int:
     from penstock.compiler.frontends.onnx import check_model
     from penstock.tools.options import compile_options, read_dims
 
-    options = compile_options(given["target"], given["isa"], given["dims"])
+    options = compile_options(given["target"], given["isa"], given["dims"], plugins=given["plugins"])
     notes: list[str] = []
     try:
-        problems: list[Problem] = check_model(model, dims=read_dims(given["dims"]))
+        problems: list[Problem] = check_model(model, dims=read_dims(given["dims"]), plugins=given["plugins"])
         if not problems and not given["import_only"]:
             notes = run_phases(model, options, last="emit", reproducers=Path.cwd()).report.notes
     except ModelError as error:

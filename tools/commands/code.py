@@ -54,7 +54,9 @@ def command(source: str, names: tuple[str, ...], target: str, level: str | None,
     for kernel, its_level in found:
         if names and kernel.sym_name not in names:
             continue
-        if listing:
+        if listing and kernel.object:
+            click.echo(f"{kernel.sym_name:<40} {its_level:<12} {kernel.entry} of a custom operator's object code")
+        elif listing:
             code = device.compile([kernel], its_level)
             size, scratch = code.kernel_bytes[kernel.sym_name], code.scratch_bytes
             click.echo(f"{kernel.sym_name:<40} {its_level:<12} {size:>8} bytes of code {scratch:>8} of scratch")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock.tools.options import json_option, printing_options, range_options, several, target_options
+from penstock.tools.options import json_option, plugin_option, printing_options, range_options, several, target_options
 
 if TYPE_CHECKING:
     from penstock.compiler.driver import Report
@@ -33,6 +33,7 @@ Examples:
     click.option(
         "--keep", multiple=True, metavar="NAME", help="Make a value, by its or its node's name, an output; repeatable."
     ),
+    plugin_option,
     click.option("-p", "--passes", default="", metavar="PASSES", help="Options for passes, as 'fuse{max-ops=8}'."),
     click.option("--strict", is_flag=True, help="Treat what would only be noted as an error."),
     click.option("--keep-debug", is_flag=True, help="Put the IR after each phase into the artifact."),
@@ -55,6 +56,7 @@ def command(model: str, **given: Any) -> int:
         given["dims"],
         passes=given["passes"],
         keep=given["keep"],
+        plugins=given["plugins"],
         strict=given["strict"],
         keep_debug=given["keep_debug"],
         verify_each=given["verify_each"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from penstock.tools.options import json_option, several, target_options
+from penstock.tools.options import json_option, plugin_option, several, target_options
 
 if TYPE_CHECKING:
     from penstock.tools.models import Arrays
@@ -51,6 +51,7 @@ Examples:
     ),
     click.option("--verify", is_flag=True, help="Also check the artifact's weights when it is loaded."),
     target_options,
+    plugin_option,
     json_option,
 )
 def command(model: str, **given: Any) -> int:
@@ -64,7 +65,7 @@ def command(model: str, **given: Any) -> int:
 
         check_writable(Path(given["output"]))
     reference = reference_path(model, given["reference"]) if given["check_against"] else None
-    loaded = load_model(model, target_of(given), given["dims"], verify=given["verify"])
+    loaded = load_model(model, target_of(given), given["dims"], verify=given["verify"], plugins=given["plugins"])
     session = loaded.session(threads=given["threads"])
     fetch = list(dict.fromkeys(given["fetch"])) or None
     needed = None if fetch is None or reference is not None else session.needed_inputs(fetch)

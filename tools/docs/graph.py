@@ -24,6 +24,7 @@ FAMILIES = {
     "logic": "Comparison, logic and selection",
     "shape": "Shape",
     "index": "Indexing",
+    "scatter": "Scattering",
     "reduction": "Reductions",
     "ordering": "Ordering",
     "contraction": "Matrix products",
@@ -34,6 +35,9 @@ FAMILIES = {
     "linear_attention": "Linear attention",
     "recurrence": "Recurrence",
     "resize": "Resizing",
+    "sampling": "Sampling",
+    "roi": "Regions of interest",
+    "determinant": "Determinants",
 }
 """Headings, in the order of the page; a family that is not here follows under its module's name."""
 

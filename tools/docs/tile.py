@@ -66,10 +66,10 @@ No kernel calls a function: one that would is refused, naming the op.
 ACCURACY = """\
 ## Elementary functions
 
-Our own polynomials (`math.py` and `trigonometry.py` in `compiler/backends`, fitted by `minimax.py`), shared by all back ends.
-NaN, infinities, signed zeros and denormal results follow IEEE-754; sine, cosine and tangent are accurate for every
-finite argument. Largest error in units in the last place, as stated in `BOUNDS` and checked over dense samples and special cases by
-`tests/unit/tile/test_math.py`, which prints the measured errors when it is run as a script.
+Our own polynomials (`math.py` and `trigonometry.py` in `compiler/backends`, fitted by `minimax.py`), shared by all back
+ends. NaN, infinities, signed zeros and denormal results follow IEEE-754; sine, cosine and tangent are accurate for
+every finite argument. Largest error in units in the last place, as stated in `BOUNDS` and checked over dense samples
+and special cases by `tests/unit/tile/test_math.py`, which prints the measured errors when it is run as a script.
 
 | function | f32 | f64 |
 |---|---|---|

@@ -6,8 +6,10 @@ the register tiles, LLVM's code generator the registers; there is nothing in bet
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from penstock.compiler.backends import NO_OBJECTS
 
 if TYPE_CHECKING:
     from penstock.compiler.backends import Code
@@ -29,23 +31,34 @@ class CpuBackend:
 
         return cpu_target(level)
 
-    def compile(self, kernels: Sequence[Kernel], level: str) -> Code:
+    def compile(self, kernels: Sequence[Kernel], level: str, objects: Mapping[str, bytes] = NO_OBJECTS) -> Code:
         from penstock.compiler.artifact.elf import link
         from penstock.compiler.backends import Code
         from penstock.compiler.backends.cpu.compile import compile_kernel, instruction_bytes
         from penstock.compiler.extents import largest
 
-        objects = [compile_kernel(kernel, level) for kernel in kernels]
+        made = [compile_kernel(kernel, level) for kernel in kernels if not kernel.object]
+        brought: dict[str, dict[str, list[str]]] = {}  # by object: kernels by the function they call
+        for kernel in kernels:
+            if kernel.object:
+                brought.setdefault(kernel.object, {}).setdefault(kernel.entry or "", []).append(kernel.sym_name)
+        foreign = [kernel for kernel in kernels if kernel.object]
         return Code(
-            image=link([item.object for item in objects]),
-            scratch_bytes=largest(0, *(item.scratch_bytes for item in objects)),
-            kernel_scratch={item.name: item.scratch_bytes for item in objects},
-            kernel_bytes={item.name: instruction_bytes(item.object) for item in objects},
+            image=link(
+                [*(item.object for item in made), *(objects[key] for key in brought)],
+                [*(None for _ in made), *brought.values()],
+            ),
+            scratch_bytes=largest(0, *(item.scratch_bytes for item in made)),
+            kernel_scratch={item.name: item.scratch_bytes for item in made} | {k.sym_name: 0 for k in foreign},
+            kernel_bytes={item.name: instruction_bytes(item.object) for item in made}
+            | {kernel.sym_name: instruction_bytes(objects[kernel.object]) for kernel in foreign},
         )
 
     def text(self, kernel: Kernel, level: str, form: str) -> str:
         from penstock.compiler.backends.cpu.compile import assembly, emit
 
+        if kernel.object:
+            return f"; {kernel.sym_name} is {kernel.entry} of the object code {kernel.object}\n"
         return emit(kernel, level).text if form == "llvm" else assembly(kernel, level)
 
 

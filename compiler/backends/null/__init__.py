@@ -6,8 +6,10 @@ kernels is real, so what a model costs on it is what the runtime itself costs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+from penstock.compiler.backends import NO_OBJECTS
 
 if TYPE_CHECKING:
     from penstock.compiler.backends import Code
@@ -31,7 +33,7 @@ class NullBackend:
 
         return BACKEND.describe(level)
 
-    def compile(self, kernels: Sequence[Kernel], level: str) -> Code:
+    def compile(self, kernels: Sequence[Kernel], level: str, objects: Mapping[str, bytes] = NO_OBJECTS) -> Code:
         from penstock.compiler.backends.cpu import BACKEND
 
         return BACKEND.compile([emptied(kernel) for kernel in kernels], level)

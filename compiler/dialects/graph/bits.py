@@ -13,7 +13,7 @@ from xdsl.ir import SSAValue
 from penstock.compiler.dialects.graph.base import Tensor, TypeRuleError, element_of, tensor_type
 from penstock.compiler.dialects.graph.elementwise import INTEGER, NUMBER, Binary, Elementwise, Unary
 from penstock.compiler.dialects.graph.scalar import ScalarBuilder
-from penstock.compiler.dtypes import BF16, F16, I1, byte_width, is_unsigned, tensor, type_name
+from penstock.compiler.dtypes import BF16, F16, I1, bit_width, byte_width, is_unsigned, tensor, type_name
 
 V = TypeVar("V")
 
@@ -35,10 +35,11 @@ class BitCast(Elementwise):
     name = "graph.bit_cast"
     operand_names = ("x",)
     accepts = NUMBER
+    holds_storage = True
 
     def infer(self) -> list[Tensor]:
         kinds = element_of(self.operands[0]), tensor_type(self.chosen_result()).element_type
-        if len({byte_width(kind) for kind in kinds}) > 1 or set(kinds) & {I1, F16, BF16}:
+        if len({bit_width(kind) for kind in kinds}) > 1 or set(kinds) & {I1, F16, BF16}:
             raise TypeRuleError(f"the bits of {type_name(kinds[0])} are not taken as {type_name(kinds[1])}")
         return [tensor(self.shapes()[0], kinds[1])]
 

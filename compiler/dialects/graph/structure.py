@@ -73,7 +73,9 @@ class Constant(GraphOp):
         values: list[Any] = list(inline.get_values())
         if len(values) == 1:
             return np.full(shape, values[0]).astype(dtype)
-        return np.array(values).astype(dtype).reshape(shape)
+        # Left to itself, numpy would hold 64-bit integers of either side of 2^63 as floats.
+        exact = np.array(values, dtype) if dtype.kind == "u" else np.array(values).astype(dtype)
+        return exact.reshape(shape)
 
     def print(self, printer: Printer) -> None:
         """As every op; NaN and infinities as the bytes of the value (xDSL would read its own notation as integers)."""

@@ -252,6 +252,8 @@ class Kernel(TileOp):
     outputs = Int(1, doc="how many of the last buffers are written")
     sizes = Texts((), doc="symbols whose values the last buffer before the outputs holds")
     unit_cost = Float(0.0, doc="estimated nanoseconds one unit takes on one core")
+    object = Text(optional=True, doc="key, in the weight store, of object code that takes the place of the body")
+    entry = Text(optional=True, doc="the function of the object code")
 
     @classmethod
     def empty(

@@ -150,6 +150,14 @@ class Values:
         return a.op("ceil")
 
     @staticmethod
+    def exp(a: Value) -> Value:
+        return a.op("exp")
+
+    @staticmethod
+    def log(a: Value) -> Value:
+        return a.op("log")
+
+    @staticmethod
     def abs(a: Value) -> Value:
         return a.op("abs")
 

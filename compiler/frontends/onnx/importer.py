@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,13 +39,16 @@ from penstock.compiler.errors import (
     Problem,
 )
 from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, bounds, is_static, symbols_of
-from penstock.compiler.frontends.onnx import converters
+from penstock.compiler.frontends.onnx import converters, custom
+from penstock.compiler.frontends.onnx.ahead import declared_ahead
 from penstock.compiler.frontends.onnx.assumptions import Assumption, agreement
 from penstock.compiler.frontends.onnx.declared import DeclaredTypes
 from penstock.compiler.frontends.onnx.dimensions import Given
+from penstock.compiler.frontends.onnx.external import DataFolder
 from penstock.compiler.frontends.onnx.kept import Kept
 from penstock.compiler.frontends.onnx.node_context import Assumed, NodeContext, Refusal
 from penstock.compiler.frontends.onnx.ordering import in_order, names_defined
+from penstock.compiler.frontends.onnx.proto import NEWEST_OPSET, MessageReader
 from penstock.compiler.frontends.onnx.reader import read_model
 from penstock.compiler.frontends.onnx.records import Function, Graph, Model, Node, Reference, Tensor, ValueInfo
 from penstock.compiler.frontends.onnx.schemas import check_node
@@ -54,11 +58,13 @@ from penstock.compiler.frontends.onnx.symbolic import is_symbolic
 from penstock.compiler.frontends.onnx.tensors import MAX_BYTES, MAX_RANK
 from penstock.compiler.frontends.onnx.values import Item, Listed, Maybe, Scope, kind_of
 from penstock.compiler.locations import name_location
+from penstock.compiler.plugins import Operators
 from penstock.compiler.rewriting import drop_detached_users
 from penstock.compiler.specialise import rewrite_arguments, rewrite_op, set_equalities, set_type
 
 if TYPE_CHECKING:
     from penstock.compiler.frontends.onnx.reader import ModelSource
+    from penstock.compiler.plugins import Source
 
 Array = NDArray[Any]
 OpT = TypeVar("OpT", bound=Operation)
@@ -75,16 +81,17 @@ def import_model(
     dims: Mapping[str, Given] | None = None,
     base_dir: str | PathLike[str] | None = None,
     keep: Sequence[str] = (),
+    plugins: Sequence[Source] = (),
 ) -> ModuleOp:
     """The module of graph ops that ``model`` (path, bytes or ModelProto) stands for.
 
     ``dims`` gives symbolic input dimensions a value or a range (least, greatest); ``base_dir`` is the folder external
     data may lie in (default: the model's own). Values named in ``keep``, by their own name or that of their node,
-    become outputs too. Raises ModelError with every problem found, and OptionError if ``dims`` names no dimension or
-    ``keep`` no value.
+    become outputs too. ``plugins`` are Python files, or classes, of custom operators. Raises ModelError with every
+    problem found, and OptionError if ``dims`` names no dimension, ``keep`` no value or ``plugins`` no operator.
     """
     records = read_model(model, base_dir)
-    importer = Importer(records, ctx, dims or {}, Kept(keep))
+    importer = Importer(records, ctx, dims or {}, Kept(keep), Operators(plugins))
     module = importer.run()
     if importer.problems:
         raise ModelError(importer.problems, records.name)
@@ -92,10 +99,15 @@ def import_model(
 
 
 def check_model(
-    model: ModelSource, *, dims: Mapping[str, Given] | None = None, base_dir: str | PathLike[str] | None = None
+    model: ModelSource,
+    *,
+    dims: Mapping[str, Given] | None = None,
+    base_dir: str | PathLike[str] | None = None,
+    plugins: Sequence[Source] = (),
 ) -> list[Problem]:
     """Every reason why ``model`` cannot be compiled; an empty list if it can. Raises ModelError if it is unreadable."""
-    importer = Importer(read_model(model, base_dir), CompilerContext(), dims or {})
+    records = read_model(model, base_dir)
+    importer = Importer(records, CompilerContext(), dims or {}, operators=Operators(plugins))
     importer.run()
     return importer.problems
 
@@ -103,8 +115,15 @@ def check_model(
 class Importer:
     """The conversion of one model; ``problems`` is what is wrong with it so far."""
 
-    def __init__(self, model: Model, ctx: CompilerContext, dims: Mapping[str, Given], kept: Kept | None = None) -> None:
-        self.model, self.ctx, self.kept = model, ctx, kept or Kept(())
+    def __init__(
+        self,
+        model: Model,
+        ctx: CompilerContext,
+        dims: Mapping[str, Given],
+        kept: Kept | None = None,
+        operators: Operators | None = None,
+    ) -> None:
+        self.model, self.ctx, self.kept, self.operators = model, ctx, kept or Kept(()), operators or Operators()
         self.problems: list[Problem] = list(model.problems)
         self.declared = DeclaredTypes(model.graph, dims)
         self.block = Block()
@@ -114,10 +133,12 @@ class Importer:
         self.ops = 0  # inserted so far
         self._callers: list[Node] = []  # the calls of functions being inlined, outermost first
         self._path: list[str] = []  # the nodes whose subgraphs are being converted, outermost first
-        self._nested = 0  # subgraphs being converted, in each other
+        self._nested = 0  # converters under way that other nodes are converted for
+        self._streams: dict[str, int] = {}  # how often a node of that name drew random numbers
         self._stored: dict[int, tuple[Tensor, SSAValue]] = {}  # initializers of subgraphs, by identity
         self._equal: list[tuple[Extent, Extent]] = []  # taken for granted, to be checked by every run
         self._values: Mapping[str, ValueInfo] = {}  # declared types of the graph being converted
+        self._ahead: Sequence[Node] = ()  # its nodes, in order
 
     # The whole model -------------------------------------------------------------------------------------------------
 
@@ -225,6 +246,14 @@ class Importer:
         """The name by which users know ``node``: ``loop/add`` in a subgraph of ``loop``; in a function, the call."""
         return self._callers[0].name if self._callers else "/".join((*self._path, node.name))
 
+    def stream(self, node: Node) -> tuple[str, int]:
+        """What tells the random numbers of ``node`` from all others: its name with those of its callers, and how often
+        it was converted before (the body of a loop may be, many times)."""
+        name = "/".join((*(caller.name for caller in self._callers), *self._path, node.name))
+        before = self._streams.get(name, 0)
+        self._streams[name] = before + 1
+        return name, before
+
     def note(self, node: Node, reason: str, hint: str) -> None:
         """What the user should know about ``node``, which is compiled."""
         self.ctx.note(self.title(node), (self._callers[0] if self._callers else node).op, reason, hint)
@@ -328,8 +357,8 @@ class Importer:
             self.location = outer
 
     def _nodes(self, nodes: Sequence[Node], scope: Scope, opsets: Mapping[str, int], graph: Graph | None) -> None:
-        outer, values = self.location, self._values
-        self._values = graph.values if graph is not None else {}
+        outer, values, ahead = self.location, self._values, self._ahead
+        self._values, self._ahead = graph.values if graph is not None else {}, nodes
         for node in nodes:
             if not self._callers:
                 self.location = name_location(self.title(node))
@@ -342,7 +371,7 @@ class Importer:
                 scope[name] = value
                 if value is not None and graph is not None:
                     self._name_result(node, name, value, graph)
-        self.location, self._values = outer, values
+        self.location, self._values, self._ahead = outer, values, ahead
 
     def _name_result(self, node: Node, name: str, value: Item, graph: Graph) -> None:
         """Give a result its name in the IR, and hold it against what the model declares about it."""
@@ -361,8 +390,10 @@ class Importer:
         """The values of a node's outputs; None for each if it cannot be converted, or reads what could not be."""
         unknown: list[Item | None] = [None] * len(node.outputs)
         try:
+            streams = dict(self._streams)
             for _ in range(MAX_ASSUMPTIONS):
                 try:
+                    self._streams = dict(streams)
                     return self._converted(node, scope, opsets)
                 except Assumed as needed:
                     assumption = needed.assumption
@@ -437,11 +468,37 @@ class Importer:
             return local
         opset = opsets.get(node.domain, 0)
         if node.domain:
+            operator = self.operators.find(node.domain, node.op, opset)
+            if operator is not None:
+                return converters.Converter(node.op, operator.since, partial(custom.convert, operator))
             return converters.find(node.op, opset, node.domain)
         if not opset:
             raise Refusal(UNKNOWN_OP, f"{node.op} is ONNX's own, but the model does not import ONNX's operators")
         check_node(node, opset)
         return converters.find(node.op, opset)
+
+    def call(
+        self, holder: Node, op: str, inputs: Sequence[SSAValue | None], outputs: int, attributes: Mapping[str, Any]
+    ) -> list[SSAValue]:
+        """An operator of ONNX's own on ``inputs``, in place of a node that is made of several. Raises Refusal."""
+        import onnx
+
+        names = ["" if value is None else f"x{index}" for index, value in enumerate(inputs)]
+        results = [f"y{index}" for index in range(outputs)]
+        message: Any = onnx.helper.make_node(op, names, results, holder.name, **attributes)
+        node = MessageReader(DataFolder(None), {}).node(message, 0)
+        opsets = {"": self.model.opsets.get("", NEWEST_OPSET)}
+        context = NodeContext(self, node, list(inputs), opsets, {})
+        found = self._find(node, opsets)
+        self._nested += 1
+        try:
+            made = self._results(node, found.convert(context)) if isinstance(found, converters.Converter) else None
+            values = [value for value in made or self._standard(context) if isinstance(value, SSAValue)]
+        finally:
+            self._nested -= 1
+        if len(values) != outputs:
+            raise Refusal(UNSUPPORTED_OP, f"{op} does not give {outputs} tensors")
+        return values
 
     def _results(self, node: Node, made: Item | Sequence[Item | None]) -> Sequence[Item | None]:
         """One value per output of ``node``, of those its converter has made."""
@@ -522,9 +579,22 @@ class Importer:
             raise Refusal(UNSUPPORTED_TYPE, f"a constant of type {array.dtype} is not compiled") from None
         return self.insert(Constant.of(array, self.ctx.weights, name=name, location=self.location)).out
 
-    def declared_shape(self, node: Node, output: int) -> tuple[Extent, ...] | None:
-        """The shape that the model declares for an output of ``node``, if it does."""
-        return self.declared.shape(self._values.get(node.outputs[output])) if output < len(node.outputs) else None
+    def declared_shape(self, node: Node, output: int, scope: Mapping[str, Any]) -> tuple[Extent, ...] | None:
+        """The shape that the model declares for an output of ``node``, or for what elementwise operators make of it.
+        ``scope`` holds the values known so far."""
+
+        def declared(name: str) -> tuple[Extent, ...] | None:
+            return self.declared.shape(self._values.get(name))
+
+        def is_scalar(name: str) -> bool:
+            value = scope.get(name)
+            return isinstance(value, SSAValue) and shape_of(value.type) == ()
+
+        if output >= len(node.outputs):
+            return None
+        name = node.outputs[output]
+        shape = declared(name)
+        return declared_ahead(name, self._ahead, declared, is_scalar) if shape is None else shape
 
     def evaluate(self, value: SSAValue) -> Array | None:
         """The compile-time value of ``value``, computed from constants; None if it depends on inputs or is large."""

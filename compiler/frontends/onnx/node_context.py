@@ -203,7 +203,7 @@ class NodeContext:
     def promised(self, what: str, output: int = 0) -> tuple[Extent, ...]:
         """The shape that the model declares for an output: what a result's shape is when ``what`` is fed at run time.
         Refuses the node if nothing is declared."""
-        shape = self.importer.declared_shape(self.node, output)
+        shape = self.importer.declared_shape(self.node, output, self.scope)
         if shape is None:
             raise Refusal(
                 SHAPE_UNKNOWN,

@@ -16,6 +16,8 @@ from penstock.compiler.frontends.onnx.node_context import Refusal
 from penstock.compiler.frontends.onnx.records import AttributeValue, Graph, Node, Opaque, Tensor
 
 FULL_OPSET = 6  # of older operator sets, only what has not changed until this one is compiled
+UNOFFICIAL = frozenset({"SimplifiedLayerNormalization"})
+"""Operators that onnxruntime's optimisers put into ONNX's own domain, which has no definition of them."""
 SUCCESSORS = {"Upsample": "Resize", "Scatter": "ScatterElements"}
 
 
@@ -57,6 +59,8 @@ def signature(op: str, opset: int) -> Signature | None:
 
 def check_node(node: Node, opset: int) -> None:
     """Raise Refusal if ``node`` (of ONNX's own domain) is not what its operator's definition allows."""
+    if node.op in UNOFFICIAL:
+        return
     found = signature(node.op, opset)
     if found is None:
         raise _unknown(node, opset)

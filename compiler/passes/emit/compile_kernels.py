@@ -7,6 +7,7 @@ compiled by its text, so packaging finds it done. `penstock opt` shows it as tex
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -18,6 +19,7 @@ from penstock.compiler.backends import backend
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.declared import encode_extent
 from penstock.compiler.dialects.tile.memory import Kernel
+from penstock.compiler.weights import WeightStore
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,18 @@ class CompileKernels(ModulePass):
         context = cast(CompilerContext, ctx)
         target = backend(context.target.split(":")[0])
         for level, kernels in level_modules(op).items():
-            code = target.compile(kernels, level)
+            code = target.compile(kernels, level, object_code(kernels, context.weights))
             for kernel in kernels:
                 name = kernel.sym_name
                 kernel.attributes["code_bytes"] = IntegerAttr(code.kernel_bytes[name], i64)
                 kernel.attributes["scratch_bytes"] = encode_extent(code.kernel_scratch[name])
                 context.statistics[f"{level} kernels"] += 1
                 context.statistics[f"{level} code bytes"] += code.kernel_bytes[name]
+
+
+def object_code(kernels: Iterable[Kernel], weights: WeightStore) -> dict[str, bytes]:
+    """The object code of kernels that come with their own, by key."""
+    return {kernel.object: weights[kernel.object].tobytes() for kernel in kernels if kernel.object}
 
 
 def level_modules(module: ModuleOp) -> dict[str, list[Kernel]]:

@@ -51,6 +51,7 @@ ROOT_KINDS = {
     "graph.top_k": "scan",
     "graph.scatter_nd": "scatter",
     "graph.scatter_elements": "scatter",
+    "graph.custom": "custom",
     "graph.roi_align": "roi",
     "graph.roi_max_pool": "roi",
     "graph.det": "determinant",
@@ -58,7 +59,7 @@ ROOT_KINDS = {
 STREAMING = ("reduction", "normalization", "map")
 VIEWS = (Reshape, Transpose, Expand, Slice)
 READ_OFTEN = ("graph.sample",)  # ops that read each element of their first operand several times
-IN_PLACE = ("scatter",)  # kinds whose results are built up in memory, so that nothing can follow tile by tile
+IN_PLACE = ("scatter", "custom")  # kinds whose results are built up in memory, so that nothing can follow tile by tile
 
 
 @dataclass(frozen=True)
@@ -278,6 +279,9 @@ class Body:
         self.ops.append(op)
 
     def _take(self, value: SSAValue, user: Operation, members: set[Operation]) -> None:
+        if user.name == "graph.custom":  # its kernel takes buffers as they are listed, the same one twice if need be
+            self.inputs.append(value)
+            return
         owner = value.owner
         weights = isinstance(user, Conv) and value is user.operands[1]
         often = user in self._often or (user.name in READ_OFTEN and value is user.operands[0])

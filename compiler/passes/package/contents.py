@@ -20,6 +20,7 @@ from penstock.compiler.backends import backend
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.plan.program import Program, Weight
 from penstock.compiler.extents import Dim, Extent, largest
+from penstock.compiler.passes.emit.compile_kernels import object_code
 from penstock.compiler.passes.package.binary_plan import plan_for
 from penstock.compiler.passes.plan.form_commands import kernels_by_level
 
@@ -31,7 +32,7 @@ def build_contents(module: ModuleOp, ctx: CompilerContext, manifest: dict[str, A
     images: dict[str, LinkedImage] = {}
     plans: dict[str, Plan] = {}
     for level, kernels in kernels_by_level(module).items():
-        code = target.compile(list(kernels.values()), level)
+        code = target.compile(list(kernels.values()), level, object_code(kernels.values(), ctx.weights))
         images[level] = code.image
         plans[level] = plan_for(program, level, list(kernels), code.scratch_bytes)
     weights = [ctx.weights[op.key] for op in program.body.ops if isinstance(op, Weight)]

@@ -44,6 +44,10 @@ _NOT_CORE = "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Berno
 NOT_CORE = frozenset(_NOT_CORE.split())
 """Standard operators on plain tensors that are left out all the same: random numbers, text features."""
 
+ROUNDED = frozenset({"test_dft_inverse", "test_dft_inverse_opset19"})
+"""Cases whose expected output numpy computes in single precision, with errors beyond the tolerance where the exact
+result is 0: it is computed again in double precision."""
+
 SHAPE_INPUTS: Mapping[str, tuple[int, ...]] = {
     "ConstantOfShape": (0,),
     "Expand": (1,),
@@ -101,6 +105,11 @@ class Case:
     rtol: float
     atol: float
     tags: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def draws(self) -> bool:
+        """Whether its expected output holds random numbers."""
+        return self.group == "Bernoulli" or "training_dropout" in self.name
 
     @property
     def time_limit(self) -> float:
@@ -162,7 +171,15 @@ def _node_cases() -> Iterator[Case]:
             ([_array(item) for item in inputs], [_array(item) for item in outputs])
             for inputs, outputs in test.data_sets
         ]
+        if test.name in ROUNDED:
+            sets = [(inputs, [_inverse_transform(inputs[0])]) for inputs, _ in sets]
         yield _case(test.name, group, "node", test.model, sets, test.rtol, test.atol)
+
+
+def _inverse_transform(x: Any) -> Any:
+    """The inverse DFT of complex numbers given as pairs, along axis 1."""
+    result = np.fft.ifft(x.astype(np.float64).view(np.complex128)[..., 0], axis=1)
+    return result[..., np.newaxis].view(np.float64).astype(np.float32)
 
 
 def _stored_cases() -> Iterator[Case]:

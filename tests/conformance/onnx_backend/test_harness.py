@@ -68,11 +68,11 @@ def test_server_survives(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_comparison_is_exact_about_type_and_shape() -> None:
     case = all_cases()["test_abs"]
     (inputs, (expected,)), *_ = case.data_sets
-    execution.compare(case, [np.abs(inputs["x"])], [expected])
+    execution.compare(case, inputs, [np.abs(inputs["x"])], [expected])
     with pytest.raises(AssertionError):
-        execution.compare(case, [np.abs(inputs["x"]).astype(np.float64)], [expected])
+        execution.compare(case, inputs, [np.abs(inputs["x"]).astype(np.float64)], [expected])
     with pytest.raises(AssertionError):
-        execution.compare(case, [np.abs(inputs["x"]).reshape(-1)], [expected])
+        execution.compare(case, inputs, [np.abs(inputs["x"]).reshape(-1)], [expected])
 
 
 def test_binding_shape_inputs() -> None:

@@ -23,13 +23,16 @@ def model_of(
     *,
     opset: int = 22,
     domain: str = "",
+    version: int = 1,
     constants: Mapping[str, Any] | None = None,
     kinds: Sequence[Any] = (),
+    shape: Sequence[int] | None = None,
     **attributes: Any,
 ) -> Any:
     """A model of one node. Its operands are ``feeds`` in order (``None``: left out), then ``constants``, which are
     initializers; ``outputs`` says how many results are asked for, or their names; ``kinds`` are their dtypes, if they
-    are not that of the first operand."""
+    are not that of the first operand, and ``shape`` the declared shape of each. ``version`` is
+    the opset of ``domain``, if that is not ONNX's own."""
     known = dict(constants or {})
     operands = [name if array is not None else "" for name, array in (*feeds.items(), *known.items())]
     names = [f"y{i}" for i in range(outputs)] if isinstance(outputs, int) else list(outputs)
@@ -42,9 +45,11 @@ def model_of(
     initializers = [_tensor(name, np.asarray(array)) for name, array in known.items() if array is not None]
     first = np.asarray(next(iter((feeds or known).values()))).dtype
     codes = [helper.np_dtype_to_tensor_dtype(np.dtype(kind)) for kind in kinds or [first] * len(names)]
-    results = [helper.make_tensor_value_info(name, code, None) for name, code in zip(names, codes, strict=True) if name]
+    results = [
+        helper.make_tensor_value_info(name, code, shape) for name, code in zip(names, codes, strict=True) if name
+    ]
     graph = helper.make_graph([node], "g", infos, results, initializers)
-    imports = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, 1)] if domain else [])
+    imports = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, version)] if domain else [])
     return helper.make_model(graph, opset_imports=imports, ir_version=10)
 
 

@@ -17,10 +17,12 @@ RNG = np.random.default_rng(5)
 F, U8 = TensorProto.FLOAT, TensorProto.UINT8
 
 
-def model_of(op: str, feeds: Mapping[str, Any], outputs: Mapping[str, int], **attributes: Any) -> bytes:
+def model_of(
+    op: str, feeds: Mapping[str, Any], outputs: Mapping[str, int], domain: str = "com.microsoft", **attributes: Any
+) -> bytes:
     """A model of one node with its operands fed; what is called ``-`` something is left out."""
     operands, made = (["" if name.startswith("-") else name for name in names] for names in (feeds, outputs))
-    node = helper.make_node(op, operands, made, name="node", domain="com.microsoft", **attributes)
+    node = helper.make_node(op, operands, made, name="node", domain=domain, **attributes)
     infos = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.asarray(array).dtype), np.shape(array))
         for name, array in feeds.items()
@@ -64,7 +66,8 @@ def test_fast_gelu_without_bias() -> None:
 @pytest.mark.parametrize(("left", "right"), [(0, 0), (1, 0), (0, 1), (1, 1)])
 def test_fused_matmul(left: int, right: int) -> None:
     a, b = some(2, 7, 5) if left else some(2, 5, 7), some(2, 9, 7) if right else some(2, 7, 9)
-    agree("FusedMatMul", {"a": a, "b": b}, transA=left, transB=right, alpha=0.125)
+    for op in ("FusedMatMul", "TransposeMatMul"):
+        agree(op, {"a": a, "b": b}, transA=left, transB=right, alpha=0.125)
 
 
 @pytest.mark.parametrize("given", [("gamma",), ("gamma", "beta"), ("gamma", "beta", "bias")])
@@ -97,6 +100,40 @@ def test_fused_conv(activation: str, numbers: list[float]) -> None:
     feeds = {"x": some(1, 3, 9, 7), "w": some(4, 3, 3, 3), "bias": some(4)}
     given = {"activation_params": numbers} if numbers else {}
     agree("FusedConv", feeds, activation=activation, pads=[1, 1, 1, 1], kernel_shape=[3, 3], **given)
+
+
+@pytest.mark.parametrize(("activation", "numbers"), [("Relu", {}), ("LeakyRelu", {"activation_alpha": 0.3})])
+def test_fused_gemm(activation: str, numbers: dict[str, float]) -> None:
+    feeds = {"a": some(7, 5), "b": some(9, 7), "c": some(9)}
+    agree("FusedGemm", feeds, transA=1, transB=1, alpha=0.5, beta=2.0, activation=activation, **numbers)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16])
+def test_quantize_linear_of_the_domain(kind: Any) -> None:
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    agree("QuantizeLinear", {"x": some(3, 5) * 9, "s": np.float32(0.3), "z": kind(5)}, {"y": code})
+    numbers = RNG.integers(0, 200, (3, 5)).astype(kind)
+    agree("DequantizeLinear", {"x": numbers, "s": np.float32(0.3), "z": kind(5)})
+
+
+@pytest.mark.parametrize("given", ["mask positions", "mask", "segments", ""])
+def test_embed_layer_normalization(given: str) -> None:
+    words = RNG.integers(0, 11, (2, 5), dtype=np.int32)
+    segments = {"s": RNG.integers(0, 3, (2, 5), dtype=np.int32)} if given else {"-s": None}
+    feeds = {"w": words} | segments | {"we": some(11, 8), "pe": some(6, 8)}
+    feeds |= {"se": some(3, 8)} if given else {"-se": None}
+    feeds |= {"gamma": some(8), "beta": some(8)}
+    if "mask" in given:
+        feeds["mask"] = np.int32([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    if "positions" in given:
+        feeds["positions"] = RNG.integers(0, 6, (2, 5), dtype=np.int32)
+    agree("EmbedLayerNormalization", feeds, {"y": F, "m": TensorProto.INT32, "sum": F}, epsilon=1e-6)
+
+
+def test_simplified_layer_normalization() -> None:
+    """Which onnxruntime has in ONNX's own domain."""
+    feeds = {"x": some(2, 3, 17), "scale": some(17)}
+    agree("SimplifiedLayerNormalization", feeds, domain="", epsilon=1e-6, axis=-1)
 
 
 def test_refusals() -> None:

@@ -66,7 +66,9 @@ def test_roots_are_ops_of_the_dialect() -> None:
     assert set(ROOT_KINDS) <= {op.name for op in operations()}
 
 
-@pytest.mark.parametrize("second", sorted(name.removeprefix("graph.") for name in ROOT_KINDS))
+@pytest.mark.parametrize(
+    "second", sorted(name for kind in ROOT_KINDS if (name := kind.removeprefix("graph.")) in CASES)
+)
 def test_a_root_never_joins_another_root(second: str) -> None:
     types, _, parameters = CASES[second][0]
     net = Net(**{f"x{i}": text for i, text in enumerate(types)})

@@ -157,5 +157,5 @@ CASES: dict[str, list[Case]] = {
     ],
 }  # fmt: skip
 
-BY_HAND = {"constant", "dispatch", "yield"}
-"""Ops that need more than operands and parameters; test_structure has their examples."""
+BY_HAND = {"constant", "custom", "dispatch", "yield"}
+"""Ops that need more than operands and parameters; test_structure and test_custom_kernels have their examples."""

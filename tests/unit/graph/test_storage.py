@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -9,6 +10,10 @@ import numpy as np
 import pytest
 from onnx.numpy_helper import saturate_cast, to_float8e8m0
 from unit.graph.building import apply
+
+from penstock.compiler.dialects.graph.base import TypeRuleError
+from penstock.compiler.dumps import load_weights, save_weights
+from penstock.compiler.weights import WeightStore
 
 FLOATS = {
     "f8e4m3fn": ml_dtypes.float8_e4m3fn,
@@ -109,8 +114,31 @@ def test_integers(kind: str) -> None:
     np.testing.assert_array_equal(cast(np.float32([-1.75, 1.75]), "i4").astype(int), [-1, 1])
 
 
+def test_bits_of_storage_types() -> None:
+    """Taken as another type of the same width."""
+    byte = np.arange(256, dtype=np.uint8)
+    same(apply("bit_cast", byte, result="256xf8e5m2"), byte.view(ml_dtypes.float8_e5m2))
+    same(apply("bit_cast", codes(ml_dtypes.float8_e4m3fn), result="256xi8"), byte.view(np.int8))
+    same(apply("bit_cast", codes(ml_dtypes.float4_e2m1fn), result="16xi4"), byte[:16].view(ml_dtypes.int4))
+    with pytest.raises(TypeRuleError, match="the bits of i4 are not taken as ui8"):
+        apply("bit_cast", codes(ml_dtypes.int4), result="16xui8")
+
+
 def test_between_storage_types() -> None:
     x = codes(ml_dtypes.float8_e4m3fn)
     same(cast(x, "f8e5m2"), x.astype(np.float32).astype(ml_dtypes.float8_e5m2))
     np.testing.assert_array_equal(cast(codes(ml_dtypes.uint4), "f4e2m1").astype(float)[:5], [0, 1, 2, 3, 4])
     np.testing.assert_array_equal(cast(np.array([True, False]), "ui2").astype(int), [1, 0])
+
+
+def test_weights_of_storage_types(tmp_path: Path) -> None:
+    """Equal bytes of two types are two weights; both survive a dump."""
+    store, again = WeightStore(), WeightStore()
+    kinds = [*INTEGERS.values(), *FLOATS.values(), ml_dtypes.float8_e8m0fnu]
+    arrays = {store.add(np.zeros((2, 12), np.uint8).view(kind), "w"): kind for kind in kinds}
+    assert len(arrays) == len(kinds)
+    save_weights(tmp_path, store, list(arrays))
+    load_weights(tmp_path, again)
+    for key, kind in arrays.items():
+        assert again[key].dtype == kind
+        np.testing.assert_array_equal(again[key].view(np.uint8), store[key].view(np.uint8))

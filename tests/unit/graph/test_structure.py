@@ -33,6 +33,7 @@ HERE = name_location("node")
         np.int64([2**63 - 1, -(2**63)]),
         np.uint8([0, 255]),
         np.uint64([2**64 - 1]),
+        np.uint64([2**64 - 1, 1, 2**63 + 1]),
         np.array([True, False]),
         np.array(True),
         np.zeros((0, 3), np.float32),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from unit.lower.dispatching import ISAS, make, reference
 from xdsl.ir import SSAValue
 
 from penstock.compiler.backends.cpu.jit import load_kernel
@@ -34,7 +35,6 @@ from penstock.compiler.dtypes import F32, I64, numpy_dtype, shape_of, tensor
 from penstock.compiler.extents import Extent, evaluate, symbol
 from penstock.compiler.passes.lower.kernel import lower_dispatch
 from penstock.compiler.specialise import rewrite_extents
-from unit.lower.dispatching import ISAS, make, reference
 
 Sizes = dict[str, int]
 Build = Callable[..., Sequence[SSAValue]]

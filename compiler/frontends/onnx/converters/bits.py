@@ -6,7 +6,7 @@ from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.bits import BitCast
-from penstock.compiler.dtypes import BF16, F16, I1, byte_width, tensor, type_name
+from penstock.compiler.dtypes import BF16, F16, I1, bit_width, tensor, type_name
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.node_context import NodeContext
@@ -35,10 +35,11 @@ def bit_shift(n: NodeContext) -> SSAValue:
 
 @converter("BitCast")
 def bit_cast(n: NodeContext) -> SSAValue:
-    """Between f32, f64 and the integers, and from booleans; half precision is refused."""
+    """Between all types of a width, and from booleans; half precision is refused."""
     x, kind = n.input(0), n.element_attribute("to")
     source = element_of(x)
-    n.require(byte_width(source) == byte_width(kind), f"{type_name(source)} and {type_name(kind)} differ in width")
+    widths = {8 if element == I1 else bit_width(element) for element in (source, kind)}
+    n.require(len(widths) == 1, f"{type_name(source)} and {type_name(kind)} differ in width")
     if source in (I1, kind):
         return n.cast(x, kind)
     if kind == I1:

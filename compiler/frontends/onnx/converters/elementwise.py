@@ -222,22 +222,6 @@ def identity(n: NodeContext) -> Item:
     return n.item(0)
 
 
-@converter("Dropout")
-def dropout(n: NodeContext) -> list[SSAValue]:
-    """Inference: the input itself, and a mask of ones. Training mode is refused."""
-    import numpy as np
-
-    x = n.input(0)
-    if n.has(2) and bool(n.static_scalar(2, "training_mode")):
-        ratio = float(n.static_scalar(1, "ratio")) if n.has(1) else 0.5
-        if ratio:
-            raise n.unsupported("training mode draws random numbers", "Export the model for inference.")
-    if not n.wants(1):
-        return [x]
-    one = n.constant(np.asarray(True))
-    return [x, n.expand(n.cast(one, element_of(x)) if n.opset < 10 else one, n.shape(x))]
-
-
 @converter("Constant")
 def constant(n: NodeContext) -> SSAValue:
     """All forms but sparse and string ones."""

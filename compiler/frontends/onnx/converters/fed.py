@@ -92,7 +92,9 @@ def parts(n: NodeContext, x: SSAValue, axis: int) -> tuple[SSAValue, list[int]]:
 def counted(n: NodeContext) -> SSAValue:
     """Range with as many elements as declared."""
     start, limit, delta = (Value(n, n.input(index)).reshape([]) for index in range(3))
-    (count,) = n.promised("its length") or (0,)
+    shape = n.promised("its length")
+    _possible(n, len(shape) == 1, shape)
+    count = shape[0]
     kind = element_of(start.ssa)
     if is_float(kind):
         steps = Values.ceil((limit.cast(F64) - start.cast(F64)) / delta.cast(F64)).cast(I64)
@@ -149,6 +151,28 @@ def reduced(n: NodeContext, x: SSAValue, keep: bool, along: Callable[[list[int]]
         result = one if result is None else Values.where(_one_of(mask, group), Value(n, one), Value(n, result)).ssa
     assert result is not None
     return n.checked(result, _one_of(mask, every), "its axes")
+
+
+def chosen(
+    n: NodeContext, given: Value, candidates: Iterable[int], what: str, compute: Callable[[int], SSAValue]
+) -> SSAValue:
+    """``compute`` of a number that is fed: of each candidate that gives the declared shape, one chosen."""
+    shape, made = n.promised(what), list[tuple[int, SSAValue]]()
+    for one in candidates:
+        try:
+            value = compute(one)
+        except Refusal:
+            continue  # it cannot be this one
+        if n.shape(value) == shape:
+            made.append((one, value))
+    _possible(n, bool(made), shape)
+    if len(made) > 1:
+        n.note(f"{what} depends on what is fed at run time, so it is computed in each of {len(made)} ways")
+    given = given.reshape([])
+    result = made[0][1]
+    for one, value in made[1:]:
+        result = Values.where(Values.equal(given, one), Value(n, value), Value(n, result)).ssa
+    return n.checked(result, Values.equal(given, [one for one, _ in made]).any(), what)
 
 
 def _choices(n: NodeContext, rank: int, count: int) -> Iterable[tuple[int, ...]]:
@@ -304,7 +328,8 @@ def resized(
         if edges:
             column = [-1 if a == axis else 1 for a in range(rank)]
             inside = inside & Values.reshape((where >= 0.0) & (where <= span.extent - 1.0), column)
-        value = _sampled(n, value, axis, *sampling.taps(Values, where, span, sizes[axis] / source[axis]))
+        least = max(sizes[axis] - 0.5, 0.5) / source[axis]  # sizes are rounded, down or to the nearest
+        value = _sampled(n, value, axis, *sampling.taps(Values, where, span, least))
     if region:
         value = Values.where(inside, value, n.float("extrapolation_value", 0.0))
     return value.cast(kind).ssa

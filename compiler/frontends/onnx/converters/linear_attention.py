@@ -15,8 +15,11 @@ from penstock.compiler.frontends.onnx.node_context import NodeContext
 
 
 @converter("LinearAttention")
+@converter("LinearAttention", domain="com.microsoft")
 def linear_attention(n: NodeContext) -> list[SSAValue]:
     """All update rules, grouped heads, past and present; the state is held in f32 between steps (f64 for f64)."""
+    if n.int("state_window", 0):
+        raise n.unsupported("windows of states are not compiled", "Export without state_window.")
     q, k, v = (n.ranked(index, 3) for index in range(3))
     heads, shared = n.int("q_num_heads"), n.int("kv_num_heads")
     rule = n.choice("update_rule", "gated_delta", "linear", "gated", "delta", "gated_delta")

@@ -10,20 +10,21 @@ import math
 
 from xdsl.ir import SSAValue
 
-from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.index import Gather
 from penstock.compiler.dialects.graph.normalization import Normalize
-from penstock.compiler.dtypes import F32
+from penstock.compiler.dialects.graph.reduction import Reduce
+from penstock.compiler.dialects.graph.shape import Iota
+from penstock.compiler.dtypes import I1, I32, I64, tensor
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op, widened
-from penstock.compiler.frontends.onnx.converters.linear import conv, matmul
+from penstock.compiler.frontends.onnx.converters.linear import conv, gemm, matmul
 from penstock.compiler.frontends.onnx.converters.normalization import moments, scaled
-from penstock.compiler.frontends.onnx.converters.quantization import moved, quantized
 from penstock.compiler.frontends.onnx.node_context import NodeContext
 
 DOMAIN = "com.microsoft"
 
 
-@converter("FusedMatMul", domain=DOMAIN)
+@converter("FusedMatMul", "TransposeMatMul", domain=DOMAIN)
 def fused_matmul(n: NodeContext) -> SSAValue:
     """alpha and transposes of the last two axes; transposed batch axes are refused."""
     if n.flag("transBatchA") or n.flag("transBatchB"):
@@ -79,26 +80,26 @@ def skip_layer_normalization(n: NodeContext) -> list[SSAValue]:
     return [*results, x] if n.wants(3) else results
 
 
-@converter("QLinearAdd", "QLinearMul", domain=DOMAIN)
-def qlinear_binary(n: NodeContext) -> SSAValue:
-    """Per tensor, with broadcasting; zero points may be left out."""
-    factors: list[SSAValue] = []
-    for first in (0, 3):
-        scale = n.reshape(n.input(first + 1), [])
-        distance = n.cast(moved(n, n.input(first), n.optional(first + 2)), F32)
-        factors.append(n.build(graph_op("mul"), distance, n.cast(scale, F32)))
-    value = n.build(graph_op("add" if n.node.op == "QLinearAdd" else "mul"), *factors)
-    units = n.build(graph_op("div"), value, n.reshape(n.input(6), []))
-    return quantized(n, units, n.optional(7), element_of(n.input(0)))
-
-
 @converter("FusedConv", domain=DOMAIN)
 def fused_conv(n: NodeContext) -> SSAValue:
     """A convolution, an optional tensor added to it, and Relu, Tanh, Sigmoid, LeakyRelu, Clip or HardSigmoid."""
     x = conv(n)
     if n.has(3):
         x = n.build(graph_op("add"), x, n.input(3))
-    name, numbers = n.text("activation", ""), [float(item) for item in n.attribute_list("activation_params")]
+    return activated(n, x, n.text("activation", ""), [float(item) for item in n.attribute_list("activation_params")])
+
+
+@converter("FusedGemm", domain=DOMAIN)
+def fused_gemm(n: NodeContext) -> SSAValue:
+    """A Gemm, and Relu, Tanh, Sigmoid, LeakyRelu or HardSigmoid."""
+    name = n.text("activation", "")
+    given = [n.float(f"activation_{key}") for key in ("alpha", "beta") if f"activation_{key}" in n.node.attributes]
+    takes = {"LeakyRelu": 1, "HardSigmoid": 2}.get(name, 0)
+    return activated(n, gemm(n), name, given[:takes])
+
+
+def activated(n: NodeContext, x: SSAValue, name: str, numbers: list[float]) -> SSAValue:
+    """An activation function by ONNX's name ("": none) with the numbers it takes. Refuses the others."""
     match name, numbers:
         case "", _:
             return x
@@ -112,3 +113,37 @@ def fused_conv(n: NodeContext) -> SSAValue:
             return n.build(graph_op("min"), n.build(graph_op("max"), x, n.number(low, x)), n.number(high, x))
         case _:
             raise n.unsupported(f"the activation {name} with {len(numbers)} parameters is not compiled")
+
+
+@converter("EmbedLayerNormalization", domain=DOMAIN)
+def embed_layer_normalization(n: NodeContext) -> list[SSAValue]:
+    """Words, positions (given or counted) and optional segments; all three outputs."""
+    words = n.ranked(0, 2)
+    batch, length = n.shape(words)
+    total = n.build(Gather, n.ranked(2, 2), words, axis=0)
+    positions = n.ranked(8, 2) if n.has(8) else n.build(Iota, axis=1, result=tensor([1, length], I64))
+    total = n.build(graph_op("add"), total, n.build(Gather, n.ranked(3, 2), positions, axis=0))
+    embedded = total
+    if n.has(1):
+        total = n.build(graph_op("add"), total, n.build(Gather, n.ranked(4, 2), n.ranked(1, 2), axis=0))
+        embedded = total
+    normal = n.build(Normalize, total, axes=[2], epsilon=n.float("epsilon", 1e-12))
+    if n.has(7):
+        counted = n.build(Reduce, n.cast(n.cast(n.ranked(7, 2), I1), I32), kind="sum", axes=(1,))
+    else:
+        counted = n.expand(n.constant(0, I32), [batch])
+    return [scaled(n, normal, n.input(5), n.input(6)), counted, embedded]
+
+
+@converter("SimplifiedLayerNormalization")
+def simplified_layer_normalization(n: NodeContext) -> list[SSAValue]:
+    """onnxruntime's name of RMSNormalization (in ONNX's own domain); both outputs, statistics in f32."""
+    x = n.input(0)
+    axes, epsilon = list(range(n.axis("axis", -1, n.rank(x)), n.rank(x))), n.float("epsilon", 1e-5)
+    results = [scaled(n, n.build(Normalize, x, axes=axes, epsilon=epsilon, center=False), n.input(1), None)]
+    if n.wants(1):
+        mean, spread = moments(n, widened(n, x), axes)
+        square = n.build(graph_op("add"), spread, n.build(graph_op("mul"), mean, mean))
+        deviation = n.build(graph_op("sqrt"), n.build(graph_op("add"), square, n.number(epsilon, square)))
+        results.append(n.build(graph_op("reciprocal"), deviation))
+    return results

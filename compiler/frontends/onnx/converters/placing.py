@@ -114,4 +114,4 @@ def _places(
     """Where in the padded image element (tap, column) goes: row-major positions, [taps, columns]."""
     taps, columns = np.indices(block).reshape(len(block), -1), np.indices(counts).reshape(len(counts), -1)
     at = [columns[a] * strides[a] + taps[a][:, None] * dilations[a] for a in range(len(block))]
-    return np.ravel_multi_index(at, padded).astype(np.int64)
+    return np.asarray(np.ravel_multi_index(at, padded), np.int64)

@@ -20,7 +20,11 @@ from penstock.compiler.frontends.onnx.node_context import NodeContext
 @converter("MaxPool", "AveragePool")
 def pool(n: NodeContext) -> list[SSAValue]:
     """One to three spatial axes; ceil_mode, dilations, indices, count_include_pad, auto_pad."""
-    x = n.ranked(0, 3, MAX_SPATIAL + 2)
+    return pooled(n, n.ranked(0, 3, MAX_SPATIAL + 2))
+
+
+def pooled(n: NodeContext, x: SSAValue) -> list[SSAValue]:
+    """The pooling of ``x`` that the node's attributes describe, and indices if it has them."""
     extents = n.shape(x)[2:]
     rank = len(extents)
     window = n.per_axis("kernel_shape", rank, 0, 1)
@@ -33,7 +37,7 @@ def pool(n: NodeContext) -> list[SSAValue]:
         grown = [_ceil_pad(*item) for item in zip(extents, window, strides, dilations, low, high, strict=True)]
         parameters["overhang"] = [wide - own for wide, own in zip(grown, high, strict=True)]
         high = grown
-    maximum = n.node.op == "MaxPool"
+    maximum = n.node.op.endswith("MaxPool")
     if maximum and n.wants(1):
         parameters["indices"] = True
         parameters["column_major"] = n.flag("storage_order")

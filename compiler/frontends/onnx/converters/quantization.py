@@ -24,6 +24,8 @@ from penstock.compiler.frontends.onnx.converters.linear import add_bias, convolv
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
 from penstock.compiler.frontends.onnx.node_context import NodeContext
 
+MICROSOFT = "com.microsoft"  # where onnxruntime's tools put 16 and 4 bits before ONNX had them
+
 
 def quantized(n: NodeContext, x: SSAValue, zero: SSAValue | None, kind: Attribute, saturate: bool = True) -> SSAValue:
     """``x`` in units of the result's scale, rounded halves to even, moved by ``zero``, held in ``kind``'s range (by
@@ -67,13 +69,20 @@ def aligned(n: NodeContext, parameter: SSAValue, x: SSAValue) -> SSAValue:
     blocks = ceildiv(shape[axis], block) if block > 0 else 0
     wanted = tuple(blocks if i == axis else extent for i, extent in enumerate(shape))
     n.require(own == wanted, f"scales or zero points of shape {list(own)} where blocks of {block} need {list(wanted)}")
-    before, after = list(shape[:axis]), list(shape[axis + 1 :])
+    return blockwise(n, parameter, axis, block, shape[axis])
+
+
+def blockwise(n: NodeContext, parameter: SSAValue, axis: int, block: int, extent: int) -> SSAValue:
+    """A parameter with one number for each ``block`` indices of ``axis``, as one for each of its ``extent`` indices."""
+    shape = n.shape(parameter)
+    before, blocks, after = list(shape[:axis]), shape[axis], list(shape[axis + 1 :])
     wide = n.expand(n.reshape(parameter, [*before, blocks, 1, *after]), [*before, blocks, block, *after])
     whole = n.reshape(wide, [*before, blocks * block, *after])
-    return whole if blocks * block == shape[axis] else slice_of(n, whole, {}, {axis: shape[axis]}, {})
+    return whole if blocks * block == extent else slice_of(n, whole, {}, {axis: extent}, {})
 
 
 @converter("QuantizeLinear")
+@converter("QuantizeLinear", domain=MICROSOFT)
 def quantize_linear(n: NodeContext) -> SSAValue:
     """To integers of 2 to 16 bits and floating-point of 8 and 4; per tensor, per axis and blocked."""
     x, zero = n.input(0), n.optional(2)
@@ -89,6 +98,7 @@ def quantize_linear(n: NodeContext) -> SSAValue:
 
 
 @converter("DequantizeLinear")
+@converter("DequantizeLinear", domain=MICROSOFT)
 def dequantize_linear(n: NodeContext) -> SSAValue:
     """From integers of 2 to 32 bits and floating-point of 8 and 4; per tensor, per axis and blocked."""
     x, scale, zero = n.input(0), n.input(1), n.optional(2)
@@ -101,7 +111,11 @@ def dequantize_linear(n: NodeContext) -> SSAValue:
 @converter("DynamicQuantizeLinear")
 def dynamic_quantize_linear(n: NodeContext) -> list[SSAValue]:
     """A tensor of zeros alone has scale 1 (the standard's formula leaves it undefined)."""
-    x = n.input(0)
+    return list(dynamically(n, n.input(0)))
+
+
+def dynamically(n: NodeContext, x: SSAValue) -> tuple[SSAValue, SSAValue, SSAValue]:
+    """``x`` in 8 bits, and the scale and zero point that its own range gives."""
     axes = tuple(range(n.rank(x)))
     zero = n.number(0, x)
     high = n.build(graph_op("max"), n.build(Reduce, x, kind="max", axes=axes), zero)
@@ -110,7 +124,7 @@ def dynamic_quantize_linear(n: NodeContext) -> list[SSAValue]:
     scale = n.build(graph_op("select"), n.build(graph_op("eq"), range_, zero), n.number(1, x), range_)
     offset = n.build(graph_op("neg"), n.build(graph_op("div"), low, scale))
     point = quantized(n, offset, None, U8)
-    return [quantized(n, n.build(graph_op("div"), x, scale), point, U8), scale, point]
+    return quantized(n, n.build(graph_op("div"), x, scale), point, U8), scale, point
 
 
 def per_row(n: NodeContext, parameter: SSAValue | None, x: SSAValue) -> SSAValue | None:

@@ -13,7 +13,7 @@ from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.resize import Resize, Sampling
-from penstock.compiler.dtypes import F64, tensor
+from penstock.compiler.dtypes import F32, F64, byte_width, is_float, tensor
 from penstock.compiler.extents import Extent, NotStatic, floordiv, is_static, quotient
 from penstock.compiler.frontends.onnx.arithmetic import Value, Values
 from penstock.compiler.frontends.onnx.converters import converter, fed
@@ -27,13 +27,33 @@ POLICIES = ("stretch", "not_larger", "not_smaller")
 
 @converter("Resize", "Upsample")
 def resize(n: NodeContext) -> SSAValue:
-    """Nearest, linear and cubic, all coordinate modes; scales, sizes and the region cropped may be fed at run time, if
-    the result's shape is declared."""
+    """Nearest, linear and cubic, all coordinate modes; integers are cut off towards zero in mode linear and refused in
+    mode cubic. Scales, sizes and the region cropped may be fed at run time, if the result's shape is declared."""
     rank, old = n.rank(n.input(0)), n.opset < 11
     axes = [n.normal_axis(axis, rank) for axis in n.attribute_list("axes", list(range(rank)))]
     sampling = _sampling(n, old)
     x, sizes, scales = _by_sizes(n, axes) if _has_sizes(n, old) else _by_scales(n, axes, 1 if old else 2)
     region = _region(n, axes) if sampling.coordinate_mode == "tf_crop_and_resize" else []
+    kind = element_of(x)
+    if sampling.mode != "nearest" and not is_float(kind):
+        if sampling.mode == "cubic":
+            raise n.unsupported(
+                f"cubic interpolation of {n.type_name(x)} can leave its range", "Cast the input to f32."
+            )
+        x = n.cast(x, F32 if byte_width(kind) <= 2 else F64)
+    return n.cast(_resized(n, x, sizes, axes, scales, region, sampling), kind)
+
+
+def _resized(
+    n: NodeContext,
+    x: SSAValue,
+    sizes: list[int],
+    axes: list[int],
+    scales: list[float] | Value,
+    region: list[float] | Value,
+    sampling: Sampling,
+) -> SSAValue:
+    """Resize with everything known now, or with tables that are computed when the model runs."""
     if isinstance(scales, Value) or isinstance(region, Value):
         return fed.resized(n, x, sizes, axes, scales, region, sampling)
     op = n.op(
@@ -80,19 +100,25 @@ def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[Extent], 
     if n.fed(3):
         sizes = fed.resizable(n, "its size", axes)
         wanted = n.value(3, F64)
+        kept: Value | None = None
         if policy != "stretch":
             ratios = wanted / old
             ratio = ratios.reduce("min" if policy == "not_larger" else "max")
             wanted = Values.floor(ratio * old + 0.5)
+            kept = ratio.reshape([1]) + np.zeros(len(axes))
         x = n.checked(x, Values.equal(wanted, [sizes[axis] for axis in axes]).all(), "its size")
+        if kept is not None:
+            return x, sizes, kept
     else:
-        wanted = n.static(3, "sizes").astype(np.float64)
+        wanted, ratio = n.static(3, "sizes").astype(np.float64), 1.0
         if policy != "stretch":
             ratio = (wanted / old).min() if policy == "not_larger" else (wanted / old).max()
             wanted = np.floor(ratio * old + 0.5)
         sizes = list(extents)
         for axis, size in zip(axes, wanted, strict=True):
             sizes[axis] = int(size)
+        if policy != "stretch":
+            return x, sizes, [float(ratio) if axis in axes else 1.0 for axis in range(len(extents))]
     return x, sizes, [size / extent if extent else 1.0 for size, extent in zip(sizes, extents, strict=True)]
 
 

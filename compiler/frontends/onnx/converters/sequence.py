@@ -21,9 +21,12 @@ LAYERS: dict[str, type[Recurrent]] = {"LSTM": Lstm, "GRU": Gru, "RNN": Rnn}
 @converter(*LAYERS)
 def recurrent(n: NodeContext) -> list[SSAValue]:
     """All directions, layouts, activations, clip, initial states, sequence lengths and peepholes."""
-    layer = LAYERS[n.node.op]
+    return recurrence(n, LAYERS[n.node.op], n.ranked(0, 3), n.ranked(1, 3), n.ranked(2, 3))
+
+
+def recurrence(n: NodeContext, layer: type[Recurrent], x: SSAValue, w: SSAValue, r: SSAValue) -> list[SSAValue]:
+    """A layer of a sequence and weights; its other operands are the node's inputs from 3 on."""
     lstm, gates = layer is Lstm, layer.gates
-    x, w, r = n.ranked(0, 3), n.ranked(1, 3), n.ranked(2, 3)
     batchwise = n.flag("layout")
     if batchwise:
         x = n.transpose(x, (1, 0, 2))
@@ -98,15 +101,23 @@ def rotary_embedding(n: NodeContext) -> SSAValue:
         x = n.reshape(x, [shape[0], shape[1], heads, shape[2] // heads])
     else:
         x = n.transpose(x, (0, 2, 1, 3))
-    batch, length, heads, width = n.shape(x)
+    width = n.shape(x)[3]
     rotated = n.int("rotary_embedding_dim", 0) or width
     n.require(0 < rotated <= width and rotated % 2 == 0, f"{rotated} of {width} elements cannot be rotated in pairs")
     if n.has(3):
         cosine, sine = (n.build(Gather, c, n.input(3), axis=0) for c in (cosine, sine))
+    out = rotate(n, x, cosine, sine, rotated, n.flag("interleaved"))
+    return n.reshape(out, shape) if len(shape) == 3 else n.transpose(out, (0, 2, 1, 3))
+
+
+def rotate(n: NodeContext, x: SSAValue, cosine: SSAValue, sine: SSAValue, rotated: int, interleaved: bool) -> SSAValue:
+    """The first ``rotated`` elements of each head of ``x`` [B, S, H, D] turned in pairs, by the angles whose
+    ``cosine`` and ``sine`` [B or 1, S, rotated / 2] are given."""
+    batch, length, heads, width = n.shape(x)
     half = rotated // 2
     cosine, sine = (n.reshape(c, [*n.shape(c)[:-1], 1, n.shape(c)[-1]]) for c in (cosine, sine))
     head, rest = slice_of(n, x, {}, {3: rotated}, {}), slice_of(n, x, {3: rotated}, {3: width - rotated}, {})
-    if n.flag("interleaved"):
+    if interleaved:
         first, second = (slice_of(n, head, {3: s}, {3: half}, {3: 2}) for s in (0, 1))
     else:
         first, second = (slice_of(n, head, {3: s}, {3: half}, {}) for s in (0, half))
@@ -116,11 +127,9 @@ def rotary_embedding(n: NodeContext) -> SSAValue:
 
     real = n.build(graph_op("sub"), product(cosine, first), product(sine, second))
     imaginary = n.build(graph_op("add"), product(sine, first), product(cosine, second))
-    if n.flag("interleaved"):
+    if interleaved:
         pairs = [n.reshape(part, [batch, length, heads, half, 1]) for part in (real, imaginary)]
         out = n.reshape(n.build(Concat, *pairs, axis=4), [batch, length, heads, rotated])
     else:
         out = n.build(Concat, real, imaginary, axis=3)
-    if rotated < width:
-        out = n.build(Concat, out, rest, axis=3)
-    return n.reshape(out, shape) if len(shape) == 3 else n.transpose(out, (0, 2, 1, 3))
+    return out if rotated == width else n.build(Concat, out, rest, axis=3)

@@ -1,0 +1,150 @@
+"""Operators of classical machine learning (domain ai.onnx.ml) that work on tensors of numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from xdsl.ir import SSAValue
+
+from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.contraction import Matmul
+from penstock.compiler.dialects.graph.index import Gather
+from penstock.compiler.dialects.graph.shape import Concat
+from penstock.compiler.dtypes import F32, is_float, numpy_dtype
+from penstock.compiler.frontends.onnx.arithmetic import Value, Values
+from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.frontends.onnx.node_context import Array, NodeContext
+
+DOMAIN = "ai.onnx.ml"
+MAX_LABELS = 4096
+
+
+@converter("ArrayFeatureExtractor", domain=DOMAIN)
+def array_feature_extractor(n: NodeContext) -> SSAValue:
+    """Numbers. Indices out of range read the nearest element."""
+    x, indices = n.ranked(0, 1, 32), n.input(1)
+    count = math.prod(n.shape(indices))
+    picked = n.build(Gather, x, n.reshape(indices, [count]), axis=n.rank(x) - 1)
+    return n.reshape(picked, [1, count]) if n.rank(x) == 1 else picked
+
+
+@converter("Binarizer", domain=DOMAIN)
+def binarizer(n: NodeContext) -> SSAValue:
+    """All types ONNX allows."""
+    x = n.input(0)
+    return n.cast((Value(n, x) > n.float("threshold", 0.0)).ssa, element_of(x))
+
+
+@converter("Scaler", domain=DOMAIN)
+def scaler(n: NodeContext) -> SSAValue:
+    """All types ONNX allows."""
+    x = n.cast(n.ranked(0, 1, 32), F32)
+    offset, scale = (_row(n, name, x, missing) for name, missing in (("offset", 0.0), ("scale", 1.0)))
+    return ((Value(n, x) - offset) * scale).ssa
+
+
+def _row(n: NodeContext, name: str, x: SSAValue, missing: float) -> Array:
+    """A list attribute with one number, or one for each element of the last axis."""
+    given = [float(item) for item in n.attribute_list(name)] or [missing]
+    n.require(len(given) in (1, n.shape(x)[-1]), f"{name} are one number or {n.shape(x)[-1]}, not {len(given)}")
+    return np.array(given, np.float32)
+
+
+@converter("Normalizer", domain=DOMAIN)
+def normalizer(n: NodeContext) -> SSAValue:
+    """All norms, along the last axis; a row of zeros stays as it is."""
+    x = Value(n, n.cast(n.ranked(0, 1, 2), F32))
+    axis = len(x.shape) - 1
+    match n.choice("norm", "MAX", "MAX", "L1", "L2"):
+        case "MAX":
+            norm = Value(n, x.reduce("max", axis, keepdims=True).ssa)
+        case "L1":
+            norm = x.op("abs").reduce("sum", axis, keepdims=True)
+        case _:
+            norm = (x * x).reduce("sum", axis, keepdims=True).op("sqrt")
+    return (x / Values.where(Values.equal(norm, 0.0), norm + 1.0, norm)).ssa
+
+
+@converter("Imputer", domain=DOMAIN)
+def imputer(n: NodeContext) -> SSAValue:
+    """Floating-point numbers and integers; one value for all columns, or one for each."""
+    x = Value(n, n.ranked(0, 1, 32))
+    floating = is_float(element_of(x.ssa))
+    values = n.attribute_list("imputed_value_floats" if floating else "imputed_value_int64s")
+    n.require(len(values) in (1, x.shape[-1]), f"there are {len(values)} values for {x.shape[-1]} columns")
+    replaced = n.float("replaced_value_float", 0.0) if floating else n.int("replaced_value_int64", 0)
+    missing = x.op("is_nan") if floating and math.isnan(replaced) else Values.equal(x, replaced)
+    fill = np.array(values).astype(numpy_dtype(element_of(x.ssa)))
+    return Values.where(missing, Value(n, n.constant(fill)), x).ssa
+
+
+@converter("LinearRegressor", domain=DOMAIN)
+def linear_regressor(n: NodeContext) -> SSAValue:
+    """Without a transformation of its result."""
+    x, targets = n.cast(n.ranked(0, 1, 2), F32), n.int("targets", 1)
+    transform = n.text("post_transform", "NONE")
+    if transform != "NONE":
+        raise n.unsupported(f"post_transform {transform} is not compiled", "Apply it with operators of its own.")
+    rows = n.reshape(x, [1, *n.shape(x)]) if n.rank(x) == 1 else x
+    weights = np.array(n.attribute_list("coefficients"), np.float32)
+    n.require(
+        weights.size == targets * n.shape(rows)[1], f"{weights.size} coefficients are not {targets} for each column"
+    )
+    product = Value(n, n.build(Matmul, rows, n.constant(np.ascontiguousarray(weights.reshape(targets, -1).T))))
+    offsets = [float(item) for item in n.attribute_list("intercepts")] or [0.0]
+    n.require(len(offsets) in (1, targets), f"there are {len(offsets)} intercepts for {targets} targets")
+    return (product + np.array(offsets, np.float32)).ssa
+
+
+@converter("FeatureVectorizer", domain=DOMAIN)
+def feature_vectorizer(n: NodeContext) -> SSAValue:
+    """All types ONNX allows."""
+    sizes = [int(size) for size in n.attribute_list("inputdimensions")]
+    n.require(len(sizes) == len(n.inputs) > 0, f"there are {len(n.inputs)} inputs and {len(sizes)} sizes")
+    parts: list[SSAValue] = []
+    for index, size in enumerate(sizes):
+        part = n.cast(n.ranked(index, 1, 2), F32)
+        part = n.reshape(part, [1, *n.shape(part)]) if n.rank(part) == 1 else part
+        n.require(n.shape(part)[1] == size, f"input {index} has {n.shape(part)[1]} columns, not {size}")
+        parts.append(part)
+    return n.build(Concat, *parts, axis=1)
+
+
+@converter("LabelEncoder", domain=DOMAIN)
+def label_encoder(n: NodeContext) -> SSAValue:
+    """Numbers to numbers, at most 4096 labels."""
+    x, keys, values = Value(n, n.input(0)), _labels(n, "keys"), _labels(n, "values")
+    n.require(len(keys) == len(values), f"there are {len(keys)} keys and {len(values)} values")
+    if len(keys) > MAX_LABELS:
+        raise n.unsupported(f"{len(keys)} labels are more than {MAX_LABELS}", "Use Gather with a table.")
+    default = _default(n, values)
+    _, first = np.unique(keys[::-1], return_index=True)
+    kept = len(keys) - 1 - first  # of equal keys the last counts
+    table = Value(n, n.constant(np.append(values[kept], default)))
+    known = np.asarray(keys[kept]).astype(numpy_dtype(element_of(x.ssa)))
+    column = x.reshape([*x.shape, 1])
+    hits = Values.equal(column, known)
+    if known.dtype.kind == "f" and np.isnan(known).any():
+        hits = hits | (column.op("is_nan") & Value(n, n.constant(np.isnan(known))))
+    place = Value(n, n.constant(np.arange(len(known), dtype=np.int64)))
+    where = Values.where(hits, place, len(known)).reduce("min", len(x.shape))
+    return n.build(Gather, table.ssa, Values.minimum(where, len(known)).ssa, axis=0)
+
+
+def _labels(n: NodeContext, what: str) -> Array:
+    attributes = n.node.attributes
+    if f"{what}_tensor" in attributes:
+        return np.asarray(n.tensor_attribute(f"{what}_tensor")).reshape(-1)
+    for suffix, dtype in (("floats", np.float32), ("int64s", np.int64)):
+        if f"{what}_{suffix}" in attributes:
+            return np.array(n.attribute_list(f"{what}_{suffix}"), dtype)
+    raise n.unsupported(f"its {what} are strings, which are not compiled", "Encode strings before the model.")
+
+
+def _default(n: NodeContext, values: Array) -> Array:
+    if "default_tensor" in n.node.attributes:
+        return np.asarray(n.tensor_attribute("default_tensor")).reshape(-1).astype(values.dtype)
+    if values.dtype.kind == "f":
+        return np.array([n.float("default_float", -0.0)], values.dtype)
+    return np.array([n.int("default_int64", -1)], values.dtype)
