@@ -612,3 +612,28 @@ def test_divisions_of_one_size_cancel() -> None:
     assert bounds(floordiv(h + 1, 2) + floordiv(h, 2) - h) == (0, 0)
     assert bounds(floordiv(h, 3) - 2)[0] == -2
     assert bounds(b * floordiv(h + 1, 2))[0] == 1
+
+
+def test_multiples() -> None:
+    """What is halved and doubled again, or cut into blocks: the size is a multiple, which runs are held to."""
+    made = model(
+        [
+            node("MaxPool", "x", "half", kernel_shape=[2, 2], strides=[2, 2]),
+            node("Resize", "half _ scales", "up", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+            node("Add", "x up", "y"),
+            node("SpaceToDepth", "x", "z", blocksize=4),
+        ],
+        [value("x", ["n", 1, "h", "w"])],
+        [value("y", None), value("z", None)],
+        scales=np.array([1, 1, 2, 2], np.float32),
+    )
+    module = check(made, {"x": floats(1, 1, 4, 8)}, {"x": floats(2, 1, 12, 4)})
+    h, w = (f"4*(({name}:4..2147483644) floordiv 4)" for name in "hw")
+    assert input_shapes(module) == [f"[n,1,{h},{w}]"]
+    assert output_shapes(module)[0] == input_shapes(module)[0]
+    with pytest.raises(ValueError, match=r"axis 2 of input 'x' has 6 elements, but must have 4\*.* = 4"):
+        run_module(module, CompilerContext(), {"x": floats(1, 1, 6, 8)})
+    made = model([node("Reshape", "x t", "y")], [value("x", ["n", "m"])], [value("y", None)], t=i64(0, -1, 6))
+    assert output_shapes(check(made, {"x": floats(2, 12)}, {"x": floats(3, 6)})) == [
+        "[n,(m:6..2147483646) floordiv 6,6]"
+    ]

@@ -360,8 +360,10 @@ def space_to_depth(n: NodeContext) -> SSAValue:
     x = n.ranked(0, 4)
     batch, channels, height, width = n.shape(x)
     block = n.int("blocksize")
-    fits = block > 0 and height % block == 0 and width % block == 0
-    n.require(fits, f"{height} by {width} is not made of blocks of {block} by {block}")
+    sentence = f"{height} by {width} is not made of blocks of {block} by {block}"
+    n.require(block > 0, sentence)
+    for extent in (height, width):
+        n.require_equal(extent % block, 0, sentence)
     inner = n.reshape(x, [batch, channels, height // block, block, width // block, block])
     inner = n.transpose(inner, (0, 3, 5, 1, 2, 4) if n.text("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4))
     return n.reshape(inner, [batch, channels * block**2, height // block, width // block])
