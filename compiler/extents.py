@@ -12,6 +12,7 @@ Its text is what types carry: ``tensor<?x?x768xf32, ["batch", "past + 1"]>``.
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Self, TypeAlias, TypeGuard
 
 MOST = 2**31 - 1
 """The largest value a symbol without a declared range may take."""
-MOST_RESIDUES = 64
+MOST_RESIDUES = 16
 
 if TYPE_CHECKING:
     # Wherever an extent is an int it may be symbolic: type checkers take a Dim for one. At run time it is none, so
@@ -118,6 +119,10 @@ class Dim(Number):
     __repr__ = __str__
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash(self.terms)
 
     def __eq__(self, other: object) -> bool:
@@ -146,7 +151,10 @@ class Dim(Number):
         return -self + other
 
     def __mul__(self, other: Extent) -> Extent:
-        return _sum((tuple(sorted((*a, *b), key=str)), x * y) for a, x in self.terms for b, y in _terms(other))
+        if not isinstance(other, Dim):
+            number = operator.index(other)
+            return Dim(tuple((monomial, factor * number) for monomial, factor in self.terms)) if number else 0
+        return _sum((tuple(sorted((*a, *b), key=str)), x * y) for a, x in self.terms for b, y in other.terms)
 
     __rmul__ = __mul__
 
@@ -229,6 +237,11 @@ def floordiv(numerator: Extent, divisor: Extent) -> Extent:
             return floordiv(-numerator, -divisor)
         if not isinstance(numerator, Dim):
             return numerator // divisor
+    return _floordiv(numerator, divisor)
+
+
+@cache
+def _floordiv(numerator: Extent, divisor: Extent) -> Extent:
     exact = quotient(numerator, divisor)
     if exact is not None:
         return exact
@@ -264,6 +277,11 @@ def quotient(numerator: Extent, divisor: Extent) -> Extent | None:
     """numerator / divisor if that is exact for every size, else None (polynomial division)."""
     if not isinstance(numerator, Dim) and not isinstance(divisor, Dim):
         return numerator // divisor if divisor and numerator % divisor == 0 else None
+    return _quotient(numerator, divisor)
+
+
+@cache
+def _quotient(numerator: Extent, divisor: Extent) -> Extent | None:
     rest, result = numerator, 0
     leading, by = _terms(divisor)[0]
     for _ in range(64):
@@ -373,7 +391,7 @@ def substitute(extent: Extent, values: Mapping[Symbol, Extent]) -> Extent:
 
 
 def _terms(extent: Extent) -> tuple[tuple[Monomial, int], ...]:
-    return extent.terms if isinstance(extent, Dim) else (((), extent),)
+    return extent.terms if isinstance(extent, Dim) else (((), operator.index(extent)),)
 
 
 def _sum(terms: Iterable[tuple[Monomial, int]]) -> Extent:
@@ -389,7 +407,12 @@ def _sum(terms: Iterable[tuple[Monomial, int]]) -> Extent:
 
 
 def _rank(term: tuple[Monomial, int]) -> tuple[int, str]:
-    return -len(term[0]), "*".join(map(str, term[0]))
+    return -len(term[0]), _text_of(term[0])
+
+
+@cache
+def _text_of(monomial: Monomial) -> str:
+    return "*".join(map(str, monomial))
 
 
 def _cancel(monomial: Monomial, divisor: Monomial) -> Monomial | None:
