@@ -209,11 +209,12 @@ def test_attention(name: str) -> None:
 
 @pytest.mark.parametrize("kind", [Lstm, Gru])
 def test_recurrences(kind: type[Lstm | Gru]) -> None:
-    """Over symbolic steps and batch. Random weights make errors grow from step to step."""
+    """Over symbolic steps and batch; few steps, as random weights make errors grow from one to the next."""
+    sizes = [{"batch": batch, "seq": steps} for batch, steps in ((1, 1), (2, 7), (9, 5), (17, 3))]
     gates, hidden, width = kind.gates, 20, 6
     states = [(1, B, hidden)] * len(kind.states)
     shapes = [(S, B, width), (1, gates * hidden, width), (1, gates * hidden, hidden), (1, 2 * gates * hidden), *states]
-    check("recurrence", shapes, lambda *x: list(kind.build(*x).results), TEXTS, tolerance=5e-4)
+    check("recurrence", shapes, lambda *x: list(kind.build(*x).results), sizes, tolerance=1e-4)
 
 
 def sliding(strides: int = 1, pads: int = 0, dilations: int = 1, **others: Any) -> dict[str, Any]:
