@@ -6,14 +6,13 @@ equal values. The one idea: a comparison is decided for *every* size the symbols
 ``Undecided``; nothing is ever guessed. Where lowering may choose by what can be shown, it asks ``surely``.
 
 An expression is a polynomial whose variables are symbols, floor divisions and maxima or minima that did not simplify.
-Its text is what types carry: ``tensor<?x?x768xf32, ["batch", "past + 1"]>``.
+Its text is what types carry: ``tensor<?x?x768xf32, ["batch", "past + 1"]>`` (``extent_text`` reads it).
 """
 
 from __future__ import annotations
 
 import math
 import operator
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -93,7 +92,7 @@ class Dim(Number):
     def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
         self.terms = terms
 
-    def __new__(cls, *_: object) -> Self:
+    def __new__(cls, terms: tuple[tuple[Monomial, int], ...]) -> Self:
         return object.__new__(cls)
 
     # Identity --------------------------------------------------------------------------------------------------------
@@ -230,7 +229,7 @@ def symbols_of(extent: Extent) -> frozenset[Symbol]:
 
 def floordiv(numerator: Extent, divisor: Extent) -> Extent:
     """floor(numerator / divisor), divisor >= 1."""
-    if isinstance(divisor, int) and not isinstance(divisor, Dim):
+    if not isinstance(divisor, Dim):
         if divisor == 1:
             return numerator
         if divisor < 0:
@@ -303,7 +302,7 @@ def split(numerator: Extent, divisor: Extent) -> tuple[Extent, Extent]:
     divisors = _terms(divisor)
     if len(divisors) > 1:
         return 0, numerator
-    ((by, unit),) = divisors
+    by, unit = next(iter(divisors))
     whole: list[tuple[Monomial, int]] = []
     rest: list[tuple[Monomial, int]] = []
     for monomial, factor in _terms(numerator):
@@ -320,12 +319,12 @@ def split(numerator: Extent, divisor: Extent) -> tuple[Extent, Extent]:
 
 def largest(*extents: Extent) -> Extent:
     """The maximum, symbolic where the order depends on the sizes."""
-    return _extremum("max", extents)
+    return extremum("max", extents)
 
 
 def smallest(*extents: Extent) -> Extent:
     """The minimum, symbolic where the order depends on the sizes."""
-    return _extremum("min", extents)
+    return extremum("min", extents)
 
 
 def surely(a: Extent, relation: str, b: Extent) -> bool:
@@ -425,7 +424,8 @@ def _cancel(monomial: Monomial, divisor: Monomial) -> Monomial | None:
     return tuple(left)
 
 
-def _extremum(kind: str, extents: tuple[Extent, ...]) -> Extent:
+def extremum(kind: str, extents: tuple[Extent, ...]) -> Extent:
+    """The largest (``kind`` max) or smallest (min) of ``extents``."""
     relation = ">=" if kind == "max" else "<="
     kept: list[Extent] = []
     for extent in extents:
@@ -586,112 +586,8 @@ def _substitute_atom(atom: Atom, values: Mapping[Symbol, Extent]) -> Extent:
         case Quotient():
             return floordiv(substitute(atom.numerator, values), substitute(atom.divisor, values))
         case Extremum():
-            return _extremum(atom.kind, tuple(substitute(operand, values) for operand in atom.operands))
+            return extremum(atom.kind, tuple(substitute(operand, values) for operand in atom.operands))
 
 
 def _grouped(extent: Extent) -> str:
     return f"({extent})" if isinstance(extent, Dim) and not extent.text.replace("_", "").isalnum() else str(extent)
-
-
-# Text ----------------------------------------------------------------------------------------------------------------
-
-TOKEN = re.compile(
-    r"\s*(?:(?P<word>[A-Za-z_][\w.]*)(?::(?P<low>\d+)\.\.(?P<high>\d+))?|(?P<number>\d+)|(?P<sign>[-+*(),]))"
-)
-DEEPEST = 32
-
-
-@cache
-def parse(text: str) -> Extent:
-    """The extent whose text this is. Raises ValueError, with a sentence, for anything else."""
-    return _Parser(text).whole()
-
-
-class _Parser:
-    """Recursive descent over ``TOKEN``s: sums of products of numbers, symbols, max, min, floordiv and groups."""
-
-    def __init__(self, text: str) -> None:
-        self.text, self.tokens, self.at, self.depth = text, [], 0, 0
-        self.tokens: list[re.Match[str]] = []
-        end = 0
-        stripped = text.rstrip()
-        while end < len(stripped):
-            match = TOKEN.match(stripped, end)
-            if match is None or len(self.tokens) > 1000:
-                raise self._wrong()
-            self.tokens.append(match)
-            end = match.end()
-
-    def _wrong(self) -> ValueError:
-        shown = self.text if len(self.text) <= 60 else self.text[:60] + "..."
-        return ValueError(f"'{shown}' is no extent: expected a sum of products of numbers and names")
-
-    def whole(self) -> Extent:
-        result = self.sum()
-        if self.at != len(self.tokens):
-            raise self._wrong()
-        return result
-
-    def _sign(self, *signs: str) -> str | None:
-        """The next token if it is one of ``signs``, which is then passed."""
-        found = self.tokens[self.at]["sign"] if self.at < len(self.tokens) else None
-        if found not in signs:
-            return None
-        self.at += 1
-        return found
-
-    def sum(self) -> Extent:
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise self._wrong()
-        negative = self._sign("-") is not None
-        total = self.product()
-        total = -total if negative else total
-        while (sign := self._sign("+", "-")) is not None:
-            term = self.product()
-            total = total + term if sign == "+" else total - term
-        self.depth -= 1
-        return total
-
-    def product(self) -> Extent:
-        result = self.factor()
-        while True:
-            if self._sign("*"):
-                result = result * self.factor()
-            elif self.at < len(self.tokens) and self.tokens[self.at]["word"] == "floordiv":
-                self.at += 1
-                divisor = self.factor()
-                if not surely(divisor, ">=", 1):
-                    raise self._wrong()
-                result = floordiv(result, divisor)
-            else:
-                return result
-
-    def factor(self) -> Extent:
-        if self._sign("("):
-            return self._closed(self.sum())
-        if self.at >= len(self.tokens):
-            raise self._wrong()
-        token = self.tokens[self.at]
-        self.at += 1
-        if token["number"]:
-            return int(token["number"])
-        word = token["word"]
-        if word is None or word == "floordiv":
-            raise self._wrong()
-        if word in ("max", "min") and self._sign("("):
-            operands = [self.sum()]
-            while self._sign(","):
-                operands.append(self.sum())
-            return self._closed(_extremum(word, tuple(operands)))
-        if token["low"] is None:
-            return symbol(word)
-        low, high = int(token["low"]), int(token["high"])
-        if not low <= high <= 2**62:
-            raise self._wrong()
-        return symbol(word, low, high)
-
-    def _closed(self, extent: Extent) -> Extent:
-        if not self._sign(")"):
-            raise self._wrong()
-        return extent

@@ -16,7 +16,8 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from penstock.compiler.dialects.declared import DeclaredOp, Int, Ints
 from penstock.compiler.dtypes import shape_of, tensor
-from penstock.compiler.extents import Dim, Extent, Quotient, Symbol, evaluate, is_static, parse, substitute, symbols_of
+from penstock.compiler.extent_text import parse
+from penstock.compiler.extents import Dim, Extent, Quotient, Symbol, evaluate, is_static, substitute, symbols_of
 
 EQUAL = "penstock.equal"
 """Attribute of a module: pairs of extents that were taken to be equal, and must be whenever sizes are bound."""
