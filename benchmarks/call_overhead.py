@@ -4,12 +4,14 @@
 
 In: nothing. Out: nanoseconds per call, the best and the median of many batches, from Python in every engine (in
 onnxruntime also with its io-binding: inputs and outputs bound once), and from C in penstock (where a C compiler is
-found; its result is compared with the one from Python).
+found; its result is compared with the one from Python). Then what sizes chosen at run time cost in penstock: calls with
+the shape of the one before and with another one, and setting the sizes of a model of 300 commands.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 import statistics
@@ -51,6 +53,40 @@ def linear_model() -> onnx.GraphProto:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8])],
         [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
     )
+
+
+def chain_model(layers: int) -> onnx.GraphProto:
+    """y = softmax(... softmax(x w) w ...) along the rows with x: f32 [n, 8]: two kernels a layer."""
+    names = ["x", *(f"h{i}" for i in range(1, 2 * layers)), "y"]
+    nodes = [
+        helper.make_node("Softmax", [a], [b], axis=0) if i % 2 else helper.make_node("MatMul", [a, "w"], [b])
+        for i, (a, b) in enumerate(itertools.pairwise(names))
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 8]) for name in ("x", "y")]
+    return helper.make_graph(nodes, "chain", ends[:1], ends[1:], [numpy_helper.from_array(np.eye(8, dtype="f"), "w")])
+
+
+def measure_sizes(number: int) -> Iterator[tuple[str, list[float]]]:
+    """What a size that is chosen at run time costs, in nanoseconds per call."""
+    import penstock
+
+    def compiled(graph: onnx.GraphProto) -> penstock.Model:
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        return penstock.compile(made).load()
+
+    graph = add_model()
+    for value in (graph.input[0], graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+    graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones(1, np.float32), "b"))
+    with compiled(graph) as model, model.session(threads=1) as session:
+        arrays = [{"x": np.ones(n, np.float32)} for n in (60, 64)]
+        turn = itertools.cycle(arrays)
+        yield "the same shape from Python", batches(lambda: session.run(arrays[1]), number)
+        yield "another shape from Python", batches(lambda: session.run(next(turn)), number)
+    with compiled(chain_model(150)) as model, model.session(threads=1) as session:
+        sizes = itertools.cycle([{"n": n} for n in range(100, 200)])
+        count = model.manifest["commands"]
+        yield f"set sizes of {count} commands", batches(lambda: session.set_sizes(next(sizes)), max(number // 10, 1))
 
 
 def batches(call: Callable[[], object], number: int) -> list[float]:
@@ -135,6 +171,10 @@ def main() -> int:
                 label: {"best": min(found), "median": statistics.median(found)}
                 for label, found in measure(graph, Path(name), arguments.batches)
             }
+        results["sizes"] = {
+            label: {"best": min(found), "median": statistics.median(found)}
+            for label, found in measure_sizes(arguments.batches)
+        }
     if arguments.json:
         print(json.dumps(results))
     else:

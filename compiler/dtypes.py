@@ -28,7 +28,8 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Attribute, ParametrizedAttribute, TypeAttribute
 from xdsl.irdl import irdl_attr_definition
 
-from penstock.compiler.extents import Dim, Extent, is_static, parse
+from penstock.compiler.extent_text import parse
+from penstock.compiler.extents import Dim, Extent, is_static
 
 if TYPE_CHECKING:
     import numpy as np

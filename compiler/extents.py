@@ -6,21 +6,21 @@ equal values. The one idea: a comparison is decided for *every* size the symbols
 ``Undecided``; nothing is ever guessed. Where lowering may choose by what can be shown, it asks ``surely``.
 
 An expression is a polynomial whose variables are symbols, floor divisions and maxima or minima that did not simplify.
-Its text is what types carry: ``tensor<?x?x768xf32, ["batch", "past + 1"]>``.
+Its text is what types carry: ``tensor<?x?x768xf32, ["batch", "past + 1"]>`` (``extent_text`` reads it).
 """
 
 from __future__ import annotations
 
 import math
-import re
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Self, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Self, TypeAlias, TypeGuard, cast
 
 MOST = 2**31 - 1
 """The largest value a symbol without a declared range may take."""
-MOST_RESIDUES = 64
+MOST_RESIDUES = 16
 
 if TYPE_CHECKING:
     # Wherever an extent is an int it may be symbolic: type checkers take a Dim for one. At run time it is none, so
@@ -92,7 +92,7 @@ class Dim(Number):
     def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
         self.terms = terms
 
-    def __new__(cls, *_: object) -> Self:
+    def __new__(cls, terms: tuple[tuple[Monomial, int], ...]) -> Self:
         return object.__new__(cls)
 
     # Identity --------------------------------------------------------------------------------------------------------
@@ -118,6 +118,10 @@ class Dim(Number):
     __repr__ = __str__
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash(self.terms)
 
     def __eq__(self, other: object) -> bool:
@@ -148,7 +152,10 @@ class Dim(Number):
     def __mul__(self, other: Extent) -> Extent:
         if isinstance(other, list | tuple):  # pyright: ignore[reportUnnecessaryIsInstance] as in [0] * rank
             return NotImplemented
-        return _sum((tuple(sorted((*a, *b), key=str)), x * y) for a, x in self.terms for b, y in _terms(other))
+        if not isinstance(other, Dim):
+            number = _whole(other)
+            return Dim(tuple((monomial, factor * number) for monomial, factor in self.terms)) if number else 0
+        return _sum((tuple(sorted((*a, *b), key=str)), x * y) for a, x in self.terms for b, y in other.terms)
 
     __rmul__ = __mul__
 
@@ -232,13 +239,18 @@ def symbols_of(extent: Extent) -> frozenset[Symbol]:
 
 def floordiv(numerator: Extent, divisor: Extent) -> Extent:
     """floor(numerator / divisor), divisor >= 1."""
-    if isinstance(divisor, int) and not isinstance(divisor, Dim):
+    if not isinstance(divisor, Dim):
         if divisor == 1:
             return numerator
         if divisor < 0:
             return floordiv(-numerator, -divisor)
         if not isinstance(numerator, Dim):
             return numerator // divisor
+    return _floordiv(numerator, divisor)
+
+
+@cache
+def _floordiv(numerator: Extent, divisor: Extent) -> Extent:
     exact = quotient(numerator, divisor)
     if exact is not None:
         return exact
@@ -274,6 +286,11 @@ def quotient(numerator: Extent, divisor: Extent) -> Extent | None:
     """numerator / divisor if that is exact for every size, else None (polynomial division)."""
     if not isinstance(numerator, Dim) and not isinstance(divisor, Dim):
         return numerator // divisor if divisor and numerator % divisor == 0 else None
+    return _quotient(numerator, divisor)
+
+
+@cache
+def _quotient(numerator: Extent, divisor: Extent) -> Extent | None:
     rest, result = numerator, 0
     leading, by = _terms(divisor)[0]
     for _ in range(64):
@@ -295,7 +312,7 @@ def split(numerator: Extent, divisor: Extent) -> tuple[Extent, Extent]:
     divisors = _terms(divisor)
     if len(divisors) > 1:
         return 0, numerator
-    ((by, unit),) = divisors
+    by, unit = next(iter(divisors))
     whole: list[tuple[Monomial, int]] = []
     rest: list[tuple[Monomial, int]] = []
     for monomial, factor in _terms(numerator):
@@ -312,12 +329,12 @@ def split(numerator: Extent, divisor: Extent) -> tuple[Extent, Extent]:
 
 def largest(*extents: Extent) -> Extent:
     """The maximum, symbolic where the order depends on the sizes."""
-    return _extremum("max", extents)
+    return extremum("max", extents)
 
 
 def smallest(*extents: Extent) -> Extent:
     """The minimum, symbolic where the order depends on the sizes."""
-    return _extremum("min", extents)
+    return extremum("min", extents)
 
 
 def surely(a: Extent, relation: str, b: Extent) -> bool:
@@ -383,11 +400,14 @@ def substitute(extent: Extent, values: Mapping[Symbol, Extent]) -> Extent:
 
 
 def _terms(extent: Extent) -> tuple[tuple[Monomial, int], ...]:
-    if isinstance(extent, Dim):
-        return extent.terms
-    if isinstance(extent, float):  # pyright: ignore[reportUnnecessaryIsInstance] as in size - 0.5
-        raise NotStatic(f"{extent} is no whole number: arithmetic with fractions needs numbers, not symbolic extents")
-    return (((), extent),)
+    return extent.terms if isinstance(extent, Dim) else (((), _whole(extent)),)
+
+
+def _whole(number: object) -> int:
+    """A number that extents can be added to and multiplied with."""
+    if isinstance(number, float):
+        raise NotStatic(f"{number} is no whole number: arithmetic with fractions needs numbers, not symbolic extents")
+    return operator.index(cast("int", number))
 
 
 def _sum(terms: Iterable[tuple[Monomial, int]]) -> Extent:
@@ -403,7 +423,12 @@ def _sum(terms: Iterable[tuple[Monomial, int]]) -> Extent:
 
 
 def _rank(term: tuple[Monomial, int]) -> tuple[int, str]:
-    return -len(term[0]), "*".join(map(str, term[0]))
+    return -len(term[0]), _text_of(term[0])
+
+
+@cache
+def _text_of(monomial: Monomial) -> str:
+    return "*".join(map(str, monomial))
 
 
 def _cancel(monomial: Monomial, divisor: Monomial) -> Monomial | None:
@@ -416,7 +441,8 @@ def _cancel(monomial: Monomial, divisor: Monomial) -> Monomial | None:
     return tuple(left)
 
 
-def _extremum(kind: str, extents: tuple[Extent, ...]) -> Extent:
+def extremum(kind: str, extents: tuple[Extent, ...]) -> Extent:
+    """The largest (``kind`` max) or smallest (min) of ``extents``."""
     relation = ">=" if kind == "max" else "<="
     kept: list[Extent] = []
     for extent in extents:
@@ -577,112 +603,8 @@ def _substitute_atom(atom: Atom, values: Mapping[Symbol, Extent]) -> Extent:
         case Quotient():
             return floordiv(substitute(atom.numerator, values), substitute(atom.divisor, values))
         case Extremum():
-            return _extremum(atom.kind, tuple(substitute(operand, values) for operand in atom.operands))
+            return extremum(atom.kind, tuple(substitute(operand, values) for operand in atom.operands))
 
 
 def _grouped(extent: Extent) -> str:
     return f"({extent})" if isinstance(extent, Dim) and not extent.text.replace("_", "").isalnum() else str(extent)
-
-
-# Text ----------------------------------------------------------------------------------------------------------------
-
-TOKEN = re.compile(
-    r"\s*(?:(?P<word>[A-Za-z_][\w.]*)(?::(?P<low>\d+)\.\.(?P<high>\d+))?|(?P<number>\d+)|(?P<sign>[-+*(),]))"
-)
-DEEPEST = 32
-
-
-@cache
-def parse(text: str) -> Extent:
-    """The extent whose text this is. Raises ValueError, with a sentence, for anything else."""
-    return _Parser(text).whole()
-
-
-class _Parser:
-    """Recursive descent over ``TOKEN``s: sums of products of numbers, symbols, max, min, floordiv and groups."""
-
-    def __init__(self, text: str) -> None:
-        self.text, self.tokens, self.at, self.depth = text, [], 0, 0
-        self.tokens: list[re.Match[str]] = []
-        end = 0
-        stripped = text.rstrip()
-        while end < len(stripped):
-            match = TOKEN.match(stripped, end)
-            if match is None or len(self.tokens) > 1000:
-                raise self._wrong()
-            self.tokens.append(match)
-            end = match.end()
-
-    def _wrong(self) -> ValueError:
-        shown = self.text if len(self.text) <= 60 else self.text[:60] + "..."
-        return ValueError(f"'{shown}' is no extent: expected a sum of products of numbers and names")
-
-    def whole(self) -> Extent:
-        result = self.sum()
-        if self.at != len(self.tokens):
-            raise self._wrong()
-        return result
-
-    def _sign(self, *signs: str) -> str | None:
-        """The next token if it is one of ``signs``, which is then passed."""
-        found = self.tokens[self.at]["sign"] if self.at < len(self.tokens) else None
-        if found not in signs:
-            return None
-        self.at += 1
-        return found
-
-    def sum(self) -> Extent:
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise self._wrong()
-        negative = self._sign("-") is not None
-        total = self.product()
-        total = -total if negative else total
-        while (sign := self._sign("+", "-")) is not None:
-            term = self.product()
-            total = total + term if sign == "+" else total - term
-        self.depth -= 1
-        return total
-
-    def product(self) -> Extent:
-        result = self.factor()
-        while True:
-            if self._sign("*"):
-                result = result * self.factor()
-            elif self.at < len(self.tokens) and self.tokens[self.at]["word"] == "floordiv":
-                self.at += 1
-                divisor = self.factor()
-                if not surely(divisor, ">=", 1):
-                    raise self._wrong()
-                result = floordiv(result, divisor)
-            else:
-                return result
-
-    def factor(self) -> Extent:
-        if self._sign("("):
-            return self._closed(self.sum())
-        if self.at >= len(self.tokens):
-            raise self._wrong()
-        token = self.tokens[self.at]
-        self.at += 1
-        if token["number"]:
-            return int(token["number"])
-        word = token["word"]
-        if word is None or word == "floordiv":
-            raise self._wrong()
-        if word in ("max", "min") and self._sign("("):
-            operands = [self.sum()]
-            while self._sign(","):
-                operands.append(self.sum())
-            return self._closed(_extremum(word, tuple(operands)))
-        if token["low"] is None:
-            return symbol(word)
-        low, high = int(token["low"]), int(token["high"])
-        if not low <= high <= 2**62:
-            raise self._wrong()
-        return symbol(word, low, high)
-
-    def _closed(self, extent: Extent) -> Extent:
-        if not self._sign(")"):
-            raise self._wrong()
-        return extent

@@ -16,7 +16,8 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from penstock.compiler.dialects.declared import DeclaredOp, Int, Ints
 from penstock.compiler.dtypes import shape_of, tensor
-from penstock.compiler.extents import Dim, Extent, Symbol, evaluate, is_static, parse, substitute, symbols_of
+from penstock.compiler.extent_text import parse
+from penstock.compiler.extents import Dim, Extent, Quotient, Symbol, evaluate, is_static, substitute, symbols_of
 
 EQUAL = "penstock.equal"
 """Attribute of a module: pairs of extents that were taken to be equal, and must be whenever sizes are bound."""
@@ -147,24 +148,22 @@ def _extents(function: FuncOp) -> Iterator[Extent]:
 
 
 def bind(function: FuncOp, names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
-    """The sizes of symbols, by name, that arguments of these shapes give: a symbol that stands alone as an extent has
-    that extent's size, and every other extent must agree.
+    """The sizes of symbols, by name, that arguments of these shapes give: a symbol that stands alone as an extent (or
+    as a multiple of a number) has that extent's size, and every other extent must agree.
 
     Raises ValueError, with a sentence that names the argument (by ``names``), axis and symbols, if one does not.
     """
     sizes: dict[str, int] = {}
-    origin: dict[str, str] = {}
     places = [
         (f"axis {axis} of input {name!r}", extent, shape[axis])
         for name, argument, shape in zip(names, function.body.block.args, shapes, strict=True)
         for axis, extent in enumerate(shape_of(argument.type))
         if isinstance(extent, Dim)
     ]
-    for place, extent, size in places:
-        symbol = lone_symbol(extent)
+    for _, extent, size in places:
+        symbol = told_symbol(extent)
         if symbol is not None and symbol.name not in sizes:
-            _within(symbol, size)
-            sizes[symbol.name], origin[symbol.name] = size, place
+            sizes[symbol.name] = _within(symbol, size)
     for place, extent, size in places:
         needed = evaluate(extent, sizes)
         if needed != size:
@@ -175,6 +174,16 @@ def bind(function: FuncOp, names: Sequence[str], shapes: Sequence[tuple[int, ...
 
 def _names(extent: Extent) -> list[str]:
     return sorted(symbol.name for symbol in symbols_of(extent))
+
+
+def told_symbol(extent: Extent) -> Symbol | None:
+    """The symbol whose size an extent is, if it has any: the symbol itself, or a symbol h as m (h floordiv m)."""
+    symbol = lone_symbol(extent)
+    if symbol is not None or not isinstance(extent, Dim) or len(extent.terms) != 1:
+        return symbol
+    ((monomial, factor),) = extent.terms
+    atom = monomial[0] if len(monomial) == 1 else None
+    return lone_symbol(atom.numerator) if isinstance(atom, Quotient) and atom.divisor == factor else None
 
 
 def lone_symbol(extent: Extent) -> Symbol | None:

@@ -204,14 +204,18 @@ class Session:
         if not self._idle.acquire(False):
             raise SESSION_BUSY.error()
         try:
-            names = [symbol.name for symbol in self.model.symbols]
-            problems = [f"there is no size called {name}" for name in sizes if name not in names]
-            problems += [f"the size {name} is missing" for name in names if name not in sizes]
+            symbols = {symbol.name: symbol for symbol in self.model.symbols}
+            problems = [f"there is no size called {name}" for name in sizes if name not in symbols]
+            for name, symbol in symbols.items():
+                if name not in sizes:
+                    problems.append(f"the size {name} is missing")
+                elif not symbol.low <= sizes[name] <= symbol.high:  # ctypes would cut what has more than 64 bits
+                    problems.append(f"the size {name} is {symbol.low} to {symbol.high}, not {sizes[name]}")
             if problems:
                 raise WRONG_SIZES.error(_sentence(problems))
             if self._handle is None:
                 raise CLOSED.error(what="session")
-            numbers = (ctypes.c_int64 * (len(names) or 1))(*(int(sizes[name]) for name in names))
+            numbers = (ctypes.c_int64 * (len(symbols) or 1))(*(int(sizes[name]) for name in symbols))
             check(library().pens_session_set_sizes(self._handle, numbers, self._error), self._error)
             self._take_shapes()
         finally:

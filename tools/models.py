@@ -35,7 +35,23 @@ def load_model(
         return result.artifact.load()
     from penstock.runtime import load
 
-    return load(path, verify=verify)
+    model = load(path, verify=verify)
+    _check_dims(model, dims)
+    return model
+
+
+def _check_dims(model: Model, dims: Sequence[str]) -> None:
+    """An artifact takes numbers for the sizes that are chosen at run time. Raises OptionError for anything else."""
+    from penstock.compiler.errors import BAD_VALUE, OptionError, nearest
+    from penstock.tools.options import read_dims
+
+    names = [symbol.name for symbol in model.symbols]
+    for name, size in read_dims(dims).items():
+        if name not in names:
+            hint = f"Its sizes: {', '.join(names)}." if names else "All of its sizes were fixed when it was compiled."
+            raise OptionError(BAD_VALUE, f"the artifact has no size '{name}' to choose{nearest(name, names)}", hint)
+        if not isinstance(size, int):
+            raise OptionError(BAD_VALUE, f"the size '{name}' of a run is one number.", f"For example: --dim {name}=8.")
 
 
 def read_inputs(
@@ -116,7 +132,8 @@ def random_inputs(infos: Sequence[TensorInfo], seed: int, sizes: dict[str, int])
 
 def _shape(info: TensorInfo, sizes: dict[str, int]) -> tuple[int, ...]:
     from penstock.compiler.errors import BAD_INPUT, OptionError
-    from penstock.compiler.extents import evaluate, parse
+    from penstock.compiler.extent_text import parse
+    from penstock.compiler.extents import evaluate
 
     try:
         shape = [evaluate(parse(each), sizes) if isinstance(each, str) else each for each in info.shape]

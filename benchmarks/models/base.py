@@ -124,10 +124,11 @@ def symbolic_arguments(example: Example) -> tuple[tuple[Tensor, ...], Any]:
         arguments.append(tensor)
     shapes = [{axis: torch.export.Dim(name) for axis, name in named.items()} for named in axes]
     by_parameter: dict[str, Any] = {}
-    remaining = iter(shapes)
     for parameter in inspect.signature(example.module.forward).parameters.values():
+        if not shapes:
+            break
         every = parameter.kind is inspect.Parameter.VAR_POSITIONAL
-        by_parameter[parameter.name] = tuple(remaining) if every else next(remaining)
+        by_parameter[parameter.name] = tuple(shapes) if every else shapes.pop(0)
     return tuple(arguments), by_parameter
 
 

@@ -410,7 +410,7 @@ def decode(data: bytes) -> dict[str, Variant]:
         raise PlanError(f"the plan has version {header['version']}, not {VERSION}")
     try:
         return _Decoder(data, header).variants()
-    except (struct.error, ValueError, IndexError) as error:
+    except (struct.error, ValueError, IndexError, ArithmeticError) as error:
         raise PlanError(f"the plan is damaged: {error}") from error
 
 

@@ -1,10 +1,11 @@
 /* Run a compiled model from C, twice: with two threads of the session's own, and with threads of ours.
  *
  *     cc -std=c11 -O2 -I LIB run_model.c LIB/libpenstock.a -pthread -o run_model
- *     ./run_model model.pens [INPUT [EXPECTED]]
+ *     ./run_model model.pens [SIZE=NUMBER ...] [INPUT [EXPECTED]]
  *
  * LIB is the folder with penstock.h and libpenstock.a: `python -c "import penstock.runtime.library as l; print(l.FOLDER)"`.
  * INPUT holds the bytes of the first input, EXPECTED those of the first output (f32), to which the result is compared.
+ * A model whose sizes are chosen at run time, such as batch, is told them: batch=4.
  * Inputs without a file are filled with a fixed pseudo-random pattern, so that two runs can be compared bit for bit. */
 #define _POSIX_C_SOURCE 200809L
 #include "penstock.h"
@@ -95,27 +96,63 @@ static double error_of(const float *found, const float *expected, uint64_t count
     return high > low ? worst / (high - low) : worst;
 }
 
-static int run(pens_model *model, const pens_session_options *options, const char *title, void **inputs, void **outputs)
+/* The sizes of the model's symbols, in their order, from arguments such as batch=4; NULL with a sentence if one is
+ * missing. Those arguments are taken out of `arguments`. */
+static int64_t *read_sizes(const pens_model *model, int *count, char **arguments)
+{
+    uint32_t symbols = pens_symbol_count(model);
+    int64_t *sizes = calloc(symbols + 1, sizeof *sizes);
+    for (uint32_t i = 0; sizes != NULL && i < symbols; i++) {
+        pens_symbol symbol = pens_symbol_info(model, i);
+        size_t length = strlen(symbol.name);
+        int found = 0;
+        for (int a = 2; a < *count && !found; a++) {
+            if (strncmp(arguments[a], symbol.name, length) != 0 || arguments[a][length] != '=')
+                continue;
+            sizes[i] = strtoll(arguments[a] + length + 1, NULL, 10);
+            memmove(arguments + a, arguments + a + 1, (size_t)(--*count - a) * sizeof *arguments);
+            found = 1;
+        }
+        if (!found) {
+            fprintf(stderr, "the model needs a size: %s=NUMBER\n", symbol.name);
+            free(sizes);
+            return NULL;
+        }
+    }
+    return sizes;
+}
+
+/* A session with its sizes; NULL with a sentence. */
+static pens_session *open_session(pens_model *model, const pens_session_options *options, const int64_t *sizes)
 {
     pens_error error;
     pens_session *session;
     if (pens_session_create(model, options, &session, &error) != PENS_OK) {
         fprintf(stderr, "%s\n", error.message);
-        return 1;
+        return NULL;
     }
+    if (pens_session_set_sizes(session, sizes, &error) != PENS_OK) {
+        fprintf(stderr, "%s\n", error.message);
+        pens_session_destroy(session);
+        return NULL;
+    }
+    return session;
+}
+
+static int run(pens_session *session, const char *title, void **inputs, void **outputs)
+{
+    pens_error error;
     double best = 1e30;
     for (int i = 0; i < REPEATS; i++) {
         double start = now_ms();
         if (pens_run(session, (const void *const *)inputs, outputs, &error) != PENS_OK) {
             fprintf(stderr, "%s\n", error.message);
-            pens_session_destroy(session);
             return 1;
         }
         double took = now_ms() - start;
         best = took < best ? took : best;
     }
     printf("%s: %.3f ms\n", title, best);
-    pens_session_destroy(session);
     return 0;
 }
 
@@ -123,22 +160,29 @@ int main(int argc, char **argv)
 {
     pens_error error;
     pens_model *model;
-    if (argc < 2 || argc > 4) {
-        fprintf(stderr, "usage: run_model MODEL.pens [INPUT [EXPECTED]]\n");
+    if (argc < 2) {
+        fprintf(stderr, "usage: run_model MODEL.pens [SIZE=NUMBER ...] [INPUT [EXPECTED]]\n");
         return 2;
     }
     if (pens_load_file(argv[1], NULL, &model, &error) != PENS_OK) {
         fprintf(stderr, "%s\n", error.message);
         return 2;
     }
+    int64_t *sizes = read_sizes(model, &argc, argv);
+    if (sizes == NULL || argc > 4)
+        return 2;
     printf("code for %s\n", pens_isa(model));
+    pens_session_options own = {.threads = THREADS}, host = {.threads = THREADS, .executor = execute};
+    pens_session *session = open_session(model, &own, sizes), *other = open_session(model, &host, sizes);
+    if (session == NULL || other == NULL)
+        return 2;
     uint32_t input_count = pens_input_count(model), output_count = pens_output_count(model);
     void **inputs = calloc(input_count + 1, sizeof *inputs), **first = calloc(output_count + 1, sizeof *first);
     void **second = calloc(output_count + 1, sizeof *second);
     if (inputs == NULL || first == NULL || second == NULL)
         return 1;
     for (uint32_t i = 0; i < input_count; i++) {
-        pens_tensor tensor = pens_input(model, i);
+        pens_tensor tensor = pens_session_input(session, i);
         int given = i == 0 && argc > 2;
         inputs[i] = given ? read_file(argv[2], tensor.bytes) : malloc(tensor.bytes + 1);
         if (inputs[i] == NULL)
@@ -147,17 +191,16 @@ int main(int argc, char **argv)
             fill(&tensor, inputs[i]);
     }
     for (uint32_t i = 0; i < output_count; i++) {
-        first[i] = calloc(1, pens_output(model, i).bytes + 1);
-        second[i] = calloc(1, pens_output(model, i).bytes + 1);
+        first[i] = calloc(1, pens_session_output(session, i).bytes + 1);
+        second[i] = calloc(1, pens_session_output(session, i).bytes + 1);
         if (first[i] == NULL || second[i] == NULL)
             return 1;
     }
-    pens_session_options own = {.threads = THREADS}, host = {.threads = THREADS, .executor = execute};
-    int failed = run(model, &own, "two threads of the session", inputs, first) ||
-                 run(model, &host, "two threads of the host", inputs, second);
+    int failed = run(session, "two threads of the session", inputs, first) ||
+                 run(other, "two threads of the host", inputs, second);
     int same = 1;
     if (argc > 3 && output_count > 0) {
-        pens_tensor tensor = pens_output(model, 0);
+        pens_tensor tensor = pens_session_output(session, 0);
         void *expected = tensor.dtype == PENS_F32 ? read_file(argv[3], tensor.bytes) : NULL;
         if (expected == NULL)
             return 1;
@@ -165,7 +208,7 @@ int main(int argc, char **argv)
         free(expected);
     }
     for (uint32_t i = 0; i < output_count; i++) {
-        pens_tensor tensor = pens_output(model, i);
+        pens_tensor tensor = pens_session_output(session, i);
         same = same && memcmp(first[i], second[i], tensor.bytes) == 0;
         if (tensor.dtype == PENS_F32 && tensor.bytes > 0)
             printf("%s[0] = %.6g\n", tensor.name, (double)*(float *)first[i]);
@@ -178,6 +221,9 @@ int main(int argc, char **argv)
     free(inputs);
     free(first);
     free(second);
+    free(sizes);
+    pens_session_destroy(session);
+    pens_session_destroy(other);
     pens_unload(model);
     return failed || !same;
 }

@@ -229,6 +229,19 @@ static uint32_t lone_symbol(const pens_model *model, plan_quantity extent)
     return e->term_count == 1 && t->kind == TERM_SYMBOL ? t->symbol : UINT32_MAX;
 }
 
+/* The symbol whose size an extent says: the symbol itself, or a symbol h as m * (h floordiv m). */
+static uint32_t told_symbol(const pens_model *model, plan_quantity extent)
+{
+    if (extent >= 0)
+        return UINT32_MAX;
+    const plan_extent *e = PENS_ROW(model, plan_extent, TABLE_EXTENTS, (uint32_t)(-1 - extent));
+    const plan_term *t = PENS_ROW(model, plan_term, TABLE_TERMS, e->first_term);
+    if (e->term_count != 5 || t[0].kind != TERM_CONSTANT || t[1].kind != TERM_SYMBOL || t[2].kind != TERM_CONSTANT ||
+        t[3].kind != TERM_FLOORDIV || t[4].kind != TERM_MUL || t[0].value != t[2].value)
+        return lone_symbol(model, extent);
+    return t[1].symbol;
+}
+
 /* An extent of an input that is a symbol alone says what it is; the first one counts. */
 static void read_symbol(pens_session *session, const pens_tensor *tensor, uint32_t axis, uint32_t index, int64_t found,
                         problem_list *problems)
@@ -255,7 +268,7 @@ static void read_symbols(pens_session *session, const int64_t *const *shapes, pr
     for (uint32_t i = 0; i < model->header->input_count; i++) {
         const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
         for (uint32_t axis = 0; shapes[i] != NULL && axis < row->rank; axis++) {
-            uint32_t index = lone_symbol(model, PENS_ROW(model, plan_dim, TABLE_DIMS, row->first_dim + axis)->extent);
+            uint32_t index = told_symbol(model, PENS_ROW(model, plan_dim, TABLE_DIMS, row->first_dim + axis)->extent);
             if (index != UINT32_MAX)
                 read_symbol(session, &model->tensors[i], axis, index, shapes[i][axis], problems);
         }

@@ -59,7 +59,7 @@ def command(source: str, names: tuple[str, ...], target: str, level: str | None,
         elif listing:
             code = device.compile([kernel], its_level)
             size, scratch = code.kernel_bytes[kernel.sym_name], code.scratch_bytes
-            click.echo(f"{kernel.sym_name:<40} {its_level:<12} {size:>8} bytes of code {scratch:>8} of scratch")
+            click.echo(f"{kernel.sym_name:<40} {its_level:<12} {size:>8} bytes of code {scratch!s:>8} of scratch")
         else:
             click.echo(device.text(kernel, its_level, form), nl=False)
     return 0

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from xdsl.ir import Operation, SSAValue
 
-from penstock.compiler.dialects.graph.base import GraphOp, elements, tensor_type
+from penstock.compiler.dialects.graph.base import GraphOp, broadcast_shapes, elements, tensor_type
 from penstock.compiler.dialects.graph.elementwise import Elementwise, splat_value
 from penstock.compiler.dialects.graph.shape import Expand, Iota, Reshape, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import numpy_dtype, shape_of
+from penstock.compiler.extents import is_static
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -99,7 +100,7 @@ def _known(value: SSAValue, weights: WeightStore, limit: int, depth: int, memory
         return None
     if isinstance(op, Constant):
         memory[value] = op.array(weights)
-    elif elements(value.type) <= limit and (op.operands or isinstance(op, Iota)):
+    elif is_static(shape_of(value.type)) and elements(value.type) <= limit and (op.operands or isinstance(op, Iota)):
         arrays: list[Any] = []
         for operand in op.operands:
             array = _known(operand, weights, limit, depth - 1, memory)
@@ -135,4 +136,4 @@ def broadcasts_without(op: Elementwise, index: int, replacement: SSAValue) -> bo
     """True if ``op`` has the same result shape when operand ``index`` is ``replacement``."""
     shapes = [shape_of(value.type) for value in op.operands]
     shapes[index] = shape_of(replacement.type)
-    return np.broadcast_shapes(*shapes) == shape_of(op.out.type)
+    return broadcast_shapes(*shapes) == shape_of(op.out.type)

@@ -118,7 +118,7 @@ def _check_lives(program: Program, buffers: Sequence[Buffer]) -> None:
         if buffer.offset != UNPLACED:
             raise TypeRuleError("the buffers of a program with symbols are placed when it runs")
         span = alive.get(buffer, (0, 0))
-        if buffer.lives is not None and buffer.lives != span:
+        if "lives" in buffer.attributes and buffer.lives != span:
             raise TypeRuleError(f"a buffer that the commands {span} touch says that it lives {buffer.lives}")
 
 

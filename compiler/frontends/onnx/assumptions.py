@@ -22,6 +22,7 @@ from penstock.compiler.extents import (
     Quotient,
     Symbol,
     bounds,
+    ceildiv,
     floordiv,
     largest,
     quotient,
@@ -33,6 +34,7 @@ from penstock.compiler.specialise import lone_symbol
 
 Atom: TypeAlias = "Symbol | Quotient | Extremum"
 MAX_CHOICES = 64
+LARGEST_MULTIPLE = 64
 LARGEST_NEEDED = 1 << 16  # no operator needs more elements than that along an axis
 
 
@@ -56,7 +58,7 @@ def agreement(a: Extent, b: Extent, order: Mapping[str, int]) -> Assumption | No
         x, y = _repeatedly(a, chosen), _repeatedly(b, chosen)
         if x == y:
             return _of_choice(chosen)
-    return _solved(a, b, order)
+    return _solved(a, b, order) or _multiples(a, b)
 
 
 def decision(a: Extent, b: Extent) -> Iterator[Assumption]:
@@ -214,6 +216,33 @@ def _solved(a: Extent, b: Extent, order: Mapping[str, int]) -> Assumption | None
             if found is not None:
                 return found
     return None
+
+
+def _multiples(a: Extent, b: Extent) -> Assumption | None:
+    """Symbols as multiples of a number m: what is halved and then doubled is itself again. A symbol h then stands as
+    m (h floordiv m), which every run has to find where h is read. None where one of several symbols would have to be
+    chosen."""
+    divided = [atom for atom in (*_atoms(a), *_atoms(b)) if isinstance(atom, Quotient)]
+    inside = {symbol for atom in divided for symbol in symbols_of(atom.numerator)}
+    symbols = sorted(inside, key=lambda symbol: symbol.name)
+    alone = [found for symbol in symbols if (found := _as_multiples(a, b, [symbol])) is not None]
+    if len(alone) > 1:
+        return None
+    return alone[0] if alone else _as_multiples(a, b, symbols)
+
+
+def _as_multiples(a: Extent, b: Extent, symbols: list[Symbol]) -> Assumption | None:
+    """That ``symbols`` are multiples of the least number that makes ``a`` and ``b`` equal."""
+    for times in range(2, LARGEST_MULTIPLE + 1):
+        meaning: dict[Atom, Extent] = {symbol: _multiple(symbol, times) for symbol in symbols}
+        if replaced(a, meaning) == replaced(b, meaning):
+            return Assumption(meaning)
+    return None
+
+
+def _multiple(symbol: Symbol, times: int) -> Extent:
+    least, most = ceildiv(symbol.low, times) * times, symbol.high // times * times
+    return times * floordiv(_ranged(symbol, least, most), times) if least <= most else _lone(symbol)
 
 
 def _without_common_factor(extent: Extent) -> Extent:

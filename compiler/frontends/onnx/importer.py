@@ -436,9 +436,11 @@ class Importer:
         types: dict[Any, Any] = {}
         rewrite_arguments(self.block, assumption.of, types)
         for op in self.block.ops:
+            known = [value for value in (*op.operands, *op.results) if not is_static(shape_of(value.type))]
             rewrite_op(op, assumption.of, types)
-            for result, kind in zip(op.results, op.infer() if isinstance(op, GraphOp) else (), strict=True):
-                set_type(result, kind)
+            if known and isinstance(op, GraphOp):
+                for result, kind in zip(op.results, op.infer(), strict=True):
+                    set_type(result, kind)
         self.declared.dimensions.rewrite(assumption.of)
         self.static.forget()
         pairs = [*((assumption.of(a), assumption.of(b)) for a, b in self._equal), *assumption.equal]

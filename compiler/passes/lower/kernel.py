@@ -191,6 +191,17 @@ class KernelLowering:
             done = done + count * width
             width //= 2
 
+    def rows(self, extent: Extent, width: int, body: Callable[[Strip], None]) -> None:
+        """Call ``body`` over [0, extent) in full strips, then over ``pieces`` of the rest: no strip has a limit."""
+        full = floordiv(extent, width)
+        if full == 1:
+            body(Strip(Expr(), width))
+        elif full != 0:
+            with self.b.loop(0, full) as loop:
+                body(Strip(iv(loop.index, 0, largest(full - 1, 0)) * width, width))
+        if full * width != extent:
+            self.pieces(self.tail(extent, width), body)
+
     # Epilogue --------------------------------------------------------------------------------------------------------
 
     def finish(self, root: SSAValue, at: Coordinates, tile: Typed) -> None:

@@ -95,7 +95,7 @@ class AttentionFromParts(Pattern):
                 *([] if mask is None else [mask]),
                 scale=scores.scale * q_factor * k_factor,
                 causal=scores.causal_offset is not None,
-                causal_offset=scores.causal_offset or 0,
+                causal_offset=0 if scores.causal_offset is None else scores.causal_offset,
                 softcap=scores.softcap,
             )
         )

@@ -18,8 +18,10 @@ from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.elementwise import Add, Cast, Div, Mul, Tanh
 from penstock.compiler.dialects.graph.logic import Select
 from penstock.compiler.dialects.graph.matching import defining, has_one_use, known_array, number_of, with_number
-from penstock.compiler.dialects.graph.shape import Reshape
+from penstock.compiler.dialects.graph.shape import Expand, Reshape
 from penstock.compiler.dtypes import BF16, F16, F32, shape_of
+from penstock.compiler.extents import Extent, surely
+from penstock.compiler.passes.simplify.positions import Positions, excess
 from penstock.compiler.passes.simplify.staging import Stage
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Scores:
     scale: float
     softcap: float
     masks: list[Mask]
-    causal_offset: int | None
+    causal_offset: Extent | None
     shapes: list[tuple[int, ...]]
     ops: list[Operation]
 
@@ -69,7 +71,7 @@ class Peeler:
     scale: float = 1.0
     softcap: float = 0.0
     masks: list[Mask] = field(default_factory=list[Mask])
-    causal_offset: int | None = None
+    causal_offset: Extent | None = None
     shapes: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
     ops: list[Operation] = field(default_factory=list[Operation])
 
@@ -148,14 +150,43 @@ class Peeler:
     def _note(self, mask: SSAValue) -> None:
         """Remember ``mask``, or that it is the causal rule, or nothing if it is zero."""
         array = known_array(mask, self.weights)
-        if array is not None and not np.any(array):
+        if (array is not None and not np.any(array)) or self._hides_nothing(mask):
             return
         shape = shape_of(self.value.type)
-        offset = None if array is None else causal_offset(array, shape[-2:])
+        offset = self._causal_positions(mask, shape) if array is None else causal_offset(array, shape[-2:])
         if offset is not None and self.causal_offset in (None, offset):
             self.causal_offset = offset
         else:
             self.masks.append(Mask(mask, self.scale, shape))
+
+    def _hidden(self, mask: SSAValue) -> Positions | None:
+        """Positions above 0 just where ``mask`` hides a key, if it is 0 or a very low number as they say."""
+        op = mask.owner
+        while isinstance(op, Reshape | Expand):
+            op = op.operands[0].owner
+        if not isinstance(op, Select):
+            return None
+        condition, *sides = op.operands
+        numbers = [number_of(side, self.weights) for side in sides]
+        if 0 not in numbers or not any(number is not None and number <= NEGLIGIBLE for number in numbers):
+            return None
+        while isinstance(condition.owner, Expand):
+            condition = condition.owner.operands[0]
+        return excess(condition, self.weights, holds=numbers[0] == 0)
+
+    def _hides_nothing(self, mask: SSAValue) -> bool:
+        hidden = self._hidden(mask)
+        return hidden is not None and hidden.never_above(0)
+
+    def _causal_positions(self, mask: SSAValue, scores: tuple[Extent, ...]) -> Extent | None:
+        """The offset of the causal rule, if that is what ``mask`` is for all sizes of a run."""
+        hidden = self._hidden(mask)
+        if hidden is None or len(hidden.shape) > len(scores):
+            return None
+        *batch, query, key = hidden.aligned(scores).steps
+        whole = hidden.shape[-2:] == scores[-2:] and not any(step != 0 for step in batch)
+        offset = -hidden.constant
+        return offset if whole and (query, key) == (-1, 1) and surely(offset, ">=", 0) else None
 
     def _cast(self, op: GraphOp) -> bool:
         """Half precision widened for the softmax: attention does it too."""

@@ -16,7 +16,7 @@ from xdsl.ir import SSAValue
 
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.attention import Attention
-from penstock.compiler.dialects.graph.base import GraphOp, elements, tensor_type
+from penstock.compiler.dialects.graph.base import GraphOp, broadcast_shapes, elements, tensor_type
 from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.index import Gather, GatherNd
@@ -109,7 +109,7 @@ class ExpandedBatch(Pattern):
         old, shapes[index] = shapes[index], shape_of(x.type)
         if len(shapes[index]) < 2 or shapes[index][-2:] != old[-2:]:
             return False
-        batch = shapes[0][:-2] if op.b_panel else np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2])
+        batch = shapes[0][:-2] if op.b_panel else broadcast_shapes(shapes[0][:-2], shapes[1][:-2])
         return batch == shape_of(op.out.type)[:-2]
 
 

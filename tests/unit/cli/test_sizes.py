@@ -75,6 +75,10 @@ def test_a_size_that_is_not_known(penstock: Program, models: Models) -> None:
     assert ran.status == 2
     assert "the size 'seq' of the input 'x' is not known. [PENS-O" in ran.err
     assert "--dim seq=8" in ran.err
+    for dim, words in (("bach=3", "no size 'bach' to choose; did you mean 'batch'?"), ("seq=1..4", "is one number")):
+        ran = penstock("run", models[1], "--random", "--dim", dim)
+        assert ran.status == 2
+        assert words in ran.err
     ran = penstock("run", models[1], "--random", "--dim", "batch=9", "--dim", "seq=1")
     assert ran.status == 2
     assert "Input x has 9 along axis 0, and batch is 1 to 8" in ran.err

@@ -26,6 +26,7 @@ from penstock.compiler.dialects.graph.index import Gather
 from penstock.compiler.dialects.graph.normalization import Normalize, Softmax
 from penstock.compiler.dialects.graph.ordering import TopK
 from penstock.compiler.dialects.graph.pooling import Pool
+from penstock.compiler.dialects.graph.recurrence import Gru, Lstm
 from penstock.compiler.dialects.graph.reduction import ArgReduce, Cumulative, Reduce
 from penstock.compiler.dialects.graph.shape import Concat, Expand, Iota, Pad, Reshape, Slice, Transpose
 from penstock.compiler.dialects.graph.structure import Dispatch
@@ -75,7 +76,9 @@ def buffers(kernel: Kernel, static: Dispatch, arrays: list[NDArray[Any]], sizes:
     return [np.ascontiguousarray(a).reshape(-1) for a in (*arrays, *values)] + [r.reshape(-1) for r in results]
 
 
-def check(kind: str, shapes: Sequence[Any], build: Build, sizes: list[Sizes], limit: Extent = 0) -> None:
+def check(
+    kind: str, shapes: Sequence[Any], build: Build, sizes: list[Sizes], limit: Extent = 0, tolerance: float = 2e-5
+) -> None:
     """One kernel per level agrees with the reference at every size, and its bits do not depend on the cut of units."""
     dispatch = make(kind, shapes, build)
     for isa in ISAS:
@@ -91,7 +94,9 @@ def check(kind: str, shapes: Sequence[Any], build: Build, sizes: list[Sizes], li
             for result, want in zip(flat[-count:], reference(static, arrays), strict=True):
                 scale = float(np.abs(want).max()) if want.size else 1.0
                 message = f"{kind} on {isa} at {numbers}"
-                np.testing.assert_allclose(result, want.reshape(-1), rtol=2e-5, atol=2e-5 * scale, err_msg=message)
+                np.testing.assert_allclose(
+                    result, want.reshape(-1), rtol=tolerance, atol=tolerance * scale, err_msg=message
+                )
             cut = buffers(kernel, static, arrays, numbers)
             for begin, end in pairwise(np.linspace(0, evaluate(kernel.units, numbers), 4).astype(int)):
                 loaded(cut, int(begin), int(end))
@@ -200,6 +205,16 @@ ATTENTIONS: dict[str, tuple[list[Any], dict[str, Any]]] = {
 def test_attention(name: str) -> None:
     shapes, parameters = ATTENTIONS[name]
     check("attention", shapes, lambda *x: [Attention.build(*x, scale=0.25, **parameters).out], TEXTS)
+
+
+@pytest.mark.parametrize("kind", [Lstm, Gru])
+def test_recurrences(kind: type[Lstm | Gru]) -> None:
+    """Over symbolic steps and batch; few steps, as random weights make errors grow from one to the next."""
+    sizes = [{"batch": batch, "seq": steps} for batch, steps in ((1, 1), (2, 7), (9, 5), (17, 3))]
+    gates, hidden, width = kind.gates, 20, 6
+    states = [(1, B, hidden)] * len(kind.states)
+    shapes = [(S, B, width), (1, gates * hidden, width), (1, gates * hidden, hidden), (1, 2 * gates * hidden), *states]
+    check("recurrence", shapes, lambda *x: list(kind.build(*x).results), sizes, tolerance=1e-4)
 
 
 def sliding(strides: int = 1, pads: int = 0, dilations: int = 1, **others: Any) -> dict[str, Any]:

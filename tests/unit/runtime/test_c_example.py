@@ -7,8 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from unit.runtime.test_runtime import compiled
+from unit.runtime.test_sizes import ADD, contents
 
 import penstock
+from penstock.compiler.artifact import writer
+from penstock.compiler.artifact.elf import link
 from penstock.runtime.library import FOLDER
 from penstock.runtime.native.build import find_compiler
 
@@ -37,6 +41,19 @@ def test_it_runs_a_network_with_both_executors(program: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "same bits: yes" in done.stdout
     assert "two threads of the host" in done.stdout
+
+
+def test_it_takes_sizes(program: Path, tmp_path: Path) -> None:
+    """A model whose sizes are chosen at run time: told on the command line, asked for where they are missing."""
+    (tmp_path / "model.pens").write_bytes(writer.to_bytes(contents(link([compiled(ADD)]))))
+    given = [program, tmp_path / "model.pens", "seq=100", "batch=3"]
+    done = subprocess.run(given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "same bits: yes" in done.stdout
+    for arguments, words in (([*given[:2], "batch=3"], "seq=NUMBER"), ([*given[:3], "batch=65"], "1 to 64, not 65")):
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert words in done.stderr
 
 
 def test_bad_files_give_a_sentence(program: Path, tmp_path: Path) -> None:

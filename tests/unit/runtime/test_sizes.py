@@ -185,6 +185,7 @@ def test_sizes_can_be_set_beforehand(model: runtime.Model) -> None:
             ({"seq": 7}, "The size batch is missing"),
             ({"seq": 7, "batch": 2, "n": 1}, "There is no size called n"),
             ({"seq": 7, "batch": 0}, "The size batch is 1 to 64, not 0"),
+            ({"seq": 7, "batch": 2**64 + 1}, "The size batch is 1 to 64, not 18446744073709551617"),
         ):
             with pytest.raises(PenstockError, match="PENS-R019") as caught:
                 session.set_sizes(sizes)
@@ -212,6 +213,9 @@ def test_a_run_without_sizes_is_refused(model: runtime.Model) -> None:
         nothing = (ctypes.c_void_p * 2)()
         assert library().pens_run(session._handle, nothing, nothing, ctypes.byref(error)) == 18
         assert b"depend on batch" in error.message
+        numbers = (ctypes.c_int64 * 2)(65, 1)
+        assert library().pens_session_set_sizes(session._handle, numbers, ctypes.byref(error)) == 19
+        assert error.message == b"The size batch is 1 to 64, not 65."
 
 
 def test_a_symbol_that_no_input_tells(image: LinkedImage) -> None:
@@ -239,6 +243,7 @@ def test_a_session_in_use_keeps_its_sizes(image: LinkedImage) -> None:
             codes.append(caught.value.code)
         numbers, error = (ctypes.c_int64 * 2)(1, 1), Error()
         codes.append(str(library().pens_session_set_sizes(session._handle, numbers, error)))
+        assert b"another thread" in error.message
         for index in range(count):
             task(index)
 

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from unit.runtime import test_sizes
 from unit.runtime.test_runtime import ADD, compiled, contents
 
 import penstock
@@ -35,12 +36,16 @@ def program(tmp_path: Path) -> Path:
 
 
 def test_many_threads_run_mixed_models_without_a_race(program: Path, tmp_path: Path) -> None:
-    """Eight threads, a thousand runs each; one of the models is cut into parallel ranges in every run."""
+    """Eight threads, a thousand runs each; one of the models is cut into parallel ranges in every run,
+    and one gets other sizes before every run."""
     artifacts = [tmp_path / f"{name}.pens" for name in NAMES]
     for path in artifacts:
         penstock.compile(ROOT / "tests" / "data" / "models" / f"{path.stem}.onnx").save(path)
     parallel = tmp_path / "parallel.pens"
     writer.write(contents(link([compiled(ADD)])), parallel)
-    done = subprocess.run([program, "8", "1000", *artifacts, parallel], capture_output=True, text=True, check=False)
+    symbolic = tmp_path / "symbolic.pens"
+    writer.write(test_sizes.contents(link([compiled(test_sizes.ADD)])), symbolic)
+    every = [*artifacts, parallel, symbolic]
+    done = subprocess.run([program, "8", "1000", *every], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     assert "8 threads, 1000 runs each" in done.stdout

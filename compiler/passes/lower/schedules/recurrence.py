@@ -105,11 +105,11 @@ class Recurrence:
         k = self.k
         vectors = -(-self.width // k.machine.lanes)
         most = tile_width(rows, (k.machine.vector_registers - 1 - vectors) // vectors)
-        chains = max(1, min(4, 8 // (most * vectors))) if depth >= 16 else 1
 
-        def tile(rows: Strip, column: Expr, width: int) -> None:
-            row, height = rows.start, rows.width
-            with k.e.lanes((height, width), rows.limits(0)):
+        def tile(block: Strip, column: Expr, width: int) -> None:
+            row, height = block.start, block.width
+            with k.e.lanes((height, width)):
+                chains = max(1, min(4, 8 // (height * vectors))) if depth >= 16 else 1
                 sums = [k.b.splat(0, (height, width), self.register)] * chains
 
                 def step(t: Expr, total: SSAValue) -> SSAValue:
@@ -118,7 +118,7 @@ class Recurrence:
                 finish(row + lane(0, height), column + lane(1, width), combine(k, accumulate(k, depth, sums, step)))
 
         def strip(gates: Strip) -> None:
-            k.strips(rows, most, lambda block: tile(block, gates.start + columns[0], gates.width))
+            k.rows(rows, most, lambda block: tile(block, gates.start + columns[0], gates.width))
 
         k.strips(columns[1] - columns[0], self.width, strip)
 
