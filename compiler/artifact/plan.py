@@ -24,6 +24,10 @@ ELEMENT_BYTES = {
 and so do numbers of fewer than 8 bits."""
 
 
+MAX_GUARDS = 32
+"""Of one command: their senses are bits of one number."""
+
+
 class PlanError(Exception):
     """The compiler built a plan that cannot be executed: an internal error, never the user's."""
 
@@ -88,7 +92,8 @@ class Command:
 
     The kernel's buffers are ``reads`` then ``writes``. ``grain`` is the fewest units worth handing to one more thread
     (cost model): below ``2 * grain`` units the command stays serial. ``source`` names the source nodes, for profiling;
-    ``flops`` and ``bytes`` are the work of one execution.
+    ``flops`` and ``bytes`` are the work of one execution. ``guards``: single booleans, and what each must be, or else
+    the command is left out.
     """
 
     kind: CommandKind
@@ -101,6 +106,7 @@ class Command:
     flops: int = 0
     bytes: int = 0
     message: str = ""
+    guards: tuple[tuple[BufferRange, bool], ...] = ()
 
     @property
     def arguments(self) -> tuple[BufferRange, ...]:
@@ -168,7 +174,10 @@ class Plan:
                 raise PlanError(f"command {number} ({command.source}): {error}") from None
 
     def _validate_command(self, command: Command) -> None:
-        for argument in command.arguments:
+        conditions = [condition for condition, _ in command.guards]
+        if len(conditions) > MAX_GUARDS or any(condition.bytes != 1 for condition in conditions):
+            raise PlanError("a command is guarded by a few single booleans")
+        for argument in (*command.arguments, *conditions):
             size = self.space_bytes(argument.space, argument.index)
             if argument.offset < 0 or argument.bytes < 0 or argument.offset + argument.bytes > size:
                 raise PlanError(f"{argument} does not lie inside its space of {size} bytes")

@@ -25,7 +25,7 @@ from penstock.compiler.artifact.plan import (
 )
 
 MAGIC = b"PENSPLAN"
-VERSION = 3
+VERSION = 4
 """Version of the whole artifact format: any change of the file or of a record raises it."""
 WORD = 64  # commands in one record of needs
 
@@ -172,6 +172,8 @@ RECORDS: dict[str, Record] = {
                 ("bytes", "u64", "memory traffic of one execution"),
                 *_string("source", "source nodes"),
                 *_string("message", "what a check that fails says"),
+                ("guard_count", "u32", "arguments of one boolean each, after those read and written"),
+                ("guard_senses", "u32", "bit i: what guard i must be, or else the command is left out"),
             ),
         ),
         Record(
@@ -327,8 +329,10 @@ def _encode_variant(tables: _Tables, isa: str, variant: Variant) -> None:
             bytes=command.bytes,
             **tables.strings("source", command.source),
             **tables.strings("message", command.message),
+            guard_count=len(command.guards),
+            guard_senses=sum(1 << bit for bit, (_, holds) in enumerate(command.guards) if holds),
         )
-        for argument in command.arguments:
+        for argument in (*command.arguments, *(condition for condition, _ in command.guards)):
             place = {"space": argument.space, "index": argument.index, "offset": argument.offset}
             tables.add("arguments", **place, bytes=argument.bytes)
 
@@ -377,14 +381,15 @@ class _Decoder:
 
     def command(self, row: Mapping[str, int]) -> Command:
         first, reads, writes = row["first_argument"], row["read_count"], row["write_count"]
+        every, senses = reads + writes + row["guard_count"], row["guard_senses"]
         arguments = [
             BufferRange(Space(argument["space"]), argument["offset"], argument["bytes"], argument["index"])
-            for argument in self.rows["arguments"][first : first + reads + writes]
+            for argument in self.rows["arguments"][first : first + every]
         ]
         return Command(
             kind=CommandKind(row["kind"]),
             reads=tuple(arguments[:reads]),
-            writes=tuple(arguments[reads:]),
+            writes=tuple(arguments[reads : reads + writes]),
             kernel=row["kernel"],
             units=row["units"],
             grain=row["grain"],
@@ -392,6 +397,7 @@ class _Decoder:
             flops=row["flops"],
             bytes=row["bytes"],
             message=self.text(row, "message"),
+            guards=tuple((one, bool(senses >> bit & 1)) for bit, one in enumerate(arguments[reads + writes :])),
         )
 
     def needs(self, commands: int) -> tuple[frozenset[int], ...]:

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_RANK = 64 };
+enum { MAX_RANK = 64, MAX_GUARDS = 32 };
 
 static pens_status damaged(pens_error *error, const char *what)
 {
@@ -131,6 +131,9 @@ static int argument_fits(const pens_model *model, const plan_variant *variant, c
 static int command_fits(const pens_model *model, const plan_variant *variant, const plan_command *c)
 {
     uint32_t arguments = (uint32_t)c->read_count + c->write_count;
+    if (c->guard_count > MAX_GUARDS)
+        return 0;
+    arguments += c->guard_count;
     if (c->device != 0 || c->first_argument > model->counts[TABLE_ARGUMENTS] ||
         arguments > model->counts[TABLE_ARGUMENTS] - c->first_argument || c->units < 0 || c->grain < 1 ||
         text(model, c->source_offset, c->source_bytes) == NULL ||
@@ -138,7 +141,10 @@ static int command_fits(const pens_model *model, const plan_variant *variant, co
         return 0;
     for (uint32_t i = 0; i < arguments; i++)
         if (!argument_fits(model, variant, PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + i),
-                           i >= c->read_count))
+                           i >= c->read_count && i < (uint32_t)c->read_count + c->write_count))
+            return 0;
+    for (uint32_t i = arguments - c->guard_count; i < arguments; i++)
+        if (PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + i)->bytes != 1)
             return 0;
     if (c->kind == COMMAND_DISPATCH)
         return c->kernel < variant->kernel_count && c->write_count > 0;

@@ -25,6 +25,8 @@ typedef struct {
     const char *message; /* of a check; else NULL */
     uint32_t tasks;   /* how many ranges the units are cut into */
     uint32_t command; /* its number */
+    uint32_t guard_count, guard_senses;
+    void **guards; /* booleans that must be as the senses say, or else the step is left out */
 } step;
 
 /* What a run executes: all commands, or those that chosen outputs need. */
@@ -89,7 +91,11 @@ static void prepare_steps(pens_session *session)
         } else {
             s->copy_bytes = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument)->bytes;
         }
-        for (uint32_t a = 0; a < (uint32_t)c->read_count + c->write_count; a++, slot++) {
+        uint32_t buffers = (uint32_t)c->read_count + c->write_count;
+        s->guards = s->buffers + buffers;
+        s->guard_count = c->guard_count;
+        s->guard_senses = c->guard_senses;
+        for (uint32_t a = 0; a < buffers + c->guard_count; a++, slot++) {
             const plan_argument *argument = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + a);
             if (argument->space == SPACE_ARENA || argument->space == SPACE_WEIGHTS) {
                 session->buffers[slot] = base_of(session, argument);
@@ -123,7 +129,7 @@ static int allocate(pens_session *session)
     session->active = &session->all;
     for (uint32_t i = 0; i < session->all.step_count; i++) {
         const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
-        slots += (uint64_t)c->read_count + c->write_count;
+        slots += (uint64_t)c->read_count + c->write_count + c->guard_count;
     }
     if (__builtin_mul_overflow(scratch, (uint64_t)session->threads, &session->arena_bytes) ||
         __builtin_add_overflow(session->arena_bytes, arena + 64, &session->arena_bytes))
@@ -323,6 +329,15 @@ static pens_status run_parallel(pens_session *session, const step *s, pens_error
     return PENS_OK;
 }
 
+/* Whether a boolean says that nobody will read what the step computes. */
+static int left_out(const step *s)
+{
+    for (uint32_t i = 0; i < s->guard_count; i++)
+        if ((*(const uint8_t *)s->guards[i] != 0) != (s->guard_senses >> i & 1))
+            return 1;
+    return 0;
+}
+
 static pens_status run_step(pens_session *session, const step *s, pens_error *error)
 {
     if (s->message != NULL)
@@ -381,12 +396,16 @@ static pens_status run(pens_session *session, const void *const *inputs, void *c
     uint64_t start = records != NULL ? now_ns() : 0;
     const program *active = session->active;
     for (uint32_t i = 0; status == PENS_OK && i < active->step_count; i++) {
+        const int skip = left_out(&active->steps[i]);
         if (records == NULL) {
-            status = run_step(session, &active->steps[i], error);
+            if (!skip)
+                status = run_step(session, &active->steps[i], error);
             continue;
         }
         describe(session, &active->steps[i], &records[i]);
-        records[i].start_ns = now_ns() - start;
+        records[i].start_ns = records[i].end_ns = now_ns() - start;
+        if (skip)
+            continue;
         status = run_step(session, &active->steps[i], error);
         records[i].end_ns = now_ns() - start;
     }

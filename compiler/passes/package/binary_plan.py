@@ -61,6 +61,7 @@ def _command(op: plan.Command, numbers: dict[str, int], position: int) -> Comman
         source=" + ".join(source_names(op.location)),
         flops=op.flops,
         bytes=op.bytes,
+        guards=tuple((_range(value), holds) for value, holds in op.guards),
     )
 
 

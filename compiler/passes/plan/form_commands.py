@@ -3,6 +3,7 @@
 Before: ``@main`` with stored constants, dispatches, checks and reshapes, and a module of kernels per level. After: a
 ``plan.program`` instead of ``@main``. Results that are returned are computed straight into the caller's memory, a
 reshape is a view, and what is returned but computed nowhere (an input, a weight, a value returned twice) is copied.
+What only the side of a select reads that a run does not take is left out in that run (``guards``).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from penstock.compiler.dialects.plan import program as plan
 from penstock.compiler.dialects.plan.base import memory_of
 from penstock.compiler.dialects.tile.memory import Kernel
 from penstock.compiler.locations import is_known, name_location
+from penstock.compiler.passes.plan.guards import guards_of, in_order
 from penstock.compiler.rewriting import OpT
 
 FORK_NANOSECONDS = 10_000.0
@@ -59,6 +61,7 @@ class _Former:
         self.memory: dict[SSAValue, SSAValue] = {}
         self.weights: dict[str, SSAValue] = {}
         self.outputs: list[SSAValue] = []
+        self.guards: dict[Operation, list[tuple[SSAValue, bool]]] = {}
 
     def run(self) -> None:
         """Put the program where the function is."""
@@ -73,7 +76,8 @@ class _Former:
         for index, value in enumerate(returned):
             for check in _checks(value):
                 relying.setdefault(check, []).append(index)
-        for op in block.ops:
+        self.guards = guards_of(self.function)
+        for op in in_order(block, self.guards) if self.guards else block.ops:
             if isinstance(op, Constant):
                 self._weight(op)
             elif isinstance(op, Reshape):
@@ -139,8 +143,10 @@ class _Former:
                 self.memory[result] = self._add(buffer, result).out
         kernels = [kernels[op.symbol] for kernels in self.kernels.values()]
         cost = op.cost()
+        guards = self.guards.get(op, [])
         command = plan.Dispatch.build(
-            *(self.memory[value] for value in (*op.operands, *op.results)),
+            *(self.memory[value] for value in (*op.operands, *op.results, *(value for value, _ in guards))),
+            when=[int(holds) for _, holds in guards],
             kernel=op.symbol,
             outputs=len(op.results),
             units=[kernel.units for kernel in kernels],
