@@ -27,6 +27,10 @@ ELEMENT_BYTES = {
 and so do numbers of fewer than 8 bits."""
 
 
+MAX_GUARDS = 32
+"""Of one command: their senses are bits of one number."""
+
+
 class PlanError(Exception):
     """The compiler built a plan that cannot be executed: an internal error, never the user's."""
 
@@ -103,7 +107,8 @@ class Command:
 
     The kernel's buffers are ``reads`` then ``writes``. ``grain`` is the fewest units worth handing to one more thread
     (cost model): below ``2 * grain`` units the command stays serial. ``source`` names the source nodes, for profiling;
-    ``flops`` and ``bytes`` are the work of one execution.
+    ``flops`` and ``bytes`` are the work of one execution. ``guards``: single booleans, and what each must be, or else
+    the command is left out.
     """
 
     kind: CommandKind
@@ -116,6 +121,7 @@ class Command:
     flops: Extent = 0
     bytes: Extent = 0
     message: str = ""
+    guards: tuple[tuple[BufferRange, bool], ...] = ()
 
     @property
     def arguments(self) -> tuple[BufferRange, ...]:
@@ -217,7 +223,7 @@ class Plan:
         for buffer in self.buffers:
             yield buffer.bytes
         for command in self.commands:
-            for argument in command.arguments:
+            for argument in (*command.arguments, *(condition for condition, _ in command.guards)):
                 yield argument.offset
                 yield argument.bytes
             yield from (command.units, command.flops, command.bytes)
@@ -231,18 +237,10 @@ class Plan:
         return is_static(self.extents())
 
     def _validate_command(self, number: int, command: Command) -> None:
-        for argument in command.arguments:
-            size = self.space_bytes(argument.space, argument.index)
-            end = argument.offset + argument.bytes
-            if any(surely(a, "<", b) for a, b in ((argument.offset, 0), (argument.bytes, 0), (size, end))):
-                raise PlanError(f"{argument} does not lie inside its space of {size} bytes")
-            if argument.space == Space.BUFFER:
-                buffer = self.buffers[argument.index]
-                if not buffer.first <= number <= buffer.last:
-                    raise PlanError(f"{argument} is used outside of the life of {buffer}")
-        for argument in command.writes:
-            if argument.space in (Space.WEIGHTS, Space.INPUT, Space.SIZES):
-                raise PlanError(f"{argument} is read-only but written")
+        conditions = [condition for condition, _ in command.guards]
+        if len(conditions) > MAX_GUARDS or any(condition.bytes != 1 for condition in conditions):
+            raise PlanError("a command is guarded by a few single booleans")
+        self._validate_places(number, command)
         work = (command.units, command.flops, command.bytes)
         if any(surely(extent, "<", 0) for extent in work) or command.grain < 1:
             raise PlanError(f"units {command.units}, grain {command.grain}, {command.flops} flops are out of range")
@@ -258,6 +256,21 @@ class Plan:
             raise PlanError(f"there is no kernel {command.kernel}")
         elif not command.writes:
             raise PlanError("a dispatch writes nothing")
+
+    def _validate_places(self, number: int, command: Command) -> None:
+        """Every argument lies in its space, which may be read or written as the command does it. Raises PlanError."""
+        for argument in (*command.arguments, *(condition for condition, _ in command.guards)):
+            size = self.space_bytes(argument.space, argument.index)
+            end = argument.offset + argument.bytes
+            if any(surely(a, "<", b) for a, b in ((argument.offset, 0), (argument.bytes, 0), (size, end))):
+                raise PlanError(f"{argument} does not lie inside its space of {size} bytes")
+            if argument.space == Space.BUFFER:
+                buffer = self.buffers[argument.index]
+                if not buffer.first <= number <= buffer.last:
+                    raise PlanError(f"{argument} is used outside of the life of {buffer}")
+        for argument in command.writes:
+            if argument.space in (Space.WEIGHTS, Space.INPUT, Space.SIZES):
+                raise PlanError(f"{argument} is read-only but written")
 
 
 def place_weights(sizes: Iterable[tuple[str, int]]) -> tuple[WeightSlot, ...]:

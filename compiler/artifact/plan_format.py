@@ -32,7 +32,7 @@ from penstock.compiler.artifact.plan import (
 from penstock.compiler.extents import Dim, Extent, Symbol
 
 MAGIC = b"PENSPLAN"
-VERSION = 4
+VERSION = 5
 """Version of the whole artifact format: any change of the file or of a record raises it."""
 WORD = 64  # commands in one record of needs
 
@@ -169,6 +169,8 @@ RECORDS: dict[str, Record] = {
                 ("bytes", "quantity", "memory traffic of one execution"),
                 *_string("source", "source nodes"),
                 *_string("message", "what a check that fails says"),
+                ("guard_count", "u32", "arguments of one boolean each, after those read and written"),
+                ("guard_senses", "u32", "bit i: what guard i must be, or else the command is left out"),
             ),
         ),
         Record(
@@ -391,8 +393,10 @@ def _encode_variant(tables: _Tables, isa: str, variant: Variant) -> None:
             bytes=tables.quantity(command.bytes),
             **tables.strings("source", command.source),
             **tables.strings("message", command.message),
+            guard_count=len(command.guards),
+            guard_senses=sum(1 << bit for bit, (_, holds) in enumerate(command.guards) if holds),
         )
-        for argument in command.arguments:
+        for argument in (*command.arguments, *(condition for condition, _ in command.guards)):
             offset, size = tables.quantity(argument.offset), tables.quantity(argument.bytes)
             tables.add("arguments", space=argument.space, index=argument.index, offset=offset, bytes=size)
 
@@ -454,6 +458,7 @@ class _Decoder:
 
     def command(self, row: Mapping[str, int]) -> Command:
         first, reads, writes = row["first_argument"], row["read_count"], row["write_count"]
+        every, senses = reads + writes + row["guard_count"], row["guard_senses"]
         arguments = [
             BufferRange(
                 Space(argument["space"]),
@@ -461,12 +466,12 @@ class _Decoder:
                 self.quantity(argument["bytes"]),
                 argument["index"],
             )
-            for argument in self.rows["arguments"][first : first + reads + writes]
+            for argument in self.rows["arguments"][first : first + every]
         ]
         return Command(
             kind=CommandKind(row["kind"]),
             reads=tuple(arguments[:reads]),
-            writes=tuple(arguments[reads:]),
+            writes=tuple(arguments[reads : reads + writes]),
             kernel=row["kernel"],
             units=self.quantity(row["units"]),
             grain=row["grain"],
@@ -474,6 +479,7 @@ class _Decoder:
             flops=self.quantity(row["flops"]),
             bytes=self.quantity(row["bytes"]),
             message=self.text(row, "message"),
+            guards=tuple((one, bool(senses >> bit & 1)) for bit, one in enumerate(arguments[reads + writes :])),
         )
 
     def needs(self, commands: int) -> tuple[frozenset[int], ...]:

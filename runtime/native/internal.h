@@ -48,6 +48,9 @@ struct pens_model {
 /* Record `index` of a table; the loader has checked all indices. */
 #define PENS_ROW(model, TYPE, table, index) ((const TYPE *)(model)->tables[table].data + (index))
 
+/* How many arguments a command has: what it reads, what it writes, what guards it. */
+#define PENS_ARGUMENTS(command) ((uint32_t)(command)->read_count + (command)->write_count + (command)->guard_count)
+
 /* How many records of the table of needs an output of a variant has. */
 #define PENS_NEED_WORDS(variant) (((variant)->command_count + UINT64_C(63)) / 64)
 

@@ -98,7 +98,8 @@ typedef struct {
     void *host;             /* passed to the executor */
 } pens_session_options;
 
-/* What one command did in the last profiled run. Times in nanoseconds from the start of the run. */
+/* What one command did in the last profiled run. Times in nanoseconds from the start of the run; equal ones: the command
+ * was left out, since nothing that the run's inputs ask for reads its results. */
 typedef struct {
     const char *source; /* source nodes */
     const char *kernel; /* kernel symbol; "" for a copy */

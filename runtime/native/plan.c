@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_RANK = 64 };
+enum { MAX_RANK = 64, MAX_GUARDS = 32 };
 
 static pens_status damaged(pens_error *error, const char *what)
 {
@@ -178,6 +178,9 @@ static int command_fits(const pens_model *model, const plan_variant *variant, ui
 {
     const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, variant->first_command + number);
     uint32_t arguments = (uint32_t)c->read_count + c->write_count;
+    if (c->guard_count > MAX_GUARDS)
+        return 0;
+    arguments += c->guard_count;
     if (c->device != 0 || c->first_argument > model->counts[TABLE_ARGUMENTS] ||
         arguments > model->counts[TABLE_ARGUMENTS] - c->first_argument || c->grain < 1 ||
         !pens_is_quantity(model, c->units) || !pens_is_quantity(model, c->flops) ||
@@ -186,7 +189,11 @@ static int command_fits(const pens_model *model, const plan_variant *variant, ui
         return 0;
     const plan_argument *from = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
     for (uint32_t i = 0; i < arguments; i++)
-        if (!argument_fits(model, variant, &from[i], i >= c->read_count, number, values))
+        if (!argument_fits(model, variant, &from[i],
+                           i >= c->read_count && i < (uint32_t)c->read_count + c->write_count, number, values))
+            return 0;
+    for (uint32_t i = arguments - c->guard_count; i < arguments; i++)
+        if (from[i].bytes != 1)
             return 0;
     if (c->kind == COMMAND_DISPATCH)
         return c->kernel < variant->kernel_count && c->write_count > 0;

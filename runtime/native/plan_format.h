@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define PENS_PLAN_MAGIC "PENSPLAN"
-#define PENS_FORMAT_VERSION 4u
+#define PENS_FORMAT_VERSION 5u
 
 enum { SPACE_ARENA = 0, SPACE_WEIGHTS = 1, SPACE_INPUT = 2, SPACE_OUTPUT = 3, SPACE_SIZES = 4, SPACE_BUFFER = 5 };
 enum { COMMAND_DISPATCH = 0, COMMAND_COPY = 1, COMMAND_CHECK = 2 };
@@ -34,7 +34,7 @@ enum {
 typedef int64_t plan_quantity;
 
 /* Bytes of one record of each table, in file order. */
-#define PENS_RECORD_BYTES { 24, 8, 24, 8, 48, 16, 64, 24, 24, 16, 16, 16, 8, 16, 1 }
+#define PENS_RECORD_BYTES { 24, 8, 24, 8, 48, 16, 72, 24, 24, 16, 16, 16, 8, 16, 1 }
 
 /* One table of the directory. */
 typedef struct {
@@ -111,8 +111,10 @@ typedef struct {
     uint32_t source_bytes; /* its length */
     uint32_t message_offset; /* what a check that fails says: where it starts in the strings */
     uint32_t message_bytes; /* its length */
+    uint32_t guard_count; /* arguments of one boolean each, after those read and written */
+    uint32_t guard_senses; /* bit i: what guard i must be, or else the command is left out */
 } plan_command;
-_Static_assert(sizeof(plan_command) == 64, "plan_command");
+_Static_assert(sizeof(plan_command) == 72, "plan_command");
 
 /* A byte range a command reads or writes. */
 typedef struct {

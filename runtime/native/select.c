@@ -6,10 +6,17 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static uint64_t round_up(uint64_t bytes)
 {
     return (bytes + 63) / 64 * 64;
+}
+
+static void unmap(pens_spare *spare)
+{
+    if (spare->memory != NULL)
+        munmap(spare->memory, spare->bytes);
 }
 
 static int allocate_program(pens_program *p, uint32_t commands, uint64_t slots)
@@ -41,7 +48,7 @@ void pens_free_selection(pens_session *session)
     free_program(&session->all);
     free_program(&session->picked);
     for (uint32_t i = 0; session->spare != NULL && i < session->model->header->output_count; i++)
-        free(session->spare[i].memory);
+        unmap(&session->spare[i]);
     free(session->spare);
     free(session->chosen);
 }
@@ -77,10 +84,10 @@ static int grow(pens_spare *spare, uint64_t bytes)
         return 1;
     uint64_t ample = spare->bytes + spare->bytes / 2;
     ample = round_up((ample > bytes ? ample : bytes) + 1);
-    uint8_t *memory = bytes < PENS_MOST_BYTES ? aligned_alloc(64, ample) : NULL;
+    uint8_t *memory = bytes < PENS_MOST_BYTES ? pens_map(ample) : NULL;
     if (memory == NULL)
         return 0;
-    free(spare->memory);
+    unmap(spare);
     *spare = (pens_spare){memory, ample};
     return 1;
 }
@@ -93,7 +100,7 @@ int pens_reserve_spare(pens_session *session)
             continue;
         const plan_command *c = command(session, i);
         const plan_argument *a = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
-        for (const plan_argument *end = a + c->read_count + c->write_count; a < end; a++) {
+        for (const plan_argument *end = a + PENS_ARGUMENTS(c); a < end; a++) {
             if (a->space != SPACE_OUTPUT || session->chosen[a->index])
                 continue;
             const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, model->header->input_count + a->index);
@@ -181,7 +188,7 @@ int pens_session_reads(const pens_session *session, uint32_t index)
     for (uint32_t i = 0; i < session->all.step_count; i++) {
         const plan_command *c = command(session, i);
         const plan_argument *a = PENS_ROW(session->model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
-        for (const plan_argument *end = a + c->read_count; a < end; a++)
+        for (const plan_argument *end = a + PENS_ARGUMENTS(c); a < end; a++)
             if (a->space == SPACE_INPUT && a->index == index && is_needed(session, i))
                 return 1;
     }

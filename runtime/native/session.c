@@ -61,7 +61,11 @@ void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch)
             s->copy_bytes =
                 pens_value(session, PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument)->bytes);
         }
-        for (uint32_t a = 0; a < (uint32_t)c->read_count + c->write_count; a++, slot++) {
+        uint32_t buffers = (uint32_t)c->read_count + c->write_count;
+        s->guards = s->buffers + buffers;
+        s->guard_count = c->guard_count;
+        s->guard_senses = c->guard_senses;
+        for (uint32_t a = 0; a < buffers + c->guard_count; a++, slot++) {
             const plan_argument *argument = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + a);
             if (argument->space != SPACE_INPUT && argument->space != SPACE_OUTPUT) {
                 session->buffers[slot] = address_of(session, argument);
@@ -75,7 +79,7 @@ void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch)
     pens_pick(session);
 }
 
-static uint8_t *map(uint64_t bytes)
+uint8_t *pens_map(uint64_t bytes)
 {
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
@@ -97,10 +101,10 @@ int pens_reserve(pens_session *session, uint64_t arena, uint64_t scratch)
         return 1;
     uint64_t ample = session->arena_bytes + session->arena_bytes / 2;
     ample = ample > bytes ? ample : bytes;
-    uint8_t *memory = map(ample);
+    uint8_t *memory = pens_map(ample);
     if (memory == NULL && ample > bytes) {
         ample = bytes;
-        memory = map(ample);
+        memory = pens_map(ample);
     }
     if (memory == NULL)
         return 0;
@@ -119,7 +123,7 @@ static int allocate(pens_session *session)
     session->active = &session->all;
     for (uint32_t i = 0; i < session->all.step_count; i++) {
         const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
-        slots += (uint64_t)c->read_count + c->write_count;
+        slots += (uint64_t)c->read_count + c->write_count + c->guard_count;
     }
     session->buffers = calloc(slots + 1, sizeof *session->buffers);
     session->contexts = calloc(session->threads, sizeof *session->contexts);
@@ -220,6 +224,15 @@ static pens_status run_parallel(pens_session *session, const pens_step *s, pens_
     return PENS_OK;
 }
 
+/* Whether a boolean says that nobody will read what the step computes. */
+static int left_out(const pens_step *s)
+{
+    for (uint32_t i = 0; i < s->guard_count; i++)
+        if ((*(const uint8_t *)s->guards[i] != 0) != (s->guard_senses >> i & 1))
+            return 1;
+    return 0;
+}
+
 static pens_status run_step(pens_session *session, const pens_step *s, pens_error *error)
 {
     if (s->message != NULL)
@@ -283,12 +296,16 @@ static pens_status run(pens_session *session, const void *const *inputs, void *c
     uint64_t start = records != NULL ? now_ns() : 0;
     const pens_program *active = session->active;
     for (uint32_t i = 0; status == PENS_OK && i < active->step_count; i++) {
+        const int skip = left_out(&active->steps[i]);
         if (records == NULL) {
-            status = run_step(session, &active->steps[i], error);
+            if (!skip)
+                status = run_step(session, &active->steps[i], error);
             continue;
         }
         describe(session, &active->steps[i], &records[i]);
-        records[i].start_ns = now_ns() - start;
+        records[i].start_ns = records[i].end_ns = now_ns() - start;
+        if (skip)
+            continue;
         status = run_step(session, &active->steps[i], error);
         records[i].end_ns = now_ns() - start;
     }

@@ -23,6 +23,8 @@ typedef struct {
     const char *message; /* of a check; else NULL */
     uint32_t tasks;      /* how many ranges the units are cut into */
     uint32_t command;    /* its number */
+    uint32_t guard_count, guard_senses;
+    void **guards; /* booleans that must be as the senses say, or else the step is left out */
 } pens_step;
 
 /* What a run executes: all commands, or those that chosen outputs need. */
@@ -77,6 +79,8 @@ struct pens_session {
 
 /* session.c */
 void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch);
+/* Memory of its own; NULL if there is none. It is given back with munmap. */
+uint8_t *pens_map(uint64_t bytes);
 int pens_reserve(pens_session *session, uint64_t arena, uint64_t scratch);
 
 /* select.c */

@@ -66,7 +66,7 @@ static pens_status know_commands(pens_session *session, const int64_t *sizes, pe
         const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
         status = know(session, c->units, sizes, error);
         const plan_argument *a = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
-        for (const plan_argument *end = a + c->read_count + c->write_count; status == PENS_OK && a < end; a++) {
+        for (const plan_argument *end = a + PENS_ARGUMENTS(c); status == PENS_OK && a < end; a++) {
             status = know(session, a->offset, sizes, error);
             if (status == PENS_OK)
                 status = know(session, a->bytes, sizes, error);

@@ -140,7 +140,7 @@ static int is_sound(const pens_session *session)
         const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + s->command);
         if (s->units < 0 || s->tasks > session->threads)
             return 0;
-        for (uint32_t a = 0; a < (uint32_t)c->read_count + c->write_count; a++) {
+        for (uint32_t a = 0; a < PENS_ARGUMENTS(c); a++) {
             const plan_argument *argument = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + a);
             uintptr_t address = (uintptr_t)s->buffers[a], last = address + pens_value(session, argument->bytes);
             uintptr_t sizes = (uintptr_t)session->size_memory;

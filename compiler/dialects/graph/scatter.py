@@ -28,7 +28,7 @@ from penstock.compiler.dialects.graph.base import (
     tensor_bytes,
 )
 from penstock.compiler.dialects.graph.index import Indexed, inside
-from penstock.compiler.dtypes import shape_of, tensor, type_name
+from penstock.compiler.dtypes import is_storage, shape_of, tensor, type_name
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -47,6 +47,8 @@ class Scattered(Indexed):
         """Updates have ``shape`` and the element type of x, and there is a place for them. Raises TypeRuleError."""
         mine, theirs = (type_name(element_of(self.operands[i])) for i in (0, 2))
         require(mine == theirs, f"updates of {theirs} cannot be put into a tensor of {mine}")
+        stored = self.reduction != "none" and is_storage(self.element())
+        require(not stored, f"{mine} is only stored and converted, so updates of it can just replace")
         have = self.shapes()[2]
         require_same(have, shape, f"updates have shape {show(have)}, but {show(shape)} fits the indices")
 

@@ -97,7 +97,7 @@ def _check_commands(program: Program) -> None:
     for number, command in enumerate(program.commands()):
         if isinstance(command, Dispatch) and len(command.units) != len(program.levels):
             raise TypeRuleError(f"command {number} has units for {len(command.units)} levels")
-        for operand in command.reads:
+        for operand in (*command.reads, *(value for value, _ in command.guards)):
             place, _ = base_of(operand)
             if isinstance(place, Buffer | Output) and place not in written:
                 raise TypeRuleError(f"command {number} reads memory that nothing has written")

@@ -44,7 +44,7 @@ def _read_from(
 ) -> list[int]:
     """The commands that must have run before ``command``, number ``number``, reads."""
     before: list[int] = []
-    for operand in command.reads:
+    for operand in (*command.reads, *(value for value, _ in command.guards)):
         value = operand
         while isinstance(view := value.owner, View):
             before.extend([guards[value]] if value in guards else [])

@@ -117,6 +117,11 @@ class Command(PlanOp):
         """The operands that are written."""
         return list(self.operands)[len(self.reads) :]
 
+    @property
+    def guards(self) -> Sequence[tuple[SSAValue, bool]]:
+        """Booleans, and what each must be, or else the command is left out."""
+        return ()
+
 
 class Copy(Command):
     """Copies the first operand's bytes to the second."""
@@ -164,7 +169,8 @@ class Dispatch(Command):
     """Runs a kernel; the last ``outputs`` operands are written.
 
     ``units`` and ``grain`` have one number per level of the program: the kernel's parallel units, and the fewest of
-    them worth handing to one more thread. ``flops`` and ``bytes`` are the work of one execution.
+    them worth handing to one more thread. ``flops`` and ``bytes`` are the work of one execution. The kernel does not
+    run unless the booleans that come last among the operands are as ``when`` says: nobody reads its results then.
     """
 
     name = "plan.dispatch"
@@ -174,13 +180,31 @@ class Dispatch(Command):
     grain = Ints(doc="fewest units worth one more thread, per level")
     flops = Int(0, doc="operations, a multiply-add counts two")
     bytes = Int(0, doc="bytes read and written")
+    when = Ints((), doc="1 or 0 for each of the last operands: what these booleans must be for it to run")
+
+    @property
+    def _buffers(self) -> list[SSAValue]:
+        return list(self.operands)[: len(self.operands) - len(self.when)]
 
     @property
     def reads(self) -> Sequence[SSAValue]:
-        return list(self.operands)[: len(self.operands) - self.outputs]
+        return self._buffers[: len(self._buffers) - self.outputs]
+
+    @property
+    def writes(self) -> Sequence[SSAValue]:
+        return self._buffers[len(self._buffers) - self.outputs :]
+
+    @property
+    def guards(self) -> Sequence[tuple[SSAValue, bool]]:
+        conditions = list(self.operands)[len(self._buffers) :]
+        return [(value, bool(holds)) for value, holds in zip(conditions, self.when, strict=True)]
 
     def check(self) -> None:
-        if not 0 < self.outputs <= len(self.operands):
+        if any(memory_of(value).element_type != I1 or memory_bytes(value) != 1 for value, _ in self.guards):
+            raise TypeRuleError("a dispatch is guarded by single booleans")
+        if not set(self.when) <= {0, 1}:
+            raise TypeRuleError("a guard is 1 or 0")
+        if not 0 < self.outputs <= len(self._buffers):
             raise TypeRuleError(f"a kernel on {len(self.operands)} buffers cannot write {self.outputs}")
         negative = any(surely(units, "<", 0) for units in self.units)
         if len(self.units) != len(self.grain) or min((*self.grain, 1)) < 1 or negative:
@@ -198,6 +222,15 @@ class Dispatch(Command):
         printer.print_list(self.writes, typed)
         printer.print_string(f") units [{', '.join(map(_quoted, self.units))}] grain {list(self.grain)}")
         printer.print_string(f" flops {_quoted(self.flops)} bytes {_quoted(self.bytes)}")
+        if self.when:
+
+            def guard(item: tuple[SSAValue, bool]) -> None:
+                printer.print_string("" if item[1] else "not ")
+                typed(item[0])
+
+            printer.print_string(" when [")
+            printer.print_list(self.guards, guard)
+            printer.print_string("]")
 
     @classmethod
     def parse(cls, parser: Parser) -> Self:
@@ -218,8 +251,23 @@ class Dispatch(Command):
         flops = _parse_extent(parser)
         parser.parse_keyword("bytes")
         moved = _parse_extent(parser)
+
+        def guard() -> tuple[bool, SSAValue]:
+            return parser.parse_optional_keyword("not") is None, typed()
+
+        guarded = parser.parse_optional_keyword("when") is not None
+        guards = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, guard) if guarded else []
         return cls.build(
-            *reads, *writes, kernel=kernel, outputs=len(writes), units=units, grain=grain, flops=flops, bytes=moved
+            *reads,
+            *writes,
+            *(value for _, value in guards),
+            kernel=kernel,
+            outputs=len(writes),
+            units=units,
+            grain=grain,
+            flops=flops,
+            bytes=moved,
+            when=[int(holds) for holds, _ in guards],
         )
 
 

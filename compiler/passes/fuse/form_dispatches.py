@@ -26,6 +26,7 @@ from xdsl.passes import ModulePass
 from penstock.compiler.dialects.graph.base import GraphOp, elements
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.elementwise import Elementwise
+from penstock.compiler.dialects.graph.logic import Select
 from penstock.compiler.dialects.graph.shape import Expand, Iota, Reshape, Slice, Transpose
 from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch, Yield
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
@@ -57,6 +58,7 @@ ROOT_KINDS = {
     "graph.det": "determinant",
 }
 STREAMING = ("reduction", "normalization", "map")
+FEW = 64  # elements, which are computed in the time that it takes to ask whether they are needed
 VIEWS = (Reshape, Transpose, Expand, Slice)
 READ_OFTEN = ("graph.sample",)  # ops that read each element of their first operand several times
 IN_PLACE = ("scatter", "custom")  # kinds whose results are built up in memory, so that nothing can follow tile by tile
@@ -83,6 +85,11 @@ def root_kind(op: Operation) -> str | None:
         if inner == 1 and not op.panel and features >= op.groups:
             return "depthwise"
     return kind
+
+
+def chooses(op: Operation) -> bool:
+    """True for a select by one boolean: what it does not choose is better left out of a run than fused with it."""
+    return isinstance(op, Select) and elements(op.operands[0].type) == 1
 
 
 class Fusion:
@@ -166,7 +173,7 @@ class Fusion:
         self.followers[root] = chain
 
     def _may_follow(self, user: Operation, value: SSAValue, reshaped: bool) -> bool:
-        if user in self.member:
+        if user in self.member or chooses(user):
             return False
         if isinstance(user, Elementwise):
             return shape_of(user.out.type) == shape_of(value.type)
@@ -297,6 +304,8 @@ class Body:
         if isinstance(producer, Constant):
             return "value" in producer.attributes
         if producer in self.fusion.member or len(self.ops) >= self.fusion.max_ops:
+            return False
+        if chooses(user) and typical(elements(user.results[0].type)) > FEW and not isinstance(producer, VIEWS):
             return False
         heavy = self.root is not None and self.kind not in STREAMING and self._feeds_root(user)
         if producer in self._often and not isinstance(producer, VIEWS):

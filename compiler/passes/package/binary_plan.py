@@ -71,6 +71,7 @@ def _command(op: plan.Command, numbers: dict[str, int], position: int, ranges: _
         source=" + ".join(source_names(op.location)),
         flops=op.flops,
         bytes=op.bytes,
+        guards=tuple((ranges.of(value), holds) for value, holds in op.guards),
     )
 
 

@@ -4,6 +4,7 @@ Before: ``@main`` with stored constants, dispatches, checks and reshapes, and a 
 ``plan.program`` instead of ``@main``. Results that are returned are computed straight into the caller's memory, a
 reshape is a view, and what is returned but computed nowhere (an input, a weight, a value returned twice) is copied.
 Kernels over symbolic extents read the values of their symbols from a place that the runtime fills.
+What only the side of a select reads that a run does not take is left out in that run (``guards``).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from penstock.compiler.dialects.tile.memory import Kernel
 from penstock.compiler.dtypes import I64
 from penstock.compiler.extents import Extent, Symbol, symbols_of
 from penstock.compiler.locations import is_known, name_location
+from penstock.compiler.passes.plan.guards import guards_of, in_order
 from penstock.compiler.rewriting import OpT
 from penstock.compiler.specialise import equalities, input_symbols
 
@@ -66,6 +68,7 @@ class _Former:
         self.weights: dict[str, SSAValue] = {}
         self.sizes: dict[tuple[str, ...], SSAValue] = {}
         self.outputs: list[SSAValue] = []
+        self.guards: dict[Operation, list[tuple[SSAValue, bool]]] = {}
 
     def run(self) -> plan.Program:
         """Put the program where the function is."""
@@ -80,7 +83,8 @@ class _Former:
         for index, value in enumerate(returned):
             for check in _checks(value):
                 relying.setdefault(check, []).append(index)
-        for op in block.ops:
+        self.guards = guards_of(self.function)
+        for op in in_order(block, self.guards) if self.guards else block.ops:
             if isinstance(op, Constant):
                 self._weight(op)
             elif isinstance(op, Reshape):
@@ -148,10 +152,13 @@ class _Former:
         kernels = [kernels[op.symbol] for kernels in self.kernels.values()]
         cost = op.cost()
         names = next((kernel.sizes for kernel in kernels), ())
+        guards = self.guards.get(op, [])
         command = plan.Dispatch.build(
             *(self.memory[value] for value in op.operands),
             *([self._sizes(names)] if names else []),
             *(self.memory[value] for value in op.results),
+            *(self.memory[value] for value, _ in guards),
+            when=[int(holds) for _, holds in guards],
             kernel=op.symbol,
             outputs=len(op.results),
             units=[kernel.units for kernel in kernels],

@@ -50,7 +50,7 @@ def model_of(
     ]
     graph = helper.make_graph([node], "g", infos, results, initializers)
     imports = [helper.make_opsetid("", opset)] + ([helper.make_opsetid(domain, version)] if domain else [])
-    return helper.make_model(graph, opset_imports=imports, ir_version=10)
+    return helper.make_model(graph, opset_imports=imports, ir_version=11 if opset > 22 else 10)
 
 
 def _tensor(name: str, array: Array) -> Any:

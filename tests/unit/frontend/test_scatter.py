@@ -96,6 +96,25 @@ def test_a_decoding_step() -> None:
     np.testing.assert_array_equal(compiled(model, feeds)[0], expected(model, feeds)[0])
 
 
+def test_caches_in_a_storage_type() -> None:
+    """Eight-bit numbers are moved as they are; adding them is refused."""
+    import ml_dtypes
+
+    eight = ml_dtypes.float8_e4m3fn
+    feeds = {"past": some(2, 3, 9, 4).astype(eight), "update": some(2, 3, 2, 4).astype(eight), "at": np.array([8, 3])}
+    (result,) = compiled(model_of("TensorScatter", feeds, opset=24, mode="circular"), feeds)
+    want = feeds["past"].copy()
+    for batch, start in enumerate(feeds["at"]):
+        for step in range(2):
+            want[batch, :, (start + step) % 9] = feeds["update"][batch, :, step]
+    assert result.dtype == want.dtype
+    np.testing.assert_array_equal(result.view(np.uint8), want.view(np.uint8))
+    sums = {"x": feeds["past"][0, 0, 0], "i": np.array([[1]]), "u": feeds["update"][0, 0, 0, :1]}
+    model = model_of("ScatterND", sums, opset=24, reduction="add").SerializeToString()
+    with pytest.raises(ModelError, match="only stored and converted"):
+        penstock.compile(model)
+
+
 @pytest.mark.parametrize(
     ("op", "feeds", "attributes", "sentence"),
     [

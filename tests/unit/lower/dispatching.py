@@ -15,6 +15,7 @@ from penstock.compiler.backends.cpu.jit import run_kernel
 from penstock.compiler.backends.cpu.target import LEVELS, cpu_target, host_isa
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
+from penstock.compiler.dialects.tile.interpreter import interpret
 from penstock.compiler.dtypes import F32, numpy_dtype, shape_of, tensor
 from penstock.compiler.locations import name_location
 from penstock.compiler.passes.lower.kernel import lower_dispatch
@@ -76,6 +77,16 @@ def native(dispatch: Dispatch, arrays: Sequence[NDArray[Any]], isa: str, pieces:
     for begin, end in pairwise(edges):
         run_kernel(kernel, flat, isa=isa, begin=int(begin), end=int(end))
     return results
+
+
+def strict(dispatch: Dispatch, arrays: Sequence[NDArray[Any]], tolerance: float = 0.0) -> None:
+    """The tile interpreter finds no access outside a buffer and no two units at one element, and the same results."""
+    kernel = lower_dispatch(dispatch, cpu_target("x86-64-v3"))
+    wanted = reference(dispatch, arrays)
+    results = [np.full(want.shape, 77, want.dtype) for want in wanted]
+    interpret(kernel, [np.ascontiguousarray(array).reshape(-1) for array in (*arrays, *results)])
+    for result, want in zip(results, wanted, strict=True):
+        np.testing.assert_allclose(result, want, rtol=tolerance, atol=tolerance)
 
 
 def check(dispatch: Dispatch, arrays: Sequence[NDArray[Any]] | None = None, tolerance: float = 2e-5) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from unit.lower.dispatching import check, make
+from unit.lower.dispatching import check, make, strict
 
 from penstock.compiler.dialects.graph.activation import Relu
 from penstock.compiler.dialects.graph.roi import RoiAlign, RoiMaxPool
@@ -74,3 +74,19 @@ def test_greatest_of_elements(x: Any, size: Any, kind: Any) -> None:
         lambda *a: [RoiMaxPool.build(*a, size=size, scale=0.5).out],
     )
     check(dispatch, [values, boxes], 0)
+
+
+@pytest.mark.parametrize("half_pixel", [False, True])
+def test_no_box_leaves_the_image(half_pixel: bool) -> None:
+    wild = np.array([[-1e30, 0, 3, 3], [0, 0, 3, 2.0**63], [np.nan] * 4, [2, 1, -7, 0]], np.float32)
+    rng = np.random.default_rng(4)
+    values, batch = rng.standard_normal((2, 2, 3, 4)).astype(np.float32), np.array([0, 9, -9, 1])
+    aligned = make(
+        "roi",
+        [values.shape, wild.shape, tensor(batch.shape, I64)],
+        lambda *a: [RoiAlign.build(*a, size=(2, 3), samples=2, half_pixel=half_pixel).out],
+    )
+    strict(aligned, [values, wild, batch], 1e-4)
+    numbered = np.concatenate([np.array([[np.nan], [1e30], [-5], [1]], np.float32), wild], 1)
+    pooled = make("roi", [values.shape, numbered.shape], lambda *a: [RoiMaxPool.build(*a, size=(2, 3)).out])
+    strict(pooled, [values, numbered])

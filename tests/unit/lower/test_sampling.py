@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from unit.lower.dispatching import check, make
+from unit.lower.dispatching import check, make, strict
 
 from penstock.compiler.dialects.graph.activation import Relu
 from penstock.compiler.dialects.graph.sampling import Sample
@@ -81,3 +81,13 @@ def test_what_follows_is_fused() -> None:
         return [Relu.build(Sample.build(x, at).out).out]
 
     check(make("map", [(2, 3, 5, 6), (2, 4, 4, 2)], build))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize(("outside", "corners"), WAYS)
+def test_no_coordinate_leaves_the_image(mode: str, outside: str, corners: bool) -> None:
+    x, at = (1, 2, 3, 4), (1, 3, 5, 2)
+    values = np.random.default_rng(1).standard_normal(x).astype(np.float32)
+    wild = places(at, x[2:])
+    wild.reshape(-1)[5:12] = [2.0**31, -(2.0**31), 2.0**63, -(2.0**63), 3.4e38, 1e-40, -0.0]
+    strict(sampled(x, at, F32, mode=mode, outside=outside, align_corners=corners), [values, wild], 1e-4)

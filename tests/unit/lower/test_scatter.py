@@ -6,13 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from unit.lower.dispatching import check, make, reference
+from unit.lower.dispatching import check, make, strict
 
-from penstock.compiler.backends.cpu.target import cpu_target
 from penstock.compiler.dialects.graph.scatter import REDUCTIONS, ScatterElements, ScatterNd
-from penstock.compiler.dialects.tile.interpreter import interpret
 from penstock.compiler.dtypes import BF16, F16, F32, F64, I1, I32, I64, element_type, numpy_dtype, tensor
-from penstock.compiler.passes.lower.kernel import lower_dispatch
 
 Shape = tuple[int, ...]
 ND: list[tuple[Shape, Shape]] = [
@@ -115,11 +112,3 @@ def test_units_stay_in_their_part(x: Shape, indices: Shape) -> None:
 @pytest.mark.parametrize(("x", "indices", "axis"), ELEMENTS)
 def test_lines_are_apart(x: Shape, indices: Shape, axis: int) -> None:
     strict(*elements(x, indices, axis, F32, "min"))
-
-
-def strict(dispatch: Any, arrays: list[Any]) -> None:
-    kernel = lower_dispatch(dispatch, cpu_target("x86-64-v3"))
-    (want,) = reference(dispatch, arrays)
-    result = np.full(want.shape, 77, want.dtype)
-    interpret(kernel, [np.ascontiguousarray(a).reshape(-1) for a in (*arrays, result)])
-    np.testing.assert_array_equal(result, want)

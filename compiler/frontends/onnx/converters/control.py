@@ -18,7 +18,7 @@ from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.shape import Concat
 from penstock.compiler.dtypes import I1, numpy_dtype, shape_of
 from penstock.compiler.errors import INVALID_NODE, MODEL_TOO_LARGE, SHAPE_UNKNOWN
-from penstock.compiler.frontends.onnx.arithmetic import Value
+from penstock.compiler.frontends.onnx.arithmetic import Value, Values, truth
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
@@ -47,7 +47,6 @@ def branch(n: NodeContext) -> Items:
     taken = Value(n, condition)
     first = _guarded(n, taken, lambda: n.run(sides[0]))
     second = _guarded(n, taken.op("not"), lambda: n.run(sides[1]))
-    n.note("both of its branches are computed, since its condition depends on the model's inputs")
     return [_chosen(n, taken, a, b, "its branches give") for a, b in zip(first, second, strict=True)]
 
 
@@ -173,7 +172,8 @@ class _Loop:
             reason = "its condition is left out, but its body computes one from the model's inputs"
             raise n.unsupported(reason, "Give it a condition, or let its body give true.")
         value = Value(n, condition)
-        self.going = value if self.going is None else self.going.op("and", value)
+        # A select and not an "and": what the condition is computed from is not needed where the loop has ended.
+        self.going = value if self.going is None else Values.where(self.going, value, truth(n, False))
         return True
 
     def _round(self, number: int) -> SSAValue | None:
