@@ -37,7 +37,7 @@ from penstock.compiler.errors import (
     ModelError,
     Problem,
 )
-from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, bounds, is_static, symbols_of
+from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, bounds, is_static, surely, symbols_of
 from penstock.compiler.frontends.onnx import converters
 from penstock.compiler.frontends.onnx.assumptions import Assumption, agreement
 from penstock.compiler.frontends.onnx.declared import DeclaredTypes
@@ -433,7 +433,7 @@ class Importer:
             raise Refusal(MODEL_TOO_LARGE, f"the model becomes more than {MAX_OPS:,} operations")
         for kind in op.result_types:
             rank, (size, _) = len(shape_of(kind)), bounds(tensor_bytes(kind))
-            if any(extent < 0 for extent in shape_of(kind)):
+            if any(surely(extent, "<", 0) for extent in shape_of(kind)):
                 raise Refusal(INVALID_NODE, f"a value would have the shape {list(shape_of(kind))}")
             if rank > MAX_RANK:
                 raise Refusal(MODEL_TOO_LARGE, f"a value has {rank} axes; {MAX_RANK} are the most")
