@@ -38,7 +38,7 @@ from penstock.compiler.errors import (
     ModelError,
     Problem,
 )
-from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, bounds, is_static, symbols_of
+from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, bounds, is_static, surely, symbols_of
 from penstock.compiler.frontends.onnx import converters, custom
 from penstock.compiler.frontends.onnx.ahead import declared_ahead
 from penstock.compiler.frontends.onnx.assumptions import Assumption, agreement
@@ -564,7 +564,7 @@ class Importer:
         self.spend()
         for kind in op.result_types:
             rank, (size, _) = len(shape_of(kind)), bounds(tensor_bytes(kind))
-            if any(extent < 0 for extent in shape_of(kind)):
+            if any(surely(extent, "<", 0) for extent in shape_of(kind)):
                 raise Refusal(INVALID_NODE, f"a value would have the shape {list(shape_of(kind))}")
             if rank > MAX_RANK:
                 raise Refusal(MODEL_TOO_LARGE, f"a value has {rank} axes; {MAX_RANK} are the most")
