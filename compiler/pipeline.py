@@ -78,7 +78,9 @@ _GRAPH = frozenset({"builtin", "func", "graph"})
 _FUSED = frozenset({"graph.dispatch", "graph.yield"})
 _TILE = _GRAPH | {"tile", "arith", "math", "scf", "memref", "vector"}
 _PLAN = _TILE - {"func", "graph"} | {"plan"}
-_DISPATCHES = frozenset({"graph.dispatch", "graph.constant", "graph.checked", "graph.reshape", "func.return"})
+_DISPATCHES = frozenset(
+    {"graph.dispatch", "graph.constant", "graph.checked", "graph.reshape", "graph.slice", "func.return"}
+)
 _CLEAN = ("canonicalise", "fold-constants", "cse", "dce")
 
 PHASES = (

@@ -41,6 +41,7 @@ def export(architecture: Architecture, way: Way, cache: Path) -> str:
     warnings.filterwarnings("ignore")
     logging.disable(logging.ERROR)
     torch.set_num_threads(1)
+    torch.backends.mha.set_fastpath_enabled(False)  # fused kernels that no exporter knows
     path = export_path(cache, architecture.name, way)
     module = architecture.make()
     for parameter in module.parameters():

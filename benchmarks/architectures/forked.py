@@ -5,6 +5,7 @@ In: a function and its arguments. Out: what it returned, as JSON can hold it, or
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import select
@@ -74,6 +75,7 @@ def _start(function: Callable[[], Any]) -> tuple[int, int]:
         os.close(writer)
         return reader, pid
     os.close(reader)
+    faulthandler.disable()  # what a dying child prints would only be noise: it is reported
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)

@@ -20,11 +20,9 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 
 from penstock.compiler.context import CompilerContext
-from penstock.compiler.dialects.graph.base import Disagreement, GraphOp, TypeRuleError, element_of, tensor_bytes
-from penstock.compiler.dialects.graph.elementwise import Cast
-from penstock.compiler.dialects.graph.extent import MAX_EXTENTS, Extents
+from penstock.compiler.dialects.graph.base import Disagreement, GraphOp, TypeRuleError, tensor_bytes
 from penstock.compiler.dialects.graph.structure import Constant
-from penstock.compiler.dtypes import I64, from_numpy, shape_of, tensor
+from penstock.compiler.dtypes import from_numpy, shape_of
 from penstock.compiler.errors import (
     DEPENDS_ON_SIZES,
     DUPLICATE_NAME,
@@ -38,7 +36,7 @@ from penstock.compiler.errors import (
     ModelError,
     Problem,
 )
-from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, bounds, is_static, surely, symbols_of
+from penstock.compiler.extents import Extent, NotStatic, Undecided, bounds, is_static, surely
 from penstock.compiler.frontends.onnx import converters, custom
 from penstock.compiler.frontends.onnx.ahead import declared_ahead
 from penstock.compiler.frontends.onnx.assumptions import Assumption, agreement
@@ -52,9 +50,9 @@ from penstock.compiler.frontends.onnx.proto import NEWEST_OPSET, MessageReader
 from penstock.compiler.frontends.onnx.reader import read_model
 from penstock.compiler.frontends.onnx.records import Function, Graph, Model, Node, Reference, Tensor, ValueInfo
 from penstock.compiler.frontends.onnx.schemas import check_node
+from penstock.compiler.frontends.onnx.sizes import read_extents, remedy, sizes_as_data
 from penstock.compiler.frontends.onnx.standard_functions import standard_body
 from penstock.compiler.frontends.onnx.static_values import StaticValues
-from penstock.compiler.frontends.onnx.symbolic import is_symbolic
 from penstock.compiler.frontends.onnx.tensors import MAX_BYTES, MAX_RANK
 from penstock.compiler.frontends.onnx.values import Item, Listed, Maybe, Scope, kind_of
 from penstock.compiler.locations import name_location
@@ -164,7 +162,7 @@ class Importer:
 
     def _module(self, inputs: list[str], results: list[SSAValue], outputs: list[str]) -> ModuleOp:
         location = name_location(self.model.graph.name or "main")
-        results = self._sizes_as_data(results)
+        results = sizes_as_data(self.block, self.static, results)
         self.block.add_op(ReturnOp(*results))
         self._drop_unused()
         kinds = ([arg.type for arg in self.block.args], [value.type for value in results])
@@ -182,45 +180,6 @@ class Importer:
             op.location = location
         drop_detached_users(module)
         return module
-
-    def _sizes_as_data(self, results: list[SSAValue]) -> list[SSAValue]:
-        """Where shape arithmetic is read as data, one op that gives its outcome; what was worked out on the way is then
-        unused. Takes and returns the results of the function."""
-        made: dict[SSAValue, SSAValue] = {}
-        sized: set[SSAValue] = set()
-
-        def outcome(value: SSAValue) -> SSAValue:
-            if value not in made:
-                made[value] = self._outcome(value) if value in sized else value
-            return made[value]
-
-        for op in list(self.block.ops):
-            if isinstance(op, Extents) or any(operand in sized for operand in op.operands):
-                known = [isinstance(op, GraphOp) and is_symbolic(self.static.of(result)) for result in op.results]
-                if any(known):
-                    sized.update(op.results)
-                    continue
-            for index, operand in enumerate(op.operands):
-                if operand in sized:
-                    op.operands[index] = outcome(operand)
-        return [outcome(value) for value in results]
-
-    def _outcome(self, value: SSAValue) -> SSAValue:
-        """A known value as an op of its own, after the one that computes it, if it holds integers."""
-        owner, array = value.owner, self.static.of(value)
-        if array is None or isinstance(owner, Extents) or not isinstance(owner, GraphOp):
-            return value
-        if not 0 < array.size <= MAX_EXTENTS or not all(isinstance(item, Dim | int) for item in array.flat):
-            return value
-        kind = tensor(array.shape, I64)
-        op: GraphOp = Extents.build(values=list(array.flat), result=kind, location=owner.location)
-        self.block.insert_op_after(op, owner)
-        if element_of(value) != I64:
-            cast = Cast.build(op.out, result=tensor(array.shape, element_of(value)), location=owner.location)
-            self.block.insert_op_after(cast, op)
-            op = cast
-        op.out.name_hint = value.name_hint
-        return op.out
 
     def _drop_unused(self) -> None:
         """Erase what only converters needed: constants that became parameters, and shape arithmetic."""
@@ -421,15 +380,12 @@ class Importer:
         return unknown
 
     def _size_problem(self, node: Node, reason: str, *extents: Extent) -> None:
-        names = sorted({symbol.name for extent in extents for symbol in symbols_of(extent)})
-        self._node_problem(DEPENDS_ON_SIZES, node, reason, _fix(names))
+        self._node_problem(DEPENDS_ON_SIZES, node, reason, remedy(extents))
 
     def _remedy(self, node: Node, scope: Scope) -> str:
         """What to say of sizes where a node is refused that reads values of symbolic shape."""
         values = [value for name in node.inputs if name and isinstance(value := scope.get(name), SSAValue)]
-        extents = [extent for value in values for extent in shape_of(value.type)]
-        extents += [item for value in values if is_symbolic(array := self.static.of(value)) for item in _items(array)]
-        return _fix(sorted({symbol.name for extent in extents for symbol in symbols_of(extent)}))
+        return remedy(read_extents(self.static, values))
 
     def _assume(self, assumption: Assumption) -> None:
         """Take something for granted about sizes from here on, and in all that has been converted."""
@@ -616,22 +572,6 @@ def _bound(node: Node, attributes: Mapping[str, Any], absent: set[str]) -> Node:
             values[name] = attributes[value.name]
     inputs = tuple("" if name in absent else name for name in node.inputs)
     return replace(node, inputs=inputs, attributes=values)
-
-
-def _fix(names: Sequence[str]) -> str:
-    """What to do about sizes that must be known."""
-    if not names:
-        return ""
-    return f"Give a value or a range, for example --dim {names[0]}={_example(names[0])} or --dim {names[0]}=2..512."
-
-
-def _example(name: str) -> int:
-    """A value a symbol of this name might have."""
-    return 128 if any(word in name.lower() for word in ("seq", "len", "time")) else 1
-
-
-def _items(array: Array | None) -> list[Extent]:
-    return [] if array is None else [item for item in array.flat if isinstance(item, Dim)]
 
 
 def _name_hint(name: str) -> str | None:

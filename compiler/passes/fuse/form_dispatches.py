@@ -1,6 +1,7 @@
 """Group all ops into dispatches: a root with the views before it and the elementwise ops after it, or a map.
 
-Before: a function of graph ops. After: the function holds stored constants, checks, ``graph.dispatch`` and its return;
+Before: a function of graph ops. After: the function holds stored constants, checks, ``graph.dispatch`` and its return,
+and slices that are places in memory, where a value is cut in many (unrolled loops do: their rounds then share kernels);
 every other op stands in the body of a dispatch. Views and small constants are copied into every dispatch that uses
 them; other ops are computed once.
 
@@ -31,7 +32,7 @@ from penstock.compiler.dialects.graph.shape import Expand, Iota, Reshape, Slice,
 from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch, Yield
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dtypes import shape_of
-from penstock.compiler.extents import typical
+from penstock.compiler.extents import surely, typical
 from penstock.compiler.locations import fuse_ops, source_names
 
 ROOT_KINDS = {
@@ -58,6 +59,7 @@ ROOT_KINDS = {
     "graph.det": "determinant",
 }
 STREAMING = ("reduction", "normalization", "map")
+MANY = 8  # slices of one value, each of which would be another kernel
 FEW = 64  # elements, which are computed in the time that it takes to ask whether they are needed
 VIEWS = (Reshape, Transpose, Expand, Slice)
 READ_OFTEN = ("graph.sample",)  # ops that read each element of their first operand several times
@@ -90,6 +92,21 @@ def root_kind(op: Operation) -> str | None:
 def chooses(op: Operation) -> bool:
     """True for a select by one boolean: what it does not choose is better left out of a run than fused with it."""
     return isinstance(op, Select) and elements(op.operands[0].type) == 1
+
+
+def is_place(op: Operation) -> bool:
+    """True for one of many slices of a value, whose elements lie one after the other in it."""
+    if not isinstance(op, Slice) or any(step != 1 for step in op.steps):
+        return False
+    whole, part = shape_of(op.operands[0].type), shape_of(op.out.type)
+    last = max((axis for axis in range(len(whole)) if whole[axis] != part[axis]), default=-1)
+    together = all(part[axis] == 1 for axis in range(last)) and surely(elements(op.out.type), ">", 0)
+    many = 0
+    for use in op.operands[0].uses:
+        many += isinstance(use.operation, Slice)
+        if many >= MANY:
+            return together
+    return False
 
 
 class Fusion:
@@ -144,7 +161,7 @@ class Fusion:
                         stack.append((owner, False))
 
         for op in live:
-            if isinstance(op, Dispatch | Constant | Checked):
+            if isinstance(op, Dispatch | Constant | Checked | Slice):
                 place(op)
         for op in order:
             op.detach()
@@ -196,7 +213,7 @@ class Fusion:
                 self.done[current] = current
                 stack.pop()
                 continue
-            body = None if isinstance(owner, Checked | Dispatch) else Body(self, current)
+            body = None if isinstance(owner, Checked | Dispatch) or is_place(owner) else Body(self, current)
             inputs = owner.operands if body is None else body.inputs
             waiting = [needed for needed in inputs if needed not in self.done and isinstance(needed.owner, Operation)]
             if waiting:
@@ -303,7 +320,7 @@ class Body:
         """Whether ``producer``, an operand of ``user``, is computed inside this dispatch."""
         if isinstance(producer, Constant):
             return "value" in producer.attributes
-        if producer in self.fusion.member or len(self.ops) >= self.fusion.max_ops:
+        if producer in self.fusion.member or len(self.ops) >= self.fusion.max_ops or is_place(producer):
             return False
         if chooses(user) and typical(elements(user.results[0].type)) > FEW and not isinstance(producer, VIEWS):
             return False

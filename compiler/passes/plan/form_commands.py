@@ -20,14 +20,15 @@ from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from penstock.compiler.context import CompilerContext
-from penstock.compiler.dialects.graph.shape import Reshape
+from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.shape import Reshape, Slice
 from penstock.compiler.dialects.graph.structure import Checked, Constant
 from penstock.compiler.dialects.graph.structure import Dispatch as GraphDispatch
 from penstock.compiler.dialects.plan import program as plan
 from penstock.compiler.dialects.plan.base import memory, memory_of
 from penstock.compiler.dialects.plan.memory import extents_of
 from penstock.compiler.dialects.tile.memory import Kernel
-from penstock.compiler.dtypes import I64
+from penstock.compiler.dtypes import I64, byte_width, shape_of
 from penstock.compiler.extents import Extent, Symbol, symbols_of
 from penstock.compiler.locations import is_known, name_location
 from penstock.compiler.passes.plan.guards import guards_of, in_order
@@ -90,6 +91,11 @@ class _Former:
             elif isinstance(op, Reshape):
                 base = self.memory[op.operands[0]]
                 view = plan.View.build(base, result=memory_of(op.out), location=op.location)
+                self.memory[op.out] = self._add(view, op.out).out
+            elif isinstance(op, Slice):
+                start = _first_element(op) * byte_width(element_of(op.out))
+                base = self.memory[op.operands[0]]
+                view = plan.View.build(base, result=memory_of(op.out), location=op.location, offset=start)
                 self.memory[op.out] = self._add(view, op.out).out
             elif isinstance(op, Checked):
                 value, holds = (self.memory[operand] for operand in op.operands)
@@ -193,6 +199,14 @@ def _list_symbols(program: plan.Program, first: list[Symbol], equal: list[tuple[
 def grain(kernel: Kernel) -> int:
     """The fewest units of ``kernel`` worth handing to one more thread."""
     return min(max(1, round(FORK_NANOSECONDS / 2 / max(kernel.unit_cost, 1e-3))), 1 << 40)
+
+
+def _first_element(op: Slice) -> Extent:
+    """Position of a slice's first element in the row-major order of its operand."""
+    position: Extent = 0
+    for start, extent in zip(op.starts, shape_of(op.operands[0].type), strict=True):
+        position = position * extent + start
+    return position
 
 
 def _computed(value: SSAValue) -> SSAValue | None:

@@ -24,9 +24,10 @@ from penstock.compiler.dialects.graph.attention import Attention
 from penstock.compiler.dialects.graph.base import element_of, tensor_type
 from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.elementwise import Add, Cast, Mul
-from penstock.compiler.dialects.graph.logic import IsNan, Select
-from penstock.compiler.dialects.graph.matching import defining, has_one_use, number_of
+from penstock.compiler.dialects.graph.logic import Eq, IsNan, Select
+from penstock.compiler.dialects.graph.matching import defining, has_one_use, known_array, number_of
 from penstock.compiler.dialects.graph.normalization import Softmax
+from penstock.compiler.dialects.graph.reduction import Reduce
 from penstock.compiler.dialects.graph.shape import Expand, Reshape, Transpose
 from penstock.compiler.dtypes import BF16, F16, shape_of, tensor
 from penstock.compiler.passes.simplify.scores import Mask, Peeler, Scores, factor_of, keeps_matrices
@@ -60,10 +61,10 @@ class AttentionFromParts(Pattern):
         found = _softmax_above(op, self.weights)
         if found is None:
             return
-        softmax, between = found
+        softmax, between, tested = found
         stage = Stage(rewriter, self.weights)
         scores = Peeler(softmax.operands[0], self.weights, stage).peel()
-        if scores is not None:
+        if scores is not None and all(any(mask.value is value for mask in scores.masks) for value in tested):
             scores.ops += [softmax, *between, op]
             if self._build(op, softmax, scores, stage):
                 return
@@ -130,21 +131,24 @@ class AttentionFromParts(Pattern):
         return x, factor
 
 
-def _softmax_above(op: Matmul, weights: WeightStore) -> tuple[Softmax, list[Operation]] | None:
-    """The softmax along the last axis whose result, used for nothing else, ``op`` multiplies; and the ops between."""
+def _softmax_above(op: Matmul, weights: WeightStore) -> tuple[Softmax, list[Operation], list[SSAValue]] | None:
+    """The softmax along the last axis whose result, used for nothing else, ``op`` multiplies; the ops between; and the
+    values that these test for rows of minus infinity alone, which must be masks."""
     value, passed = op.operands[0], [cast(Operation, op)]
+    tested: list[SSAValue] = []
     while True:
         if any(use.operation not in passed for use in value.uses):
             return None
         above = value.owner
         if isinstance(above, Softmax):
             last = above.axis == len(shape_of(value.type)) - 1
-            return (above, passed[1:]) if last else None
+            return (above, passed[1:], tested) if last else None
         if isinstance(above, Select):
-            test = _guard(above, weights)
-            if test is None:
+            test, blind = _guard(above, weights), _blind_rows(above, weights)
+            if test is None and blind is None:
                 return None
-            value, passed = above.operands[2], [*passed, above, test]
+            tested += blind or []
+            value, passed = above.operands[2], [*passed, above, *([test] if test is not None else [])]
         elif (isinstance(above, Cast) and element_of(value) in (F16, BF16)) or (
             isinstance(above, Reshape) and keeps_matrices(above)
         ):
@@ -159,6 +163,26 @@ def _guard(op: Select, weights: WeightStore) -> IsNan | None:
     test = defining(condition, IsNan)
     matches = test is not None and test.operands[0] is inner and has_one_use(condition)
     return test if matches and number_of(zero, weights) == 0 else None
+
+
+def _blind_rows(op: Select, weights: WeightStore) -> list[SSAValue] | None:
+    """The mask of select(max(mask, last axis) == -inf, 0, w), the guard of ONNX's Attention written out: queries from
+    which it hides every key give 0, as in attention. An empty list where the test is known never to hold; None for
+    other selections."""
+    condition, zero, _ = op.operands
+    if number_of(zero, weights) != 0:
+        return None
+    known = known_array(condition, weights)
+    if known is not None:
+        return None if known.any() else []
+    test = defining(condition, Eq)
+    if test is None or number_of(test.operands[1], weights) != -math.inf:
+        return None
+    peak = defining(test.operands[0], Reduce)
+    if peak is None or peak.kind != "max" or not peak.keepdims:
+        return None
+    mask = peak.operands[0]
+    return [mask] if tuple(peak.axes) == (len(shape_of(mask.type)) - 1,) else None
 
 
 def _batch_and_heads(shapes: list[tuple[int, ...]]) -> tuple[int, int] | None:

@@ -169,6 +169,23 @@ def test_calls_of_one_function_draw_different_numbers() -> None:
     assert not np.array_equal(both["y"], both["z"])
 
 
+def test_rounds_of_a_loop_draw_different_numbers() -> None:
+    """The third word of the counter is the round's number."""
+    noise = helper.make_node("RandomUniform", [], ["o"], name="noise", shape=[9], seed=5.0)
+    same = helper.make_node("Identity", ["going"], ["still"], name="same")
+    ends = [helper.make_tensor_value_info("still", TensorProto.BOOL, []), helper.make_tensor_value_info("o", F32, [9])]
+    starts = [
+        helper.make_tensor_value_info("round", TensorProto.INT64, []),
+        helper.make_tensor_value_info("going", TensorProto.BOOL, []),
+    ]
+    body = helper.make_graph([noise, same], "body", starts, ends)
+    loop = helper.make_node("Loop", ["trips", "yes"], ["y"], name="loop", body=body)
+    ours = compiled([loop], {}, {"y": F32}, {"trips": np.int64(3), "yes": np.array(True)})["y"]
+    for number in range(3):
+        expected = single(philox([np.arange(9), 0, number, 0], key_of(5.0))[0]).astype(np.float32)
+        np.testing.assert_array_equal(ours[number], expected)
+
+
 @pytest.mark.parametrize("op", ["RandomNormal", "RandomUniform"])
 def test_like(op: str) -> None:
     x = np.zeros((3, 5), np.float64)

@@ -150,11 +150,19 @@ def test_dispatches_share_a_kernel_exactly_when_their_bodies_are_equal(name: str
     assert len({body for body, _ in symbols}) == len(symbols) == len({symbol for _, symbol in symbols})
 
 
+class Located(Net):
+    """A net whose ops are all located at `name`."""
+
+    located = ""
+
+    def here(self, name: str) -> Any:
+        return name_location(self.located)
+
+
 def test_kernels_have_names_of_their_own_whatever_the_model_calls_its_nodes() -> None:
-    net = Net(x="4x6xf32")
+    net = Located(x="4x6xf32")
     values = [net.x]
-    for name in ("fc", "fc", "fc_2", "fc", "fc_2", "fc_2_2"):
-        net.here = lambda _, name=name: name_location(name)
+    for net.located in ("fc", "fc", "fc_2", "fc", "fc_2", "fc_2_2"):
         values.append(net.softmax(values[-1], axis=len(values) % 2))
     found = Stage(net.module(values[-1]), net.ctx, {}).apply("form-dispatches")
     assert len({dispatch.symbol for dispatch in dispatches(found.module)}) == 6

@@ -137,6 +137,46 @@ def test_guard_against_rows_without_keys():
     assert len(op.operands) == 4
 
 
+def guarded(net: Net, tested: str) -> Any:
+    """The guard of ONNX's Attention written out: 0 where all of a row of a mask is minus infinity."""
+    seen = net.reshape(net.seen, result="1x1x3x5xi1")
+    mask = net.select(seen, np.float32(0), np.float32(-math.inf))
+    other = net.select(net.not_(seen), np.float32(0), np.float32(-math.inf))
+    w = net.softmax(net.add(scores(net), mask), axis=3)
+    peak = net.reduce(mask if tested == "the mask" else other, kind="max", axes=(3,), keepdims=True)
+    w = net.select(net.eq(peak, np.float32(-math.inf)), np.float32(0), w)
+    return net.matmul(w, heads(net, net.v, 5, 6))
+
+
+def seen_by_rows(net: Net) -> dict[str, Any]:
+    """Inputs of which one row sees no key, another all."""
+    rng = np.random.default_rng(1)
+    shapes = {"q": (2, 3, 32), "k": (2, 5, 32), "v": (2, 5, 24), "mask": (2, 1, 1, 5)}
+    arrays: dict[str, Any] = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    return arrays | {"seen": np.array([[False] * 5, [True] * 5, [True, False] * 2 + [True]])}
+
+
+def test_guard_by_the_mask():
+    net = net_of_heads()
+    op = attention_of(net, guarded(net, "the mask"), inputs=seen_by_rows(net))
+    assert len(op.operands) == 4
+
+
+def test_guard_by_something_else_is_no_attention():
+    """Where another tensor says which rows are 0, attention would not know."""
+    net = net_of_heads()
+    module = net.module(guarded(net, "another"))
+    inputs = seen_by_rows(net) | {"seen": np.array([[True] * 5, [True, False] * 2 + [True], [True] * 5])}
+    assert "attention" not in check_module(module, net.ctx, *ALL, rtol=1e-4, atol=1e-5, inputs=inputs)
+
+
+def test_guard_that_never_holds():
+    net = net_of_heads()
+    w = net.softmax(net.add(scores(net), net.mask), axis=3)
+    w = net.select(np.zeros((3, 1), np.bool_), np.float32(0), w)
+    attention_of(net, net.matmul(w, heads(net, net.v, 5, 6)))
+
+
 def test_softcap():
     net = net_of_heads()
     s = net.mul(net.tanh(net.div(scores(net), 30.0)), 30.0)

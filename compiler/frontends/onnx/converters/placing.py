@@ -87,18 +87,35 @@ def col_to_im(n: NodeContext) -> SSAValue:
         min(counts) > 0 and columns == math.prod(counts) and rows % taps == 0,
         f"columns of shape {[rows, columns]} are not {counts} blocks of {block}",
     )
-    channels, total = rows // taps, math.prod(padded)
-    places = n.constant(_places(block, counts, strides, dilations, padded).reshape(1, 1, taps * columns))
-    flat = n.expand(n.number(0, x), [batch, channels, total])
-    updates = n.reshape(x, [batch, channels, taps * columns])
-    joined = n.build(
-        ScatterElements, flat, n.expand(places, [batch, channels, taps * columns]), updates, axis=2, reduction="add"
-    )
-    result = n.reshape(joined, [batch, channels, *padded])
+    channels = rows // taps
+    if strides == block and set(dilations) == {1}:
+        result = _tiled(n, x, [batch, channels], block, counts, padded)
+    else:
+        places = _places(block, counts, strides, dilations, padded).reshape(1, 1, taps * columns)
+        flat = n.expand(n.number(0, x), [batch, channels, math.prod(padded)])
+        indices = n.expand(n.constant(places), [batch, channels, taps * columns])
+        updates = n.reshape(x, [batch, channels, taps * columns])
+        joined = n.build(ScatterElements, flat, indices, updates, axis=2, reduction="add")
+        result = n.reshape(joined, [batch, channels, *padded])
     if not any(pads):
         return result
     target = tensor([batch, channels, *image], element_of(x))
     return n.build(Slice, result, starts=[0, 0, *pads[:spatial]], steps=[1] * (spatial + 2), result=target)
+
+
+def _tiled(
+    n: NodeContext, x: SSAValue, outer: list[int], block: list[int], counts: list[int], padded: list[int]
+) -> SSAValue:
+    """Blocks that lie side by side are axes in another order, with zeros where there is none."""
+    spatial = len(block)
+    cube = n.reshape(x, [*outer, *block, *counts])
+    order = [axis for a in range(spatial) for axis in (2 + spatial + a, 2 + a)]
+    covered = [count * extent for count, extent in zip(counts, block, strict=True)]
+    image = n.reshape(n.transpose(cube, (0, 1, *order)), [*outer, *covered])
+    rest = [wide - own for wide, own in zip(padded, covered, strict=True)]
+    if not any(rest):
+        return image
+    return n.build(Pad, image, n.number(0, x), low=[0] * (2 + spatial), high=[0, 0, *rest])
 
 
 def _block(n: NodeContext, spatial: int, image: list[int]) -> list[int]:

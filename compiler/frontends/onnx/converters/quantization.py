@@ -16,13 +16,14 @@ from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.reduction import Reduce
 from penstock.compiler.dtypes import F32, F64, I1, I32, U8, StorageFloat, is_float, is_unsigned, type_name
+from penstock.compiler.errors import INVALID_NODE
 from penstock.compiler.extents import ceildiv
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.casting import converted
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.converters.linear import add_bias, convolved, matmul, spatial_pads
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
-from penstock.compiler.frontends.onnx.node_context import NodeContext
+from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
 
 MICROSOFT = "com.microsoft"  # where onnxruntime's tools put 16 and 4 bits before ONNX had them
 
@@ -43,7 +44,7 @@ def quantized(n: NodeContext, x: SSAValue, zero: SSAValue | None, kind: Attribut
 def integer_range(n: NodeContext, kind: Attribute) -> tuple[int, int]:
     """The least and the greatest number of an integer type. Refuses the node for any other."""
     if not isinstance(kind, IntegerType) or kind == I1:
-        raise n.unsupported(f"{type_name(kind)} holds no quantised numbers")
+        raise Refusal(INVALID_NODE, f"{type_name(kind)} holds no quantised numbers")
     width = kind.width.data
     return (0, (1 << width) - 1) if is_unsigned(kind) else (-1 << (width - 1), (1 << (width - 1)) - 1)
 

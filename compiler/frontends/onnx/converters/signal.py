@@ -31,7 +31,7 @@ MAX_MATRIX, MANY = 1 << 17, 64
 ``MANY`` at a time, the product reads its matrix often enough to be worth 8 times as many."""
 SHORT_MATRIX = 1 << 14
 """Elements of the matrix of a transform that is computed in f64, which costs it little."""
-MAX_LENGTH = 1 << 24
+MAX_LENGTH = 1 << 20
 """Of a transform: its factors are constants in the artifact."""
 
 Complex = NDArray[np.complex128]
@@ -175,7 +175,7 @@ def _along(n: NodeContext, x: SSAValue, axis: int, length: int, inverse: bool, o
 
 @converter("DFT")
 def dft(n: NodeContext) -> SSAValue:
-    """All forms, of lengths up to 2^24; for an axis or length fed at run time, each that gives the declared shape costs
+    """All forms, of lengths up to 2^20; for an axis or length fed at run time, each that gives the declared shape costs
     a transform."""
     x = n.ranked(0, 2, 32)
     rank = n.rank(x)
