@@ -66,7 +66,8 @@ def make_comparisons(names: list[str], ways: list[Way], options: argparse.Namesp
                 reason = failed.read_text().splitlines()[0] if failed.exists() else "not tried"
                 outcomes[name, way] = Outcome("not exported", reason[:300]).as_dict()
                 continue
-            inputs = options.cache / f"{name}.{options.size - 1 if way[1] == 'dynamic' else 0}.npz"
+            sizes = (0, 1) if way[1] == "dynamic" else (0,)
+            inputs = [options.cache / f"{name}.{which}.npz" for which in sizes]
             work.append(((name, way), partial(compare, path, inputs, options.target, architectures[name].tolerance)))
     for key, result in run_forked(work, options.limit, options.jobs):
         if isinstance(result, Ended):
@@ -105,7 +106,6 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, required=True, help="folder of the exports; outside the repository")
     parser.add_argument("--exporter", choices=EXPORTERS, action="append", help="only this one")
     parser.add_argument("--shapes", choices=SHAPES, action="append", help="only these")
-    parser.add_argument("--size", type=int, choices=(1, 2), default=2, help="which sizes dynamic exports are run at")
     parser.add_argument("--target", default="cpu", help="target to compile for (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default: %(default)s)")
     parser.add_argument("--limit", type=float, default=300, help="seconds for one (default: %(default)s)")

@@ -1,12 +1,13 @@
 """Compile an export, run it, and hold the results against onnxruntime's.
 
-In: an ONNX file and inputs. Out: an `Outcome`: how it ended, with the error as a part of the range of the output's
-values, or the compiler's own words.
+In: an ONNX file and inputs, at two sizes where these are symbolic. Out: an `Outcome`: how it ended, with the error as a
+part of the range of the output's values, or the compiler's own words.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,26 +28,22 @@ class Outcome:
         return asdict(self)
 
 
-def compare(path: Path, inputs_path: Path, target: str, tolerance: float) -> dict[str, Any]:
-    """Compile `path` for exactly the inputs' shapes and run it; an `Outcome` as a dict."""
-    import numpy as np
-    import onnx
-
+def compare(path: Path, inputs_paths: Sequence[Path], target: str, tolerance: float) -> dict[str, Any]:
+    """Compile `path` once and run it on every file of inputs; an `Outcome` as a dict."""
     import penstock
     from penstock.compiler.errors import InternalError, ModelError
 
-    graph = onnx.load(path, load_external_data=False).graph
-    with np.load(inputs_path) as stored:
-        inputs = {value.name: stored[value.name] for value in graph.input}
+    runs = [load_inputs(path, inputs_path) for inputs_path in inputs_paths]
     try:
-        expected = reference(path, inputs)
+        expected = [reference(path, inputs) for inputs in runs]
     except Exception as error:
         return Outcome("no reference", f"onnxruntime: {error}").as_dict()
     start = time.perf_counter()
     try:
-        artifact = penstock.compile(path, target=target, dims=dimensions(graph, inputs))
+        artifact = penstock.compile(path, target=target)
         seconds = round(time.perf_counter() - start, 2)
-        results = artifact.load().session(threads=1).run(inputs)
+        session = artifact.load().session(threads=1)
+        results = [session.run(inputs) for inputs in runs]
     except ModelError as error:
         reasons = [f"{problem.code} {problem.node} ({problem.op}): {problem.reason}" for problem in error.problems]
         operators = tuple(sorted({problem.op for problem in error.problems}))
@@ -56,14 +53,24 @@ def compare(path: Path, inputs_path: Path, target: str, tolerance: float) -> dic
     except penstock.PenstockError as error:
         return Outcome("refused", str(error)).as_dict()
     worst = 0.0
-    for name, wanted in expected.items():
-        got = results[name]
+    pairs = zip(results, expected, strict=True)
+    for name, got, wanted in ((name, got[name], wanted[name]) for got, wanted in pairs for name in wanted):
         if got.shape != wanted.shape or got.dtype != wanted.dtype:
             what = f"{name} is {got.dtype}{list(got.shape)}, not {wanted.dtype}{list(wanted.shape)}"
             return Outcome("wrong", what, seconds=seconds).as_dict()
         worst = max(worst, difference(got, wanted))
     status = "pass" if worst <= tolerance else "wrong"
     return Outcome(status, "" if status == "pass" else f"error {worst:.2g}", worst, seconds).as_dict()
+
+
+def load_inputs(path: Path, inputs_path: Path) -> dict[str, Any]:
+    """The arrays in a file that the model takes, by name."""
+    import numpy as np
+    import onnx
+
+    names = [value.name for value in onnx.load(path, load_external_data=False).graph.input]
+    with np.load(inputs_path) as stored:
+        return {name: stored[name] for name in names}
 
 
 def reference(path: Path, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -80,16 +87,6 @@ def reference(path: Path, inputs: dict[str, Any]) -> dict[str, Any]:
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, inputs), strict=True))
-
-
-def dimensions(graph: Any, inputs: dict[str, Any]) -> dict[str, int]:
-    """The value of every symbolic dimension of the model's inputs."""
-    found: dict[str, int] = {}
-    for value in graph.input:
-        for dim, extent in zip(value.type.tensor_type.shape.dim, inputs[value.name].shape, strict=True):
-            if dim.dim_param:
-                found[dim.dim_param] = int(extent)
-    return found
 
 
 def difference(got: Any, wanted: Any) -> float:
