@@ -54,7 +54,7 @@ def compare(path: Path, inputs_paths: Sequence[Path], target: str, tolerance: fl
         return Outcome("refused", str(error)).as_dict()
     worst = 0.0
     pairs = zip(results, expected, strict=True)
-    for name, got, wanted in ((name, got[name], wanted[name]) for got, wanted in pairs for name in wanted):
+    for name, got, wanted in ((name, made[name], want[name]) for made, want in pairs for name in want):
         if got.shape != wanted.shape or got.dtype != wanted.dtype:
             what = f"{name} is {got.dtype}{list(got.shape)}, not {wanted.dtype}{list(wanted.shape)}"
             return Outcome("wrong", what, seconds=seconds).as_dict()

@@ -43,7 +43,7 @@ def standard_body(node: Node, inputs: Sequence[Item | None], opset: int) -> Func
             data = b""
         message = onnx.FunctionProto()
         message.ParseFromString(data)
-        symbolic = any(value is not None and not is_static(shape_of(value.type)) for value in inputs)
+        symbolic = any(isinstance(value, SSAValue) and not is_static(shape_of(value.type)) for value in inputs)
         if not message.node and symbolic:
             raise NotStatic(f"the standard gives a body of {node.op} for fixed sizes only")
     if message is None or not message.node:

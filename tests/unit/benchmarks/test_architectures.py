@@ -66,10 +66,10 @@ def test_a_model_is_compiled_and_held_against_onnxruntime(tmp_path: Path, part: 
     for suffix in ("onnx", "npz"):
         shutil.copy(MODELS / f"mlp_b1.{suffix}", tmp_path)
     paths = (tmp_path / "mlp_b1.onnx", tmp_path / "mlp_b1.npz")
-    passed = compare(*paths, "cpu", 1e-4)
+    passed = compare(paths[0], paths[1:], "cpu", 1e-4)
     assert passed["status"] == "pass"
     assert 0 <= passed["error"] < 1e-5
-    assert compare(*paths, "cpu", -1.0)["status"] == "wrong"
+    assert compare(paths[0], paths[1:], "cpu", -1.0)["status"] == "wrong"
     refused = {
         "status": "refused",
         "detail": "PENS-M006 \x1b[96mnode_1\x1b[0m (X): | no",
