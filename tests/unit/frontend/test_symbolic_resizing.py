@@ -50,7 +50,21 @@ def test_resizing(mode: str, coordinates: str, scales: tuple[float, float] | Non
         if scales is None:
             feeds["z"] = np.zeros((2, 3, other, another), np.float32)
         (want,) = oracle.run(None, feeds)
-        np.testing.assert_allclose(session.run(feeds)["y"], want, atol=1e-5)
+        np.testing.assert_allclose(session.run(feeds)["y"], np.asarray(want), atol=1e-5)
+
+
+def test_sizes_that_are_numbers_beside_a_symbolic_batch() -> None:
+    """23 to 40: no ratio of small numbers."""
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1, 23, 23])
+    stored = [numpy_helper.from_array(np.array([40, 31]), "sizes")]
+    node = helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], name="resize", mode="linear", axes=[2, 3])
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * 4)
+    graph = helper.make_graph([node], "resizing", [image], [result], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9).SerializeToString()
+    x = np.random.default_rng(0).standard_normal((2, 1, 23, 23)).astype(np.float32)
+    (want,) = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    session = penstock.compile(model, target=f"cpu:{host_isa()}").load().session(threads=1)
+    np.testing.assert_allclose(session.run({"x": x})["y"], want, atol=1e-5)
 
 
 def test_antialias_needs_numbers() -> None:

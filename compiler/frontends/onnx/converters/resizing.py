@@ -162,6 +162,8 @@ def _by_symbolic_sizes(
 
 def _ratio(size: Extent, extent: Extent) -> float:
     """size / extent, if it is one number for all sizes; else 0."""
+    if is_static((size, extent)):
+        return size / extent if extent else 1.0
     for part in range(1, LARGEST_PART + 1):
         times = quotient(size * part, extent)
         if times is not None and is_static((times,)):
