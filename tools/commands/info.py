@@ -64,8 +64,8 @@ def model_facts(path: str) -> dict[str, Any]:
     graph = model.graph
 
     def describe(value: Any) -> dict[str, Any]:
-        dims = enumerate(value.dims or ())
-        named = [dim if isinstance(dim, int) else dim_text(value.name, axis, dim) for axis, dim in dims]
+        dims: list[Any] = list(value.dims or ())
+        named = [dim if isinstance(dim, int) else dim_text(value.name, axis, dim) for axis, dim in enumerate(dims)]
         shape = None if value.dims is None else named
         return {"name": value.name, "dtype": TYPE_NAMES.get(value.type_code, value.kind), "shape": shape}
 

@@ -64,7 +64,7 @@ def test_sizes_that_are_numbers_beside_a_symbolic_batch() -> None:
     x = np.random.default_rng(0).standard_normal((2, 1, 23, 23)).astype(np.float32)
     (want,) = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"x": x})
     session = penstock.compile(model, target=f"cpu:{host_isa()}").load().session(threads=1)
-    np.testing.assert_allclose(session.run({"x": x})["y"], want, atol=1e-5)
+    np.testing.assert_allclose(session.run({"x": x})["y"], np.asarray(want), atol=1e-5)
 
 
 def test_antialias_needs_numbers() -> None:

@@ -80,7 +80,7 @@ def test_it_agrees_with_onnxruntime(model: runtime.Model) -> None:
             arrays = feeds(batch, seq)
             found = session.run(arrays)
             for name, wanted in zip(("y", "mean"), oracle.run(["y", "mean"], arrays), strict=True):
-                np.testing.assert_allclose(found[name], wanted, rtol=1e-4, atol=2e-5)
+                np.testing.assert_allclose(found[name], np.asarray(wanted), rtol=1e-4, atol=2e-5)
             with model.session(threads=1) as fresh:
                 for other in (parallel.run(arrays), fresh.run(arrays)):
                     np.testing.assert_array_equal(other["y"], found["y"])
