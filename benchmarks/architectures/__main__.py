@@ -63,8 +63,8 @@ def make_comparisons(names: list[str], ways: list[Way], options: argparse.Namesp
             path = export_path(options.cache, name, way)
             if not path.exists():
                 failed = path.with_suffix(".failed")
-                reason = failed.read_text().splitlines()[0] if failed.exists() else "not tried"
-                outcomes[name, way] = Outcome("not exported", reason[:300]).as_dict()
+                if failed.exists():
+                    outcomes[name, way] = Outcome("not exported", failed.read_text()[:300].splitlines()[0]).as_dict()
                 continue
             sizes = (0, 1) if way[1] == "dynamic" else (0,)
             inputs = [options.cache / f"{name}.{which}.npz" for which in sizes]
@@ -76,7 +76,7 @@ def make_comparisons(names: list[str], ways: list[Way], options: argparse.Namesp
         line = f"{key[0]:24} {' '.join(key[1]):20} {result['status']:10}"
         figures = "" if result["error"] is None else f"error {result['error']:.1e}, compiled in {result['seconds']} s"
         print(f"{line} {figures} {result['detail'][:600]}", flush=True)
-    return {name: {" ".join(way): outcomes[name, way] for way in ways} for name in names}
+    return {name: {" ".join(way): outcomes[name, way] for way in ways if (name, way) in outcomes} for name in names}
 
 
 def keep(path: Path, outcomes: dict[str, dict[str, Any]], order: list[str]) -> dict[str, dict[str, Any]]:
