@@ -33,7 +33,7 @@ DTYPES = {
 @dataclass(frozen=True)
 class TensorInfo:
     """An input or output: ``name``, numpy ``dtype`` (bfloat16 is given as its bits in uint16), ``shape`` in
-    elements. An extent that is chosen at run time is a text: ``"batch"``, ``"past + 1"``."""
+    elements. An extent that is chosen or found at run time is a text: ``"batch"``, ``"past + 1"``, ``"nonzero_1"``."""
 
     name: str
     dtype: np.dtype[Any]
@@ -73,7 +73,11 @@ class Model:
         self.outputs = tuple(_info(native.pens_output(handle, i)) for i in range(native.pens_output_count(handle)))
         symbols = [native.pens_symbol_info(handle, i) for i in range(native.pens_symbol_count(handle))]
         self.symbols = tuple(SymbolInfo(symbol.name.decode(), symbol.low, symbol.high) for symbol in symbols)
-        """The sizes that are chosen at run time; none for a model whose shapes are all numbers."""
+        """The sizes that are chosen at run time; none for a model whose inputs' shapes are all numbers."""
+        counted = range(len(symbols), len(symbols) + native.pens_counted_count(handle))
+        found = [native.pens_symbol_info(handle, i) for i in counted]
+        self.counted = tuple(SymbolInfo(symbol.name.decode(), symbol.low, symbol.high) for symbol in found)
+        """The sizes that a run finds: how many elements are not zero, how many boxes are kept."""
         self.isa: str = native.pens_isa(handle).decode()
         """The instruction set chosen for this CPU."""
         sizes = [ctypes.c_uint64() for _ in range(3)]

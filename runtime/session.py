@@ -8,6 +8,8 @@ without surprise (same dtype, not contiguous: copied) or refused with every prob
 from __future__ import annotations
 
 import ctypes
+import math
+import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -94,6 +96,9 @@ class Session:
         # Shapes under the current sizes; while a model with symbols has none, its texts, which equal no array's shape.
         self._inputs = [(t.name, t.dtype, t.shape) for t in model.inputs]
         self._outputs = [(t.name, t.dtype, t.shape) for t in model.outputs]
+        # Outputs whose shape a run finds, by index: the elements that there must be room for.
+        counted = {symbol.name for symbol in model.counted}
+        self._rooms = {i: 0 for i, t in enumerate(model.outputs) if _mentions(t.shape, counted)}
         self._in = (ctypes.c_void_p * max(len(self._inputs), 1))()
         self._out = (ctypes.c_void_p * max(len(self._outputs), 1))()
         self._error = Error()
@@ -102,6 +107,8 @@ class Session:
         self._run = native.pens_run
         # The argument arrays belong to one call: from filling them in until it returns, a second one is refused.
         self._idle = threading.Lock()
+        if model.counted and not model.symbols:
+            self._take_shapes()
 
     def run(
         self,
@@ -128,6 +135,8 @@ class Session:
             status = self._run(self._handle, *self._arguments, self._error_argument)
             if status:
                 check(status, self._error)
+            if self._rooms:
+                self._shape_counted(results)
             del held
         finally:
             self._idle.release()
@@ -145,6 +154,7 @@ class Session:
             records = (Record * native.pens_command_count(self.model.handle))()
             status = native.pens_run_profiled(self._handle, *self._arguments, records, self._error)
             check(status, self._error)
+            self._shape_counted(results)
             del held
         finally:
             self._idle.release()
@@ -213,6 +223,23 @@ class Session:
             for index, (name, dtype, shape) in enumerate(kept):
                 found = tensor(self._handle, index)
                 kept[index] = (name, dtype, tuple(found.shape[: len(shape)]))
+        for index in self._rooms:
+            name, dtype, _ = self._outputs[index]
+            # An array of rank 1 that the result is written to the beginning of, whatever its shape will be.
+            self._rooms[index] = native.pens_session_output_room(self._handle, index) // dtype.itemsize
+            self._outputs[index] = (name, dtype, (self._rooms[index],))
+
+    def _shape_counted(self, results: dict[str, Array]) -> None:
+        """Give the outputs that were counted the shapes that the run has found."""
+        native = library()
+        for index, room in self._rooms.items():
+            name = self._outputs[index][0]
+            found = native.pens_session_output(self._handle, index)
+            shape = tuple(found.shape[: found.rank])
+            count = math.prod(shape)
+            result = results[name].reshape(-1)[:count].reshape(shape)
+            # Where most of the memory is not needed, it is given back.
+            results[name] = result.copy() if 2 * count < room else result
 
     def close(self) -> None:
         """Free the session's memory and threads. Closing twice is harmless; PENS-R010 while a call is under way."""
@@ -295,6 +322,11 @@ class Session:
                 problems += [] if writable else [f"output {name} needs a contiguous, writable numpy array"]
         if problems:
             raise WRONG_OUTPUTS.error(_sentence(problems))
+
+
+def _mentions(shape: tuple[Any, ...], names: set[str]) -> bool:
+    """Whether a shape has an extent that is made of one of ``names``."""
+    return any(isinstance(extent, str) and names.intersection(re.findall(r"[\w.]+", extent)) for extent in shape)
 
 
 def _adapt(executor: Callable[[Callable[[int], None], int], None]) -> Callable[..., None]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from penstock.compiler.dialects.graph.base import Bool, Cost, GraphOp, Int, Tensor, elements, require, wide
 from penstock.compiler.dtypes import I1, I64, tensor
+from penstock.compiler.extents import typical
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -50,5 +51,5 @@ class TopK(GraphOp):
 
     def cost(self) -> Cost:
         (shape,) = self.shapes()
-        depth = max(1, math.ceil(math.log2(max(shape[self.axis], 2))))
+        depth = max(1, math.ceil(math.log2(max(typical(shape[self.axis]), 2))))
         return Cost(elements(self.operands[0].type) * depth, self.bytes_moved())

@@ -19,6 +19,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 
 from penstock.compiler.context import CompilerContext
+from penstock.compiler.dialects.graph.counting import is_needed
 from penstock.compiler.dialects.graph.base import Disagreement, GraphOp, TypeRuleError, element_of, tensor_bytes
 from penstock.compiler.dialects.graph.elementwise import Cast
 from penstock.compiler.dialects.graph.extent import MAX_EXTENTS, Extents
@@ -37,7 +38,18 @@ from penstock.compiler.errors import (
     ModelError,
     Problem,
 )
-from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, bounds, is_static, symbols_of
+from penstock.compiler.extents import (
+    MOST,
+    Dim,
+    Extent,
+    NotStatic,
+    Symbol,
+    Undecided,
+    bounds,
+    is_static,
+    symbol,
+    symbols_of,
+)
 from penstock.compiler.frontends.onnx import converters
 from penstock.compiler.frontends.onnx.assumptions import Assumption, agreement
 from penstock.compiler.frontends.onnx.declared import DeclaredTypes
@@ -109,6 +121,7 @@ class Importer:
         self._callers: list[Node] = []  # the calls of functions being inlined, outermost first
         self._ops = 0
         self._equal: list[tuple[Extent, Extent]] = []  # taken for granted, to be checked by every run
+        self.counts: dict[str, int] = {}  # symbols of what is counted when the model runs, numbered from 1
         self._values: Mapping[str, ValueInfo] = {}  # declared types of the graph being converted
 
     # The whole model -------------------------------------------------------------------------------------------------
@@ -192,7 +205,7 @@ class Importer:
     def _drop_unused(self) -> None:
         """Erase what only converters needed: constants that became parameters, and shape arithmetic."""
         for op in reversed(list(self.block.ops)):
-            if isinstance(op, GraphOp) and not any(result.first_use for result in op.results):
+            if isinstance(op, GraphOp) and not any(result.first_use for result in op.results) and not is_needed(op):
                 op.detach()
                 op.erase()
 
@@ -341,12 +354,31 @@ class Importer:
             for result, kind in zip(op.results, op.infer() if isinstance(op, GraphOp) else (), strict=True):
                 set_type(result, kind)
         self.declared.dimensions.rewrite(assumption.of)
+        self._refuse_later_counts(assumption)
         self.static.forget()
         pairs = [*((assumption.of(a), assumption.of(b)) for a, b in self._equal), *assumption.equal]
         self._equal = list(dict.fromkeys((a, b) for a, b in pairs if a != b))
         if any(map(is_static, self._equal)):
             a, b = next(filter(is_static, self._equal))
             raise Refusal(DEPENDS_ON_SIZES, f"what the model needs of its sizes cannot be: {a} would have to be {b}")
+
+    def _refuse_later_counts(self, assumption: Assumption) -> None:
+        """Refuse that a number counted early is told by one counted later: nobody could know it in time."""
+        for atom, meaning in assumption.meaning.items():
+            numbers = [self.counts.get(symbol.name, 0) for symbol in symbols_of(meaning)]
+            if isinstance(atom, Symbol) and any(number > self.counts.get(atom.name, 0) for number in numbers):
+                raise Refusal(DEPENDS_ON_SIZES, f"{atom.name} would have to be {meaning}, which is counted later")
+
+    def count(self, stem: str, most: Extent) -> Extent:
+        """A new symbol, from 0 to as many as ``most`` can be: a size that is counted when the model runs."""
+        order = self.declared.dimensions.order
+        number = len(self.counts) + 1
+        name = f"{stem}_{number}"
+        while name in order:
+            name += "_"
+        order[name] = len(order)
+        self.counts[name] = number
+        return symbol(name, 0, max(int(min(bounds(most)[1], MOST)), 0))
 
     def _converted(self, node: Node, scope: Scope, opsets: Mapping[str, int]) -> Sequence[SSAValue | None]:
         """The values of a node's outputs. Raises what stands against converting it."""

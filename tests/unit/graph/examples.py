@@ -55,6 +55,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "extent": [case(result="2xi64", values=(3, 4)), case(result="i64", values=(7,))],
     "iota": [case(result="3x4xi64", axis=1), case(result="3xf32")],
+    "non_zero": [case("3x4xf32", count=7), case("5xi1", count=3)],
     "gather": [case("5x6xf32", "2x2xi64", axis=1), case("5x6xf32", "i32")],
     "gather_elements": [case("5x6xf32", "2x7xi64", axis=1)],
     "gather_nd": [case("2x3x4xf32", "2x5x1xi64", batch_dims=1), case("2x3xf32", "2xi64")],
