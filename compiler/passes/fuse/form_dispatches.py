@@ -49,6 +49,8 @@ ROOT_KINDS = {
     "graph.cumulative": "scan",
     "graph.top_k": "scan",
     "graph.non_zero": "counting",
+    "graph.group": "grouping",
+    "graph.suppress": "suppression",
 }
 STREAMING = ("reduction", "normalization", "map", "counting")
 VIEWS = (Reshape, Transpose, Expand, Slice)

@@ -31,10 +31,6 @@ class Converter:
 NEAREST = {
     "Loop": "Unroll the loop when exporting.",
     "Scan": "Unroll the loop when exporting, or use LSTM or GRU.",
-    "NonZero": "Its result's shape depends on data; compare and use Where instead.",
-    "Compress": "Its result's shape depends on data; use Gather with constant indices, or Where.",
-    "Unique": "Its result's shape depends on data.",
-    "NonMaxSuppression": "Its result's shape depends on data; end the model before it.",
     "ScatterND": "For constant indices use Concat of slices, or Where with a constant mask.",
     "ScatterElements": "For constant indices use Concat of slices, or Where with a constant mask.",
     "RNN": "Use LSTM or GRU, or unroll the loop when exporting.",
