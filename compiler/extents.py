@@ -402,57 +402,8 @@ def lone_symbol(extent: Extent) -> Symbol | None:
     if not isinstance(extent, Dim) or len(extent.terms) != 1:
         return None
     ((monomial, factor),) = extent.terms
-    lone = factor == 1 and len(monomial) == 1 and isinstance(monomial[0], Symbol)
-    return monomial[0] if lone else None
-
-
-def at_most(extent: Extent, most: Mapping[Symbol, Extent]) -> Extent:
-    """An extent without the symbols of ``most`` that is never below ``extent`` while each of them is between its lowest
-    value and what ``most`` gives for it."""
-    return _limit(extent, most, upper=True)
-
-
-def _limit(extent: Extent, most: Mapping[Symbol, Extent], *, upper: bool) -> Extent:
-    if not isinstance(extent, Dim) or not extent.symbols() & most.keys():
-        return extent
-    total: Extent = 0
-    for monomial, factor in extent.terms:
-        kept = tuple(atom for atom in monomial if not _depends(atom, most))
-        rest = [atom for atom in monomial if _depends(atom, most)]
-        part = _sum([(kept, factor)])
-        if not rest:
-            total = total + part
-            continue
-        above = surely(part, ">=", 0) == upper
-        limits = [_limit_atom(atom, most, upper=above) for atom in rest]
-        known = surely(part, ">=", 0) or surely(part, "<=", 0)
-        if not known or (len(rest) > 1 and any(_atom_bounds(atom)[0] < 0 for atom in rest)):
-            low, high = _interval(Dim(((monomial, factor),)))
-            total = total + int(high if upper else low)
-            continue
-        for limit in limits:
-            part = part * limit
-        total = total + part
-    return total
-
-
-def _depends(atom: Atom, most: Mapping[Symbol, Extent]) -> bool:
-    return any(symbol in most for symbol in _symbols_of(atom))
-
-
-def _limit_atom(atom: Atom, most: Mapping[Symbol, Extent], *, upper: bool) -> Extent:
-    match atom:
-        case Symbol():
-            return most[atom] if upper else atom.low
-        case Quotient():
-            numerator = _limit(atom.numerator, most, upper=upper)
-            larger = surely(numerator, ">=", 0) != upper  # whether a larger divisor takes it to the limit
-            divisor = _limit(atom.divisor, most, upper=larger)
-            if isinstance(atom.divisor, Dim) and not (surely(numerator, ">=", 0) or surely(numerator, "<", 0)):
-                return int(_atom_bounds(atom)[1 if upper else 0])
-            return floordiv(numerator, divisor if surely(divisor, ">=", 1) else 1)
-        case Extremum():
-            return _extremum(atom.kind, tuple(_limit(operand, most, upper=upper) for operand in atom.operands))
+    atom = monomial[0] if factor == 1 and len(monomial) == 1 else None
+    return atom if isinstance(atom, Symbol) else None
 
 
 # Canonical form ------------------------------------------------------------------------------------------------------

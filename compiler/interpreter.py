@@ -101,11 +101,13 @@ class _Counts:
         """Put what ``op``, which has given ``results``, has counted in place of its symbols. Raises ValueError, with a
         sentence, for a number that the module does not allow."""
         for each, value in counted(op):
-            number = int(results[list(op.results).index(value)][0])
+            number = int(results[value.index][0])
             symbol = told_symbol(each.count)
             sizes = {} if symbol is None else {symbol.name: number}
             if symbol is not None and not symbol.low <= number <= symbol.high:
-                raise ValueError(f"{symbol.name} is {number}, but the model is compiled for {symbol.low} to {symbol.high}")
+                raise ValueError(
+                    f"{symbol.name} is {number}, but the model is compiled for {symbol.low} to {symbol.high}"
+                )
             if evaluate(each.count, sizes) != number:
                 raise ValueError(f"{each.count} is {evaluate(each.count, sizes)}, but {number} elements were counted")
             if symbol is not None:

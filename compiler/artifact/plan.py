@@ -15,13 +15,13 @@ from enum import IntEnum
 from penstock.compiler.extents import (
     Extent,
     Symbol,
-    at_most,
     is_static,
     surely,
     surely_differ,
     symbols_of,
     told_symbol,
 )
+from penstock.compiler.limits import at_most
 
 ALIGNMENT = 64
 """Every weight, arena block and scratch area starts at a multiple of this many bytes (a cache line, a zmm register)."""
@@ -140,8 +140,8 @@ class Plan:
     A plan with ``symbols`` has ``buffers`` instead of addresses in the arena, ``arena_bytes`` is then a bound, and
     ``sizes`` are the numbers of the symbols whose values the space SIZES holds, one i64 after the other. Sizes are
     refused unless they make the pairs of extents in ``equal`` equal. The last symbols are counted, if there are
-    ``counted``: a bind gives them their values, each at most the extent listed here. Memory is as large as it may become
-    with them: ``buffers``, ``arena_bytes``, scratch, and for each output ``rooms``.
+    ``counted``: a bind gives them their values, each at most the extent listed here. Memory is as large as it may
+    become with them: ``buffers``, ``arena_bytes``, scratch, and for each output ``rooms``.
     """
 
     inputs: Sequence[TensorInfo]
@@ -230,7 +230,7 @@ class Plan:
             raise PlanError(f"the extents have symbols that the plan does not list: {', '.join(map(str, unknown))}")
 
     def _validate_counted(self) -> None:
-        """Counted symbols are bound in their order, and known before they are needed; memory does not depend on them."""
+        """Counted symbols are bound in their order and known before they are needed; memory depends on none."""
         waiting = list(self.counted_symbols())
         sizes = (*self.counted, *(buffer.bytes for buffer in self.buffers), self.arena_bytes)
         for extent in (*sizes, self.scratch_bytes_per_thread, *(e for tensor in self.inputs for e in tensor.shape)):
@@ -294,6 +294,10 @@ class Plan:
         work = (command.units, command.flops, command.bytes)
         if any(surely(extent, "<", 0) for extent in work) or command.grain < 1:
             raise PlanError(f"units {command.units}, grain {command.grain}, {command.flops} flops are out of range")
+        self._validate_kind(command)
+
+    def _validate_kind(self, command: Command) -> None:
+        """What each kind of command takes."""
         if command.kind == CommandKind.COPY:
             if len(command.reads) != 1 or len(command.writes) != 1:
                 raise PlanError("a copy takes one range and writes another")

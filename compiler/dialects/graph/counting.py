@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from xdsl.dialects.builtin import TensorType
-from xdsl.ir import Operation
+from xdsl.ir import Operation, OpResult
 
 from penstock.compiler.dialects.graph.base import Cost, GraphOp, Int, Tensor, elements, require
 from penstock.compiler.dialects.graph.structure import Dispatch
@@ -64,7 +64,7 @@ class NonZero(Counting):
         return Cost(elements(self.operands[0].type), self.bytes_moved())
 
 
-def counted(op: Operation) -> list[tuple[Counting, SSAValue]]:
+def counted(op: Operation) -> list[tuple[Counting, OpResult]]:
     """The counting ops that ``op`` is or, a dispatch, holds; each with the result of ``op`` that is the number."""
     if isinstance(op, Counting):
         return [(op, op.results[-1])]
@@ -94,7 +94,9 @@ def mentioned(op: Operation) -> set[Symbol]:
     """The symbols in the result types and parameters of ``op``, and of what is inside of it."""
     if isinstance(op, Dispatch):
         return op.symbols()
-    extents = [extent for result in op.results if isinstance(result.type, TensorType) for extent in shape_of(result.type)]
+    extents = [
+        extent for result in op.results if isinstance(result.type, TensorType) for extent in shape_of(result.type)
+    ]
     for name in getattr(op, "parameters", ()):
         value: Any = getattr(op, name)
         extents += list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else [value]

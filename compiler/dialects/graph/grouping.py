@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 
 class Group(GraphOp):
-    """Which rows of x [n, width] are equal. Three results of n (i64): the first row of each group, the group of each row,
-    and the number of rows of each group, 0 where there are fewer groups than rows (the first row is then 0, too).
+    """Which rows of x [n, width] are equal. Three results of n (i64): the first row of each group, the group of each
+    row, and the number of rows of each group; 0 and 0 where there are fewer groups than rows.
 
-    Groups are in order of their rows, compared element by element, or, unless ``sorted``, in order of appearance. NaN is
-    equal to NaN and greater than any number.
+    Groups are in order of their rows, compared element by element, or, unless ``sorted``, in order of appearance. NaN
+    is equal to NaN and greater than any number.
     """
 
     name = "graph.group"
@@ -77,12 +77,12 @@ def _ordered(column: Any) -> Any:
 
 
 class Suppress(GraphOp):
-    """Non-maximum suppression: of ``boxes`` [batches, n, 4], per batch and class of ``scores`` [batches, classes, n], the
-    boxes of the highest scores that overlap no box kept before by more than ``overlap`` (intersection over union).
+    """Non-maximum suppression: of ``boxes`` [batches, n, 4], per batch and class of ``scores`` [batches, classes, n],
+    the boxes of the highest scores that overlap no box kept before by more than ``overlap`` (intersection over union).
 
     At most ``most`` are kept, and only those whose score is above ``least``, where that is given. Results (i64): the
-    boxes kept [batches, classes, room], -1 where there are fewer; and how many they are [batches, classes]. Equal scores
-    keep their order. A box is two opposite corners (y, x, y, x), or, ``centered``, (x, y, width, height).
+    boxes kept [batches, classes, room], -1 where there are fewer; and how many they are [batches, classes]. Equal
+    scores keep their order. A box is two opposite corners (y, x, y, x), or, ``centered``, (x, y, width, height).
     """
 
     name = "graph.suppress"

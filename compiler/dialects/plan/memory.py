@@ -27,7 +27,8 @@ from penstock.compiler.dialects.plan.program import (
     Weight,
     base_of,
 )
-from penstock.compiler.extents import Dim, Extent, Symbol, at_most, largest, quotient, surely, symbols_of, told_symbol
+from penstock.compiler.extents import Dim, Extent, Symbol, largest, quotient, surely, symbols_of, told_symbol
+from penstock.compiler.limits import at_most
 
 ALIGNMENT = 64
 """Every buffer and weight starts at a multiple of this many bytes: a cache line."""
@@ -116,8 +117,8 @@ def _check_commands(program: Program) -> None:
 
 
 def _check_counted(program: Program) -> None:
-    """Counted symbols are bound in their order, and nothing that a command needs depends on one before it is bound. What
-    is written as a whole is as large as it may become, so its size may be known later."""
+    """Counted symbols are bound in their order, and nothing that a command needs depends on one before it is bound.
+    What is written as a whole is as large as it may become, so its size may be known later."""
     counted = program.counted_symbols()
     for symbol, most in counted.items():
         if symbols_of(most) & counted.keys():
@@ -142,7 +143,11 @@ def _needed(command: Command) -> Iterator[Extent]:
     for operand in command.operands:
         place, offset = base_of(operand)
         yield offset
-        if operand in command.reads or not isinstance(command, Dispatch) or memory_bytes(operand) != memory_bytes(place.out):
+        if (
+            operand in command.reads
+            or not isinstance(command, Dispatch)
+            or memory_bytes(operand) != memory_bytes(place.out)
+        ):
             yield from (memory_bytes(operand), memory_bytes(place.out))
     if isinstance(command, Dispatch):
         yield from command.units

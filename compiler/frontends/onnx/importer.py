@@ -19,8 +19,8 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 
 from penstock.compiler.context import CompilerContext
-from penstock.compiler.dialects.graph.counting import is_needed
 from penstock.compiler.dialects.graph.base import Disagreement, GraphOp, TypeRuleError, element_of, tensor_bytes
+from penstock.compiler.dialects.graph.counting import is_needed
 from penstock.compiler.dialects.graph.elementwise import Cast
 from penstock.compiler.dialects.graph.extent import MAX_EXTENTS, Extents
 from penstock.compiler.dialects.graph.structure import Constant

@@ -26,7 +26,8 @@ from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
 from penstock.compiler.dialects.tile.builder import Index, KernelBuilder, buffer
 from penstock.compiler.dialects.tile.memory import Kernel
 from penstock.compiler.errors import PASS_FAILED, InternalError
-from penstock.compiler.extents import Dim, Extent, Symbol, at_most, floordiv, largest, typical
+from penstock.compiler.extents import Dim, Extent, Symbol, floordiv, largest, typical
+from penstock.compiler.limits import at_most
 from penstock.compiler.passes.lower.affine import Expr, delinearise, iv, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates, Evaluator, broadcast_coordinates
 from penstock.compiler.passes.lower.invariants import hoist_invariants

@@ -36,8 +36,8 @@ def one_if(k: KernelLowering, condition: SSAValue) -> SSAValue:
 
 
 def merge_sort(k: KernelLowering, order: SSAValue, room: Extent, count: SSAValue, before: Before) -> SSAValue:
-    """Sort the first ``count`` (at most ``room``) i64 of ``order``, a buffer for twice ``room``. The result is where in it
-    the sorted ones start: 0 or ``room``."""
+    """Sort the first ``count`` (at most ``room``) i64 of ``order``, a buffer for twice ``room``; where in it the sorted
+    ones start: 0 or ``room``."""
     b = k.b
     zero, one = b.constant(0, INDEX), b.constant(1, INDEX)
     with b.while_([one, zero, b.index(room)]) as runs:

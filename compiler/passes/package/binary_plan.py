@@ -26,7 +26,8 @@ from penstock.compiler.dialects.plan import program as plan
 from penstock.compiler.dialects.plan.base import memory_bytes, memory_of, shape_of_memory
 from penstock.compiler.dialects.plan.memory import room
 from penstock.compiler.dtypes import type_name
-from penstock.compiler.extents import Extent, at_most
+from penstock.compiler.extents import Extent
+from penstock.compiler.limits import at_most
 from penstock.compiler.locations import source_names
 
 

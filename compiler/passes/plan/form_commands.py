@@ -28,7 +28,8 @@ from penstock.compiler.dialects.plan.base import memory, memory_of
 from penstock.compiler.dialects.plan.memory import extents_of
 from penstock.compiler.dialects.tile.memory import Kernel
 from penstock.compiler.dtypes import I64
-from penstock.compiler.extents import Extent, Symbol, at_most, symbols_of
+from penstock.compiler.extents import Extent, Symbol, symbols_of
+from penstock.compiler.limits import at_most
 from penstock.compiler.locations import is_known, name_location
 from penstock.compiler.rewriting import OpT
 from penstock.compiler.specialise import equalities, input_symbols

@@ -47,7 +47,7 @@ class _Unit:
         with b.loop(0, self.op.room) as loop:
             b.store(b.constant(-1, I64), self.kept, b.iadd(self.base, loop.index))
         candidates = self._candidates()
-        start = merge_sort(k, self.order, self.count, candidates, lambda x, y: b.compare("gt", self._score(x), self._score(y)))
+        start = merge_sort(k, self.order, self.count, candidates, self._before)
         most = b.cast(self._number(2), INDEX)
         limit = b.binary("min", b.binary("max", most, 0), b.index(self.op.room))
         zero = b.constant(0, INDEX)
@@ -82,6 +82,10 @@ class _Unit:
         with self.k.e.lanes(()):
             value = self.op.operands[operand]
             return self.k.e.value(value, (Expr(),) * len(self.k.e.shape(value))).value
+
+    def _before(self, x: SSAValue, y: SSAValue) -> SSAValue:
+        """Box x has a higher score than box y."""
+        return self.k.b.compare("gt", self._score(x), self._score(y))
 
     def _box(self, box: SSAValue) -> Expr:
         return data(box, 0, largest(self.count - 1, 0))
