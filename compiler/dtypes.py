@@ -27,7 +27,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute
 
-from penstock.compiler.extents import Dim, Extent, is_static, parse
+from penstock.compiler.extent_text import parse
+from penstock.compiler.extents import Dim, Extent, is_static
 
 if TYPE_CHECKING:
     import numpy as np

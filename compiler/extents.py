@@ -6,14 +6,12 @@ equal values. The one idea: a comparison is decided for *every* size the symbols
 ``Undecided``; nothing is ever guessed. Where lowering may choose by what can be shown, it asks ``surely``.
 
 An expression is a polynomial whose variables are symbols, floor divisions and maxima or minima that did not simplify.
-Its text is what types carry: ``tensor<?x?x768xf32, ["batch", "past + 1"]>``.
+Its text is what types carry: ``tensor<?x?x768xf32, ["batch", "past + 1"]>`` (``extent_text`` reads it).
 """
 
 from __future__ import annotations
 
-import math
 import operator
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -93,7 +91,7 @@ class Dim(Number):
     def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
         self.terms = terms
 
-    def __new__(cls, *_: object) -> Self:
+    def __new__(cls, terms: tuple[tuple[Monomial, int], ...]) -> Self:
         return object.__new__(cls)
 
     # Identity --------------------------------------------------------------------------------------------------------
@@ -230,7 +228,7 @@ def symbols_of(extent: Extent) -> frozenset[Symbol]:
 
 def floordiv(numerator: Extent, divisor: Extent) -> Extent:
     """floor(numerator / divisor), divisor >= 1."""
-    if isinstance(divisor, int) and not isinstance(divisor, Dim):
+    if not isinstance(divisor, Dim):
         if divisor == 1:
             return numerator
         if divisor < 0:
@@ -303,7 +301,7 @@ def split(numerator: Extent, divisor: Extent) -> tuple[Extent, Extent]:
     divisors = _terms(divisor)
     if len(divisors) > 1:
         return 0, numerator
-    ((by, unit),) = divisors
+    by, unit = next(iter(divisors))
     whole: list[tuple[Monomial, int]] = []
     rest: list[tuple[Monomial, int]] = []
     for monomial, factor in _terms(numerator):
@@ -320,12 +318,12 @@ def split(numerator: Extent, divisor: Extent) -> tuple[Extent, Extent]:
 
 def largest(*extents: Extent) -> Extent:
     """The maximum, symbolic where the order depends on the sizes."""
-    return _extremum("max", extents)
+    return extremum("max", extents)
 
 
 def smallest(*extents: Extent) -> Extent:
     """The minimum, symbolic where the order depends on the sizes."""
-    return _extremum("min", extents)
+    return extremum("min", extents)
 
 
 def surely(a: Extent, relation: str, b: Extent) -> bool:
@@ -342,7 +340,11 @@ def surely_differ(a: Extent, b: Extent) -> bool:
 
 def bounds(extent: Extent) -> tuple[float, float]:
     """(lowest, highest) value over all sizes of the symbols; infinite where nothing is known. Exact for numbers."""
-    return _bounds(extent) if isinstance(extent, Dim) else (extent, extent)
+    if not isinstance(extent, Dim):
+        return extent, extent
+    from penstock.compiler.extent_bounds import bounds_of
+
+    return bounds_of(extent)
 
 
 def evaluate(extent: Extent, sizes: Mapping[str, int]) -> int:
@@ -444,7 +446,8 @@ def _cancel(monomial: Monomial, divisor: Monomial) -> Monomial | None:
     return tuple(left)
 
 
-def _extremum(kind: str, extents: tuple[Extent, ...]) -> Extent:
+def extremum(kind: str, extents: tuple[Extent, ...]) -> Extent:
+    """The largest (``kind`` max) or smallest (min) of ``extents``."""
     relation = ">=" if kind == "max" else "<="
     kept: list[Extent] = []
     for extent in extents:
@@ -465,105 +468,7 @@ def _operands(kind: str, extent: Extent) -> tuple[Extent, ...]:
     return (extent,)
 
 
-# Bounds --------------------------------------------------------------------------------------------------------------
-
-
-@cache
-def _bounds(dim: Dim) -> tuple[float, float]:
-    low, high = _interval(dim)
-    # floor(n / d) lies in [(n - d + 1) / d, n / d]: where a multiple of d is added, what n is made of may cancel.
-    for side, relaxed in ((0, _relax(dim, lower=True)), (1, _relax(dim, lower=False))):
-        if relaxed is not None:
-            other = bounds(relaxed)
-            low, high = (max(low, other[0]), high) if side == 0 else (low, min(high, other[1]))
-    exact = _by_residues(dim)
-    return (low, high) if exact is None else (max(low, exact[0]), min(high, exact[1]))
-
-
-def _by_residues(dim: Dim) -> tuple[float, float] | None:
-    """Bounds of an expression with several floor divisions by numbers of one symbol n each: with n = m k + r, m a
-    common multiple of the divisors, every division is exact but for a number, so for each r they cancel as they can."""
-    quotients = {atom for monomial, _ in dim.terms for atom in monomial if isinstance(atom, Quotient)}
-    if len(quotients) < 2 - any(len(quotient.numerator.terms) > 1 for quotient in quotients):
-        return None
-    inner = {symbol for quotient in quotients for symbol in symbols_of(quotient.numerator)}
-    divisors = [quotient.divisor for quotient in quotients]
-    if len(inner) != 1 or not is_static(divisors) or math.lcm(*divisors) > MOST_RESIDUES:
-        return None
-    (n,), m = inner, math.lcm(*divisors)
-    found: list[tuple[float, float]] = []
-    for residue in range(m):
-        least, most = -((residue - n.low) // m), (n.high - residue) // m
-        if least <= most:
-            times = symbol(f"{n.name}.{m}", least, most)
-            part = substitute(dim, {n: m * times + residue})
-            found.append(_interval(part) if isinstance(part, Dim) else (part, part))
-    return min(low for low, _ in found), max(high for _, high in found)
-
-
-def _interval(dim: Dim) -> tuple[float, float]:
-    low: float = 0
-    high: float = 0
-    for monomial, factor in dim.terms:
-        first, last = _product_bounds(monomial)
-        ends = sorted((_times(first, factor), _times(last, factor)))
-        low, high = _plus(low, ends[0]), _plus(high, ends[1])
-    return low, high
-
-
-def _product_bounds(monomial: Monomial) -> tuple[float, float]:
-    low: float = 1
-    high: float = 1
-    for atom in monomial:
-        first, last = _atom_bounds(atom)
-        ends = [_times(a, b) for a in (low, high) for b in (first, last)]
-        low, high = min(ends), max(ends)
-    return low, high
-
-
-def _times(a: float, b: float) -> float:
-    return 0 if 0 in (a, b) else a * b
-
-
-def _plus(a: float, b: float) -> float:
-    return b if a == 0 else a if b == 0 else a + b
-
-
-def _atom_bounds(atom: Atom) -> tuple[float, float]:
-    match atom:
-        case Symbol():
-            return atom.low, atom.high
-        case Quotient():
-            (low, high), (least, most) = bounds(atom.numerator), bounds(atom.divisor)
-            ends = [_floor(a, b) for a in (low, high) for b in (max(least, 1), most)]
-            return min(ends), max(ends)
-        case Extremum():
-            each = [bounds(operand) for operand in atom.operands]
-            chosen = max if atom.kind == "max" else min
-            return chosen(low for low, _ in each), chosen(high for _, high in each)
-
-
-def _floor(a: float, b: float) -> float:
-    if isinstance(a, int) and isinstance(b, int):
-        return a // b
-    if b == float("inf"):
-        return 0 if a >= 0 else -1
-    return a
-
-
-def _relax(dim: Dim, *, lower: bool) -> Extent | None:
-    """An extent without one of the floor divisions by a number that is never above (``lower``) or below ``dim``."""
-    for monomial, factor in dim.terms:
-        if len(monomial) != 1 or not isinstance(monomial[0], Quotient):
-            continue
-        numerator, divisor = monomial[0].numerator, monomial[0].divisor
-        if isinstance(divisor, Dim) or factor % divisor:
-            continue
-        rest = dim - _sum([(monomial, factor)])
-        above = numerator * (factor // divisor)
-        below = (numerator - (divisor - 1)) * (factor // divisor)
-        return rest + (below if (factor > 0) == lower else above)
-    return None
+# Deciding -------------------------------------------------------------------------------------------------------------
 
 
 def _decide(a: Extent, relation: str, b: Extent) -> bool:
@@ -605,112 +510,8 @@ def _substitute_atom(atom: Atom, values: Mapping[Symbol, Extent]) -> Extent:
         case Quotient():
             return floordiv(substitute(atom.numerator, values), substitute(atom.divisor, values))
         case Extremum():
-            return _extremum(atom.kind, tuple(substitute(operand, values) for operand in atom.operands))
+            return extremum(atom.kind, tuple(substitute(operand, values) for operand in atom.operands))
 
 
 def _grouped(extent: Extent) -> str:
     return f"({extent})" if isinstance(extent, Dim) and not extent.text.replace("_", "").isalnum() else str(extent)
-
-
-# Text ----------------------------------------------------------------------------------------------------------------
-
-TOKEN = re.compile(
-    r"\s*(?:(?P<word>[A-Za-z_][\w.]*)(?::(?P<low>\d+)\.\.(?P<high>\d+))?|(?P<number>\d+)|(?P<sign>[-+*(),]))"
-)
-DEEPEST = 32
-
-
-@cache
-def parse(text: str) -> Extent:
-    """The extent whose text this is. Raises ValueError, with a sentence, for anything else."""
-    return _Parser(text).whole()
-
-
-class _Parser:
-    """Recursive descent over ``TOKEN``s: sums of products of numbers, symbols, max, min, floordiv and groups."""
-
-    def __init__(self, text: str) -> None:
-        self.text, self.tokens, self.at, self.depth = text, [], 0, 0
-        self.tokens: list[re.Match[str]] = []
-        end = 0
-        stripped = text.rstrip()
-        while end < len(stripped):
-            match = TOKEN.match(stripped, end)
-            if match is None or len(self.tokens) > 1000:
-                raise self._wrong()
-            self.tokens.append(match)
-            end = match.end()
-
-    def _wrong(self) -> ValueError:
-        shown = self.text if len(self.text) <= 60 else self.text[:60] + "..."
-        return ValueError(f"'{shown}' is no extent: expected a sum of products of numbers and names")
-
-    def whole(self) -> Extent:
-        result = self.sum()
-        if self.at != len(self.tokens):
-            raise self._wrong()
-        return result
-
-    def _sign(self, *signs: str) -> str | None:
-        """The next token if it is one of ``signs``, which is then passed."""
-        found = self.tokens[self.at]["sign"] if self.at < len(self.tokens) else None
-        if found not in signs:
-            return None
-        self.at += 1
-        return found
-
-    def sum(self) -> Extent:
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise self._wrong()
-        negative = self._sign("-") is not None
-        total = self.product()
-        total = -total if negative else total
-        while (sign := self._sign("+", "-")) is not None:
-            term = self.product()
-            total = total + term if sign == "+" else total - term
-        self.depth -= 1
-        return total
-
-    def product(self) -> Extent:
-        result = self.factor()
-        while True:
-            if self._sign("*"):
-                result = result * self.factor()
-            elif self.at < len(self.tokens) and self.tokens[self.at]["word"] == "floordiv":
-                self.at += 1
-                divisor = self.factor()
-                if not surely(divisor, ">=", 1):
-                    raise self._wrong()
-                result = floordiv(result, divisor)
-            else:
-                return result
-
-    def factor(self) -> Extent:
-        if self._sign("("):
-            return self._closed(self.sum())
-        if self.at >= len(self.tokens):
-            raise self._wrong()
-        token = self.tokens[self.at]
-        self.at += 1
-        if token["number"]:
-            return int(token["number"])
-        word = token["word"]
-        if word is None or word == "floordiv":
-            raise self._wrong()
-        if word in ("max", "min") and self._sign("("):
-            operands = [self.sum()]
-            while self._sign(","):
-                operands.append(self.sum())
-            return self._closed(_extremum(word, tuple(operands)))
-        if token["low"] is None:
-            return symbol(word)
-        low, high = int(token["low"]), int(token["high"])
-        if not low <= high <= 2**62:
-            raise self._wrong()
-        return symbol(word, low, high)
-
-    def _closed(self, extent: Extent) -> Extent:
-        if not self._sign(")"):
-            raise self._wrong()
-        return extent

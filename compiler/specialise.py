@@ -16,6 +16,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from penstock.compiler.dialects.declared import DeclaredOp, Int, Ints
 from penstock.compiler.dtypes import shape_of, tensor
+from penstock.compiler.extent_text import parse
 from penstock.compiler.extents import (
     Dim,
     Extent,
@@ -23,7 +24,6 @@ from penstock.compiler.extents import (
     evaluate,
     is_static,
     lone_symbol,
-    parse,
     substitute,
     symbols_of,
     told_symbol,

@@ -123,7 +123,8 @@ def random_inputs(infos: Sequence[TensorInfo], seed: int, sizes: dict[str, int])
 
 def _shape(info: TensorInfo, sizes: dict[str, int]) -> tuple[int, ...]:
     from penstock.compiler.errors import BAD_INPUT, OptionError
-    from penstock.compiler.extents import evaluate, parse
+    from penstock.compiler.extent_text import parse
+    from penstock.compiler.extents import evaluate
 
     try:
         shape = [evaluate(parse(each), sizes) if isinstance(each, str) else each for each in info.shape]

@@ -20,7 +20,8 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from penstock.compiler.extents import Dim, Extent, parse
+from penstock.compiler.extent_text import parse
+from penstock.compiler.extents import Dim, Extent
 
 T = TypeVar("T")
 DeclaredT = TypeVar("DeclaredT", bound="DeclaredOp")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.compiler.extent_text import parse
 from penstock.compiler.extents import (
     Dim,
     Extent,
@@ -19,7 +20,6 @@ from penstock.compiler.extents import (
     evaluate,
     floordiv,
     largest,
-    parse,
     quotient,
     smallest,
     substitute,

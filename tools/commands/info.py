@@ -56,6 +56,7 @@ def artifact_facts(path: str) -> dict[str, Any]:
 
 def model_facts(path: str) -> dict[str, Any]:
     """What an ONNX model holds. Raises ModelError if it cannot be read."""
+    from penstock.compiler.frontends.onnx.dimensions import dim_text
     from penstock.compiler.frontends.onnx.reader import read_model
     from penstock.compiler.frontends.onnx.records import TYPE_NAMES
 
@@ -63,7 +64,9 @@ def model_facts(path: str) -> dict[str, Any]:
     graph = model.graph
 
     def describe(value: Any) -> dict[str, Any]:
-        shape = None if value.dims is None else ["?" if extent is None else extent for extent in value.dims]
+        dims = enumerate(value.dims or ())
+        named = [dim if isinstance(dim, int) else dim_text(value.name, axis, dim) for axis, dim in dims]
+        shape = None if value.dims is None else named
         return {"name": value.name, "dtype": TYPE_NAMES.get(value.type_code, value.kind), "shape": shape}
 
     inputs = [describe(value) for value in graph.inputs if value.name not in graph.initializers]

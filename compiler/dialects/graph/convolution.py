@@ -154,10 +154,11 @@ class ConvTranspose(Windowed):
         require(len(w) == len(x), f"weights of shape {show(w)} do not fit activations {show(x)}")
         batch, channels, spatial = self.split(x)
         inner, outer = (w[0], w[1]) if self.layout == CHANNELS_FIRST else (w[-2], w[-1])
-        require(
-            inner == channels and self.groups > 0 and channels % self.groups == 0,
-            f"weights for {inner} input channels in {self.groups} group(s) do not fit activations with {channels}",
+        sentence = (
+            f"weights for {inner} input channels in {self.groups} group(s) do not fit activations with {channels}"
         )
+        require(self.groups > 0 and channels % self.groups == 0, sentence)
+        require_equal(inner, channels, sentence)
         full = self._full(spatial)
         extents = [n - low - high for n, low, high in zip(full, self.pads_low, self.pads_high, strict=True)]
         require(all(extent > 0 for extent in extents), f"pads leave nothing of a result of {show(full)}")

@@ -45,10 +45,11 @@ COORDINATES = (
 @dataclass(frozen=True)
 class Span:
     """One axis: ``size`` outputs sampled from ``extent`` inputs. ``scale``, ``start`` and ``end`` (of the region that
-    tf_crop_and_resize spreads the outputs over) are numbers, or values of the graph when they are fed at run time."""
+    tf_crop_and_resize spreads the outputs over) are numbers, or values of the graph when they are fed at run time, as
+    are symbolic extents."""
 
-    extent: int
-    size: int
+    extent: Any
+    size: Any
     scale: Any
     start: Any = 0.0
     end: Any = 1.0
@@ -93,7 +94,7 @@ class Sampling:
         ``least_scale`` is the smallest that ``span.scale`` can be: it bounds the kernel's width under antialias."""
         where, last = xp.reshape(where, (-1, 1)), span.extent - 1
         if self.mode == "nearest":
-            indices = xp.minimum(xp.maximum(self._round(xp, where), 0.0), float(last))
+            indices = xp.minimum(xp.maximum(self._round(xp, where), 0.0), last * 1.0)
             return indices, indices * 0.0 + 1.0
         reach = 1 if self.mode == "linear" else 2
         squeeze = xp.minimum(span.scale, 1.0) if self.antialias else 1.0
@@ -109,7 +110,7 @@ class Sampling:
             weights = xp.where((indices < 0.0) | (indices > last), weights * 0.0, weights)
             total = xp.sum(weights, axis=1, keepdims=True)
             weights = weights / xp.where(xp.equal(total, 0.0), total + 1.0, total)
-        return xp.minimum(xp.maximum(indices, 0.0), float(last)), weights
+        return xp.minimum(xp.maximum(indices, 0.0), last * 1.0), weights
 
     def _round(self, xp: Any, where: Any) -> Any:
         match self.nearest_mode:

@@ -27,7 +27,8 @@ from xdsl.traits import IsolatedFromAbove, NoTerminator, SymbolOpInterface
 from penstock.compiler.dialects.declared import Int, Ints, Text, Texts, TypeRuleError
 from penstock.compiler.dialects.plan.base import PlanOp, memory, memory_bytes, memory_of
 from penstock.compiler.dtypes import I1, I64
-from penstock.compiler.extents import Dim, Extent, Symbol, parse, surely, surely_differ
+from penstock.compiler.extent_text import parse
+from penstock.compiler.extents import Dim, Extent, Symbol, surely, surely_differ
 from penstock.compiler.specialise import lone_symbol
 
 if TYPE_CHECKING:

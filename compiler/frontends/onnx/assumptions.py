@@ -222,7 +222,9 @@ def _multiples(a: Extent, b: Extent) -> Assumption | None:
     """Symbols as multiples of a number m: what is halved and then doubled is itself again. A symbol h then stands as
     m (h floordiv m), which every run has to find where h is read. None where one of several symbols would have to be
     chosen."""
-    symbols = sorted(symbols_of(a) | symbols_of(b), key=lambda symbol: symbol.name)
+    divided = [atom for atom in (*_atoms(a), *_atoms(b)) if isinstance(atom, Quotient)]
+    inside = {symbol for atom in divided for symbol in symbols_of(atom.numerator)}
+    symbols = sorted(inside, key=lambda symbol: symbol.name)
     alone = [found for symbol in symbols if (found := _as_multiples(a, b, [symbol])) is not None]
     if len(alone) > 1:
         return None

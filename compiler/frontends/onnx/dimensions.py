@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from penstock.compiler.errors import BAD_VALUE, UNKNOWN_OPTION, OptionError, nearest
-from penstock.compiler.extents import MOST, Extent, floordiv, is_static, largest, smallest, surely, symbol
+from penstock.compiler.extents import MOST, Dim, Extent, floordiv, is_static, largest, smallest, surely, symbol
 from penstock.compiler.frontends.onnx.records import Graph
 
 Given: TypeAlias = "int | tuple[int, int]"
 """What a user says of a dimension: its value, or the least and the greatest it may have."""
 
+LONGEST_NAME = 60
 LONGEST_FORMULA = 200
+MAX_TERMS = 16  # of a formula, and factors of each
 RESERVED = ("max", "min", "floordiv")
 
 
@@ -91,7 +93,7 @@ def dim_text(value: str, axis: int, dim: str | None) -> str:
 
 
 def _identifier(text: str) -> bool:
-    return text.isidentifier() and text.isascii()
+    return text.isidentifier() and text.isascii() and len(text) <= LONGEST_NAME
 
 
 def _names(texts: list[str]) -> dict[str, str]:
@@ -101,7 +103,7 @@ def _names(texts: list[str]) -> dict[str, str]:
     for text in texts:
         if text in names:
             continue
-        clean = re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_") or "dim"
+        clean = re.sub(r"[^A-Za-z0-9_]+", "_", text[:LONGEST_NAME]).strip("_") or "dim"
         clean = clean if clean[0].isalpha() or clean[0] == "_" else f"d{clean}"
         name, count = clean, 1
         while name in taken or name in RESERVED:
@@ -136,7 +138,7 @@ def _value(node: ast.expr, extent_of: Callable[[str], Extent | None]) -> Extent:
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_value(operand, extent_of)
         case ast.BinOp(left=left, op=op, right=right):
-            return _binary(op, _value(left, extent_of), _value(right, extent_of))
+            return _small(_binary(op, _value(left, extent_of), _value(right, extent_of)))
         case ast.Call(func=ast.Name(id="floor"), args=[ast.BinOp(left=left, op=ast.Div(), right=right)], keywords=[]):
             return _binary(ast.FloorDiv(), _value(left, extent_of), _value(right, extent_of))
         case ast.Call(func=ast.Name(id="Max" | "max"), args=arguments, keywords=[]) if arguments:
@@ -161,7 +163,7 @@ def _binary(op: ast.operator, a: Extent, b: Extent) -> Extent:
         case ast.Mod() if surely(b, ">=", 1):
             return a % b
         case ast.Pow() if is_static((b,)) and 0 <= b <= 4:
-            return a**b if is_static((a,)) else _power(a, b)
+            return _power(a, b)
         case _:
             raise ValueError("not a formula of extents")
 
@@ -169,5 +171,16 @@ def _binary(op: ast.operator, a: Extent, b: Extent) -> Extent:
 def _power(a: Extent, exponent: int) -> Extent:
     result: Extent = 1
     for _ in range(exponent):
-        result = result * a
+        result = _small(result * a)
     return result
+
+
+def _small(extent: Extent) -> Extent:
+    """``extent``, unless a text of a few letters makes a giant of it. Raises ValueError."""
+    if isinstance(extent, Dim):
+        giant = len(extent.terms) > MAX_TERMS or any(len(atoms) > MAX_TERMS for atoms, _ in extent.terms)
+    else:
+        giant = abs(extent) > MOST
+    if giant:
+        raise ValueError("not a formula of extents")
+    return extent

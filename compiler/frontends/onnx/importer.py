@@ -47,6 +47,7 @@ from penstock.compiler.extents import (
     Undecided,
     bounds,
     is_static,
+    surely,
     symbol,
     symbols_of,
 )
@@ -350,9 +351,11 @@ class Importer:
         types: dict[Any, Any] = {}
         rewrite_arguments(self.block, assumption.of, types)
         for op in self.block.ops:
+            known = [value for value in (*op.operands, *op.results) if not is_static(shape_of(value.type))]
             rewrite_op(op, assumption.of, types)
-            for result, kind in zip(op.results, op.infer() if isinstance(op, GraphOp) else (), strict=True):
-                set_type(result, kind)
+            if known and isinstance(op, GraphOp):
+                for result, kind in zip(op.results, op.infer(), strict=True):
+                    set_type(result, kind)
         self.declared.dimensions.rewrite(assumption.of)
         self._refuse_later_counts(assumption)
         self.static.forget()
@@ -463,7 +466,7 @@ class Importer:
             raise Refusal(MODEL_TOO_LARGE, f"the model becomes more than {MAX_OPS:,} operations")
         for kind in op.result_types:
             rank, (size, _) = len(shape_of(kind)), bounds(tensor_bytes(kind))
-            if any(extent < 0 for extent in shape_of(kind)):
+            if any(surely(extent, "<", 0) for extent in shape_of(kind)):
                 raise Refusal(INVALID_NODE, f"a value would have the shape {list(shape_of(kind))}")
             if rank > MAX_RANK:
                 raise Refusal(MODEL_TOO_LARGE, f"a value has {rank} axes; {MAX_RANK} are the most")

@@ -13,6 +13,7 @@ from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dtypes import shape_of, type_name
+from penstock.compiler.extents import Dim, NotStatic, is_static
 from penstock.compiler.frontends.onnx.external import DataFolder
 from penstock.compiler.frontends.onnx.proto import MessageReader
 from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Function, Node
@@ -21,7 +22,8 @@ _CODES = {name: code for code, name in TYPE_NAMES.items()}
 
 
 def standard_body(node: Node, inputs: Sequence[SSAValue | None], opset: int) -> Function | None:
-    """The standard's function body for ``node`` (its domain's opset ``opset``), or None."""
+    """The standard's function body for ``node`` (its domain's opset ``opset``), or None. Raises NotStatic where
+    there is none for symbolic sizes."""
     import onnx
 
     try:
@@ -37,9 +39,12 @@ def standard_body(node: Node, inputs: Sequence[SSAValue | None], opset: int) -> 
         try:
             data = schema.get_context_dependent_function(call.SerializeToString(), types)
         except RuntimeError:
-            return None
+            data = b""
         message = onnx.FunctionProto()
         message.ParseFromString(data)
+        symbolic = any(value is not None and not is_static(shape_of(value.type)) for value in inputs)
+        if not message.node and symbolic:
+            raise NotStatic(f"the standard gives a body of {node.op} for fixed sizes only")
     if message is None or not message.node:
         return None
     function = MessageReader(DataFolder(None), {}).function(message)
@@ -72,4 +77,5 @@ def _type_message(value: SSAValue | None) -> bytes:
     if value is None:
         return onnx.TypeProto().SerializeToString()
     kind = _CODES[type_name(element_of(value))]
-    return onnx.helper.make_tensor_type_proto(kind, list(shape_of(value.type))).SerializeToString()
+    shape = [str(extent) if isinstance(extent, Dim) else extent for extent in shape_of(value.type)]
+    return onnx.helper.make_tensor_type_proto(kind, shape).SerializeToString()

@@ -35,7 +35,7 @@ def test_a_dynamic_model(name: str) -> None:
     module, ctx = imported(FOLDER / f"{name}.onnx")
     assert input_shapes(module) == INPUTS[name.partition("_")[0]]
     assert not equalities(module)
-    assert op_names(module).count("extent") <= 1
+    assert op_names(module).count("extent") <= (5 if name.startswith("unet") else 1)  # resizing reads sizes
     for index in range(2):
         with np.load(FOLDER / f"{name}.{index}.npz") as inputs:
             outputs = run_module(module, ctx, dict(inputs))

@@ -22,8 +22,7 @@ from unit.frontend.dynamic import (
 )
 
 from penstock.compiler.context import CompilerContext
-from penstock.compiler.errors import DEPENDS_ON_SIZES, OptionError
-from penstock.compiler.extents import bounds, floordiv, symbol
+from penstock.compiler.errors import OptionError
 from penstock.compiler.frontends.onnx import check_model
 from penstock.compiler.interpreter import run_module
 
@@ -516,68 +515,6 @@ def test_recurrence_and_lookup() -> None:
     check(made, {"x": floats(3, 2, 3), "ids": ids}, {"x": floats(1, 4, 3), "ids": ids.reshape(-1)[:4].reshape(4, 1)})
 
 
-# Refusals ------------------------------------------------------------------------------------------------------------
-
-
-def refusals(made: Any, **options: Any) -> list[tuple[str, str, str]]:
-    return [(str(p.code), p.node, f"{p.reason} / {p.hint}") for p in check_model(made, **options)]
-
-
-def test_what_depends_on_sizes_is_refused() -> None:
-    """One sentence by node, with the symbols and what to type."""
-    made = model(
-        [
-            node("Squeeze", "x", "a"),
-            node("Shape", "x", "shape", end=1),
-            node("Greater", "shape three", "large"),
-            node("Where", "large shape three", "chosen"),
-            node("ConstantOfShape", "chosen", "b"),
-            node("Reshape", "x pairs", "c"),
-        ],
-        [value("x", ["n", "seq", 3])],
-        [value(name, None) for name in "abc"],
-        three=i64(3),
-        pairs=i64(2, -1),
-    )
-    told = refusals(made)
-    assert [(code, name) for code, name, _ in told] == [
-        (DEPENDS_ON_SIZES, "n_a"),
-        ("PENS-M014", "n_b"),
-        (DEPENDS_ON_SIZES, "n_c"),
-    ]
-    assert "n" in told[0][2]
-    assert "--dim n=" in told[0][2]
-    assert "--dim n=" in told[2][2]
-    assert "n_a" not in [name for _, name, _ in refusals(made, dims={"n": 4, "seq": 5})]
-
-
-def test_sizes_that_cannot_agree() -> None:
-    """A size equal to itself plus one is told; a fixed size outside of the range is too."""
-    made = model(
-        [
-            node("Shape", "x", "n"),
-            node("Add", "n one", "m"),
-            node("ConstantOfShape", "m", "z"),
-            node("Add", "x z", "y"),
-        ],
-        [value("x", ["n"])],
-        [value("y", None)],
-        one=i64(1),
-    )
-    ((code, name, text),) = refusals(made)
-    assert (code, name) == (DEPENDS_ON_SIZES, "n_y")
-    assert "[n] and [n + 1]" in text
-    made = model([node("Add", "x w", "y")], [value("x", ["n"])], [value("y", None)], w=floats(7))
-    assert input_shapes(imported(made)[0]) == ["[7]"]
-    ((code, _, _),) = refusals(made, dims={"n": (8, 9)})
-    assert code == DEPENDS_ON_SIZES
-
-
-def test_unknown_rank_is_refused() -> None:
-    made = model([node("Relu", "x", "y")], [value("x", None)], [value("y", None)])
-    assert refusals(made)[0][0] == "PENS-M014"
-
-
 def test_booleans_and_choices() -> None:
     """The pattern by which exporters expand to -1: decided where sizes allow."""
     made = model(
@@ -600,38 +537,3 @@ def onnx_ints(number: int) -> Any:
     from onnx import numpy_helper
 
     return numpy_helper.from_array(np.array([number], np.int64))
-
-
-def test_divisions_of_one_size_cancel() -> None:
-    """Bounds over the residues of a size: what rounding up and down leaves is known exactly."""
-    h, b = symbol("h"), symbol("b")
-    assert bounds(floordiv(h + 1, 2) - floordiv(h, 2)) == (0, 1)
-    assert bounds(2 * floordiv(h + 1, 2) + 1 - h) == (1, 2)
-    assert bounds(floordiv(h + 1, 2) + floordiv(h, 2) - h) == (0, 0)
-    assert bounds(floordiv(h, 3) - 2)[0] == -2
-    assert bounds(b * floordiv(h + 1, 2))[0] == 1
-
-
-def test_multiples() -> None:
-    """What is halved and doubled again, or cut into blocks: the size is a multiple, which runs are held to."""
-    made = model(
-        [
-            node("MaxPool", "x", "half", kernel_shape=[2, 2], strides=[2, 2]),
-            node("Resize", "half _ scales", "up", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
-            node("Add", "x up", "y"),
-            node("SpaceToDepth", "x", "z", blocksize=4),
-        ],
-        [value("x", ["n", 1, "h", "w"])],
-        [value("y", None), value("z", None)],
-        scales=np.array([1, 1, 2, 2], np.float32),
-    )
-    module = check(made, {"x": floats(1, 1, 4, 8)}, {"x": floats(2, 1, 12, 4)})
-    h, w = (f"4*(({name}:4..2147483644) floordiv 4)" for name in "hw")
-    assert input_shapes(module) == [f"[n,1,{h},{w}]"]
-    assert output_shapes(module)[0] == input_shapes(module)[0]
-    with pytest.raises(ValueError, match=r"axis 2 of input 'x' has 6 elements, but must have 4\*.* = 4"):
-        run_module(module, CompilerContext(), {"x": floats(1, 1, 6, 8)})
-    made = model([node("Reshape", "x t", "y")], [value("x", ["n", "m"])], [value("y", None)], t=i64(0, -1, 6))
-    assert output_shapes(check(made, {"x": floats(2, 12)}, {"x": floats(3, 6)})) == [
-        "[n,(m:6..2147483646) floordiv 6,6]"
-    ]

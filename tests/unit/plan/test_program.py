@@ -9,7 +9,8 @@ from penstock.compiler.artifact.plan import ArenaBuffer, Space
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.plan.program import Program
 from penstock.compiler.errors import IRError
-from penstock.compiler.extents import Symbol, parse
+from penstock.compiler.extent_text import parse
+from penstock.compiler.extents import Symbol
 from penstock.compiler.irtext import parse_module, to_text
 from penstock.compiler.passes.package.binary_plan import plan_for
 from penstock.compiler.passes.plan.assign_memory import AssignMemory

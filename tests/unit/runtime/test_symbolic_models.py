@@ -89,7 +89,8 @@ def test_it_agrees_with_onnxruntime(model: runtime.Model) -> None:
 
 def test_buffers_share_memory(model: runtime.Model) -> None:
     """What a session holds is less than the bound that the manifest states."""
-    from penstock.compiler.extents import evaluate, parse
+    from penstock.compiler.extent_text import parse
+    from penstock.compiler.extents import evaluate
 
     sizes = {"batch": 4, "seq": 128}
     with model.session(threads=1) as session:

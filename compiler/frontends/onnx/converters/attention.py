@@ -74,7 +74,9 @@ def attention(n: NodeContext) -> list[SSAValue]:
 
 def _heads(n: NodeContext, x: SSAValue, heads: int) -> SSAValue:
     batch, length, width = n.shape(x)
-    n.require(heads > 0 and width % heads == 0, f"a width of {width} does not make {heads} heads")
+    sentence = f"a width of {width} does not make {heads} heads"
+    n.require(heads > 0, sentence)
+    n.require_equal(width % heads, 0, sentence)
     return n.transpose(n.reshape(x, [batch, length, heads, width // heads]), (0, 2, 1, 3))
 
 

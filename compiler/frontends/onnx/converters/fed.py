@@ -294,13 +294,13 @@ def resized(
         if edges:
             column = [-1 if a == axis else 1 for a in range(rank)]
             inside = inside & Values.reshape((where >= 0.0) & (where <= span.extent - 1.0), column)
-        value = _sampled(n, value, axis, *sampling.taps(Values, where, span, sizes[axis] / source[axis]))
+        value = sampled(n, value, axis, *sampling.taps(Values, where, span, sizes[axis] / source[axis]))
     if region:
         value = Values.where(inside, value, n.float("extrapolation_value", 0.0))
     return value.cast(kind).ssa
 
 
-def _sampled(n: NodeContext, value: Value, axis: int, indices: Value, weights: Value) -> Value:
+def sampled(n: NodeContext, value: Value, axis: int, indices: Value, weights: Value) -> Value:
     """The weighted sum of elements of ``value`` along ``axis``: ``indices`` and ``weights`` are [size, taps]."""
     size, taps = indices.shape
     kind, column = element_of(value.ssa), [size if a == axis else 1 for a in range(len(value.shape))]

@@ -12,6 +12,7 @@ from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
 from penstock.compiler.frontends.onnx.node_context import NodeContext
+from penstock.compiler.specialise import lone_symbol
 
 
 @converter("Gather")
@@ -24,8 +25,12 @@ def gather(n: NodeContext) -> SSAValue:
 @converter("GatherElements")
 def gather_elements(n: NodeContext) -> SSAValue:
     """Indices out of range read the nearest element."""
-    x = n.input(0)
-    return n.build(GatherElements, x, n.input(1), axis=n.axis("axis", 0, n.rank(x)))
+    x, indices = n.input(0), n.input(1)
+    axis = n.axis("axis", 0, n.rank(x))
+    for other, (extent, taken) in enumerate(zip(n.shape(x), n.shape(indices), strict=False)):
+        if other != axis and extent != taken and lone_symbol(extent) and lone_symbol(taken):
+            n.require_equal(extent, taken, f"indices of axis {axis} have {taken} elements along axis {other}")
+    return n.build(GatherElements, x, indices, axis=axis)
 
 
 @converter("GatherND")

@@ -104,7 +104,10 @@ def convolved(n: NodeContext, weights: int = 1) -> tuple[SSAValue, SSAValue, tup
     w = n.ranked(weights, n.rank(x))
     extents, window = n.shape(x)[2:], n.shape(w)[2:]
     stated = n.attribute_list("kernel_shape", window)
-    n.require(tuple(stated) == window, f"kernel_shape is {stated}, but the weights have {list(window)}")
+    sentence = f"kernel_shape is {stated}, but the weights have {list(window)}"
+    n.require(len(stated) == len(window), sentence)
+    for own, extent in zip(stated, window, strict=True):
+        n.require_equal(extent, own, sentence)
     groups = n.int("group", 1)
     n.require(groups > 0, f"group is {groups}")
     return x, w, extents, window

@@ -91,7 +91,9 @@ def group_normalization(n: NodeContext) -> SSAValue:
     x = n.ranked(0, 3, 8)
     shape = n.shape(x)
     groups, channels = n.int("num_groups"), shape[1]
-    n.require(groups > 0 and channels % groups == 0, f"{channels} channels do not make {groups} groups")
+    sentence = f"{channels} channels do not make {groups} groups"
+    n.require(groups > 0, sentence)
+    n.require_equal(channels % groups, 0, sentence)
     grouped = n.reshape(x, [shape[0], groups, channels // groups, *shape[2:]])
     normal = n.build(Normalize, grouped, axes=list(range(2, len(shape) + 1)), epsilon=n.float("epsilon", 1e-5))
     ones = [1] * (len(shape) - 2)

@@ -6,16 +6,18 @@ is held against the declared shape of the result.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
-from penstock.compiler.dialects.graph.resize import Resize, Sampling
+from penstock.compiler.dialects.graph.resize import Resize, Sampling, Span
+from penstock.compiler.dialects.graph.scalar import compute_dtype
 from penstock.compiler.dtypes import F64, tensor
 from penstock.compiler.extents import Extent, NotStatic, floordiv, is_static, quotient
-from penstock.compiler.frontends.onnx.arithmetic import Value, Values
+from penstock.compiler.frontends.onnx.arithmetic import Value, Values, counting
 from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.node_context import NodeContext
@@ -36,6 +38,12 @@ def resize(n: NodeContext) -> SSAValue:
     region = _region(n, axes) if sampling.coordinate_mode == "tf_crop_and_resize" else []
     if isinstance(scales, Value) or isinstance(region, Value):
         return fed.resized(n, x, sizes, axes, scales, region, sampling)
+    extents = n.shape(x)
+    moved = [axis for axis in axes if sizes[axis] != extents[axis] or scales[axis] != 1]
+    if not is_static([*(extents[axis] for axis in moved), *(sizes[axis] for axis in moved)]):
+        if region or sampling.antialias:
+            raise NotStatic("cropping or antialias needs sizes that are numbers")
+        return _symbolic(n, x, sizes, {axis: scales[axis] for axis in moved}, sampling)
     op = n.op(
         Resize,
         x,
@@ -50,6 +58,21 @@ def resize(n: NodeContext) -> SSAValue:
         result=tensor(sizes, element_of(x)),
     )
     return _extrapolated(n, op) if region else op.out
+
+
+def _symbolic(
+    n: NodeContext, x: SSAValue, sizes: Sequence[Extent], scales: Mapping[int, float], sampling: Sampling
+) -> SSAValue:
+    """Resize symbolic axes: which elements are read, with which weights, is computed when the model runs. A scale of
+    0 stands for one that depends on the sizes."""
+    extents, kind = n.shape(x), element_of(x)
+    value = Value(n, x) if sampling.mode == "nearest" else Value(n, n.cast(x, compute_dtype(kind)))
+    for axis, scale in scales.items():
+        extent, size = (Value(n, n.sizes([e])).cast(F64).reshape(()) for e in (extents[axis], sizes[axis]))
+        span = Span(extent, size, scale or size / extent)
+        where = sampling.coordinates(Values, counting(n, sizes[axis]).cast(F64), span)
+        value = fed.sampled(n, value, axis, *sampling.taps(Values, where, span, 1.0))
+    return value.cast(kind).ssa
 
 
 def _sampling(n: NodeContext, old: bool) -> Sampling:
@@ -99,7 +122,7 @@ def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[Extent], 
 def _by_symbolic_sizes(
     n: NodeContext, axes: list[int], policy: str
 ) -> tuple[SSAValue, list[Extent], list[float] | Value]:
-    """The same where extents are symbolic: a scale is the same for all sizes, or the node is refused."""
+    """The same where extents are symbolic; a scale that depends on the sizes of a run is 0."""
     x = n.input(0)
     extents, wanted = n.shape(x), n.extents(3, "sizes") or []
     if policy != "stretch":
@@ -112,12 +135,12 @@ def _by_symbolic_sizes(
 
 
 def _ratio(size: Extent, extent: Extent) -> float:
-    """size / extent, if it is one number for all sizes. Raises NotStatic."""
+    """size / extent, if it is one number for all sizes; else 0."""
     for part in range(1, LARGEST_PART + 1):
         times = quotient(size * part, extent)
         if times is not None and is_static((times,)):
             return times / part
-    raise NotStatic(f"the scale from {extent} to {size} depends on the sizes the model is run with")
+    return 0.0
 
 
 def _scaled(extent: Extent, scale: float) -> Extent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from penstock.compiler.dialects.graph.base import broadcast_shapes, element_of
 from penstock.compiler.dialects.graph.shape import Concat, Iota, Pad, Slice
 from penstock.compiler.dtypes import I64, numpy_dtype, tensor
 from penstock.compiler.errors import INVALID_NODE
-from penstock.compiler.extents import Dim, Extent, Extremum, NotStatic, ceildiv, is_static, largest, smallest
+from penstock.compiler.extents import Dim, Extent, Extremum, NotStatic, ceildiv, is_static, largest, quotient, smallest
 from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
+from penstock.compiler.specialise import lone_symbol
 
 
 @converter("Reshape")
@@ -29,11 +31,22 @@ def reshape(n: NodeContext) -> SSAValue:
     shape = [source[i] if d == 0 and not keep_zero and i < len(source) else d for i, d in enumerate(wanted)]
     if shape.count(-1) == 1:
         known = math.prod(d for d in shape if d != -1)
+        if known != 0 and quotient(math.prod(source), known) is None:
+            _leading_agree(n, source, shape)
         shape[shape.index(-1)] = math.prod(source) // known if known != 0 else 0
     sentence = f"a tensor of shape {list(source)} cannot be reshaped to {wanted}"
     n.require(all(d >= 0 for d in shape), sentence)
     n.require_equal(math.prod(shape), math.prod(source), sentence)
     return n.reshape(x, shape)
+
+
+def _leading_agree(n: NodeContext, source: Sequence[Extent], shape: Sequence[Extent]) -> None:
+    """The first sizes that differ between a tensor and what it is reshaped to are two names of one."""
+    for own, wanted in zip(source, shape, strict=False):
+        if own != wanted:
+            if lone_symbol(own) and lone_symbol(wanted):
+                n.require_equal(own, wanted, f"a tensor of shape {list(source)} cannot be reshaped to {list(shape)}")
+            return
 
 
 @converter("Flatten")

@@ -1,0 +1,151 @@
+"""The least and greatest value of a symbolic extent over all sizes of its symbols.
+
+In: an extent. Out: numbers that it never leaves, infinite where nothing is known. The one idea: intervals of the terms
+add up, but forget that a symbol is the same in all of them; so three rewritings are bounded as well in which what can
+cancel does: floor divisions relaxed, symbols split by their residues, and factors counted from their least values.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+from penstock.compiler.extents import (
+    MOST,
+    Atom,
+    Dim,
+    Extent,
+    Extremum,
+    Monomial,
+    Quotient,
+    Symbol,
+    bounds,
+    is_static,
+    substitute,
+    symbol,
+    symbols_of,
+)
+
+MOST_RESIDUES = 64
+
+
+@cache
+def bounds_of(dim: Dim) -> tuple[float, float]:
+    """(lowest, highest) value, or further apart."""
+    low, high = _interval(dim)
+    # floor(n / d) lies in [(n - d + 1) / d, n / d]: where a multiple of d is added, what n is made of may cancel.
+    for side, relaxed in ((0, _relax(dim, lower=True)), (1, _relax(dim, lower=False))):
+        if relaxed is not None:
+            other = bounds(relaxed)
+            low, high = (max(low, other[0]), high) if side == 0 else (low, min(high, other[1]))
+    low, high = (
+        max(low, _shifted(dim)),
+        min(high, -_shifted(Dim(tuple((atoms, -factor) for atoms, factor in dim.terms)))),
+    )
+    exact = _by_residues(dim)
+    return (low, high) if exact is None else (max(low, exact[0]), min(high, exact[1]))
+
+
+def _shifted(dim: Dim) -> float:
+    """A lower bound with every factor f of a product as low + f', f' >= 0: in a*b - a, b's least value cancels."""
+    factors = {atom for monomial, _ in dim.terms for atom in monomial}
+    if all(len(monomial) < 2 for monomial, _ in dim.terms) or len(factors) > 6 or len(dim.terms) > 16:
+        return -math.inf
+    lows = {atom: _atom_bounds(atom) for atom in factors}
+    if any(low == -math.inf for low, _ in lows.values()):
+        return -math.inf
+    total: Extent = 0
+    for monomial, factor in dim.terms:
+        product: Extent = factor
+        for atom in monomial:
+            low, high = lows[atom]
+            reach = MOST**4 if high == math.inf else int(high - low)
+            product = product * (symbol(f"{atom}'", 0, reach) + int(low))
+        total = total + product
+    return _interval(total)[0] if isinstance(total, Dim) else total
+
+
+def _by_residues(dim: Dim) -> tuple[float, float] | None:
+    """Bounds of an expression with several floor divisions by numbers of one symbol n each: with n = m k + r, m a
+    common multiple of the divisors, every division is exact but for a number, so for each r they cancel as they can."""
+    quotients = {atom for monomial, _ in dim.terms for atom in monomial if isinstance(atom, Quotient)}
+    if len(quotients) < 2 - any(len(quotient.numerator.terms) > 1 for quotient in quotients):
+        return None
+    inner = {symbol for quotient in quotients for symbol in symbols_of(quotient.numerator)}
+    divisors = [quotient.divisor for quotient in quotients]
+    if len(inner) != 1 or not is_static(divisors) or math.lcm(*divisors) > MOST_RESIDUES:
+        return None
+    (n,), m = inner, math.lcm(*divisors)
+    found: list[tuple[float, float]] = []
+    for residue in range(m):
+        least, most = -((residue - n.low) // m), (n.high - residue) // m
+        if least <= most:
+            times = symbol(f"{n.name}.{m}", least, most)
+            part = substitute(dim, {n: m * times + residue})
+            found.append(_interval(part) if isinstance(part, Dim) else (part, part))
+    return min(low for low, _ in found), max(high for _, high in found)
+
+
+def _interval(dim: Dim) -> tuple[float, float]:
+    low: float = 0
+    high: float = 0
+    for monomial, factor in dim.terms:
+        first, last = _product_bounds(monomial)
+        ends = sorted((_times(first, factor), _times(last, factor)))
+        low, high = _plus(low, ends[0]), _plus(high, ends[1])
+    return low, high
+
+
+def _product_bounds(monomial: Monomial) -> tuple[float, float]:
+    low: float = 1
+    high: float = 1
+    for atom in monomial:
+        first, last = _atom_bounds(atom)
+        ends = [_times(a, b) for a in (low, high) for b in (first, last)]
+        low, high = min(ends), max(ends)
+    return low, high
+
+
+def _times(a: float, b: float) -> float:
+    return 0 if 0 in (a, b) else a * b
+
+
+def _plus(a: float, b: float) -> float:
+    return b if a == 0 else a if b == 0 else a + b
+
+
+def _atom_bounds(atom: Atom) -> tuple[float, float]:
+    match atom:
+        case Symbol():
+            return atom.low, atom.high
+        case Quotient():
+            (low, high), (least, most) = bounds(atom.numerator), bounds(atom.divisor)
+            ends = [_floor(a, b) for a in (low, high) for b in (max(least, 1), most)]
+            return min(ends), max(ends)
+        case Extremum():
+            each = [bounds(operand) for operand in atom.operands]
+            chosen = max if atom.kind == "max" else min
+            return chosen(low for low, _ in each), chosen(high for _, high in each)
+
+
+def _floor(a: float, b: float) -> float:
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    if b == float("inf"):
+        return 0 if a >= 0 else -1
+    return a
+
+
+def _relax(dim: Dim, *, lower: bool) -> Extent | None:
+    """An extent without one of the floor divisions by a number that is never above (``lower``) or below ``dim``."""
+    for monomial, factor in dim.terms:
+        if len(monomial) != 1 or not isinstance(monomial[0], Quotient):
+            continue
+        numerator, divisor = monomial[0].numerator, monomial[0].divisor
+        if isinstance(divisor, Dim) or factor % divisor:
+            continue
+        rest = dim - Dim(((monomial, factor),))
+        above = numerator * (factor // divisor)
+        below = (numerator - (divisor - 1)) * (factor // divisor)
+        return rest + (below if (factor > 0) == lower else above)
+    return None

@@ -1,0 +1,175 @@
+"""What a model takes for granted of its sizes, what depends on them and is refused, and how sizes are bounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from unit.frontend.dynamic import (
+    I64,
+    check,
+    floats,
+    imported,
+    input_shapes,
+    model,
+    node,
+    output_shapes,
+    value,
+)
+
+from penstock.compiler.context import CompilerContext
+from penstock.compiler.errors import DEPENDS_ON_SIZES
+from penstock.compiler.extents import bounds, floordiv, symbol
+from penstock.compiler.frontends.onnx import check_model
+from penstock.compiler.interpreter import run_module
+
+INT = np.iinfo(np.int64)
+
+
+def i64(*values: int) -> Any:
+    return np.array(values, np.int64)
+
+
+def scalar(number: int) -> Any:
+    return np.array(number, np.int64)
+
+
+def refusals(made: Any, **options: Any) -> list[tuple[str, str, str]]:
+    return [(str(p.code), p.node, f"{p.reason} / {p.hint}") for p in check_model(made, **options)]
+
+
+def test_what_depends_on_sizes_is_refused() -> None:
+    """One sentence by node, with the symbols and what to type."""
+    made = model(
+        [
+            node("Squeeze", "x", "a"),
+            node("Shape", "x", "shape", end=1),
+            node("Greater", "shape three", "large"),
+            node("Where", "large shape three", "chosen"),
+            node("ConstantOfShape", "chosen", "b"),
+            node("Reshape", "x pairs", "c"),
+        ],
+        [value("x", ["n", "seq", 3])],
+        [value(name, None) for name in "abc"],
+        three=i64(3),
+        pairs=i64(2, -1),
+    )
+    told = refusals(made)
+    assert [(code, name) for code, name, _ in told] == [
+        (DEPENDS_ON_SIZES, "n_a"),
+        ("PENS-M014", "n_b"),
+        (DEPENDS_ON_SIZES, "n_c"),
+    ]
+    assert "n" in told[0][2]
+    assert "--dim n=" in told[0][2]
+    assert "--dim n=" in told[2][2]
+    assert "n_a" not in [name for _, name, _ in refusals(made, dims={"n": 4, "seq": 5})]
+
+
+def test_sizes_that_cannot_agree() -> None:
+    """A size equal to itself plus one is told; a fixed size outside of the range is too."""
+    made = model(
+        [
+            node("Shape", "x", "n"),
+            node("Add", "n one", "m"),
+            node("ConstantOfShape", "m", "z"),
+            node("Add", "x z", "y"),
+        ],
+        [value("x", ["n"])],
+        [value("y", None)],
+        one=i64(1),
+    )
+    ((code, name, text),) = refusals(made)
+    assert (code, name) == (DEPENDS_ON_SIZES, "n_y")
+    assert "[n] and [n + 1]" in text
+    made = model([node("Add", "x w", "y")], [value("x", ["n"])], [value("y", None)], w=floats(7))
+    assert input_shapes(imported(made)[0]) == ["[7]"]
+    ((code, _, _),) = refusals(made, dims={"n": (8, 9)})
+    assert code == DEPENDS_ON_SIZES
+
+
+def test_unknown_rank_is_refused() -> None:
+    made = model([node("Relu", "x", "y")], [value("x", None)], [value("y", None)])
+    assert refusals(made)[0][0] == "PENS-M014"
+
+
+def test_divisions_of_one_size_cancel() -> None:
+    """Bounds over the residues of a size: what rounding up and down leaves is known exactly."""
+    h, b = symbol("h"), symbol("b")
+    assert bounds(floordiv(h + 1, 2) - floordiv(h, 2)) == (0, 1)
+    assert bounds(2 * floordiv(h + 1, 2) + 1 - h) == (1, 2)
+    assert bounds(floordiv(h + 1, 2) + floordiv(h, 2) - h) == (0, 0)
+    assert bounds(floordiv(h, 3) - 2)[0] == -2
+    assert bounds(b * floordiv(h + 1, 2))[0] == 1
+    assert bounds(b * h - b)[0] == 0
+    assert bounds(b * h - b - h)[0] == -1
+    assert bounds(h - b * h)[1] == 0
+
+
+def test_multiples() -> None:
+    """What is halved and doubled again, or cut into blocks: the size is a multiple, which runs are held to."""
+    made = model(
+        [
+            node("MaxPool", "x", "half", kernel_shape=[2, 2], strides=[2, 2]),
+            node("Resize", "half _ scales", "up", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+            node("Add", "x up", "y"),
+            node("SpaceToDepth", "x", "z", blocksize=4),
+        ],
+        [value("x", ["n", 1, "h", "w"])],
+        [value("y", None), value("z", None)],
+        scales=np.array([1, 1, 2, 2], np.float32),
+    )
+    module = check(made, {"x": floats(1, 1, 4, 8)}, {"x": floats(2, 1, 12, 4)})
+    h, w = (f"4*(({name}:4..2147483644) floordiv 4)" for name in "hw")
+    assert input_shapes(module) == [f"[n,1,{h},{w}]"]
+    assert output_shapes(module)[0] == input_shapes(module)[0]
+    with pytest.raises(ValueError, match=r"axis 2 of input 'x' has 6 elements, but must have 4\*.* = 4"):
+        run_module(module, CompilerContext(), {"x": floats(1, 1, 6, 8)})
+    made = model([node("Reshape", "x t", "y")], [value("x", ["n", "m"])], [value("y", None)], t=i64(0, -1, 6))
+    assert output_shapes(check(made, {"x": floats(2, 12)}, {"x": floats(3, 6)})) == [
+        "[n,(m:6..2147483646) floordiv 6,6]"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["((((", "a**4**4", "(((9**4)**4)**4)**4", "((a+b)**4)**4", "x//0", "1<<99", "Max(", "()", "a, b", "b" * 5000],
+)
+def test_names_that_are_no_formulas(text: str) -> None:
+    """Whatever stands there is a name, made short and clean; nothing large is computed."""
+    made = model([node("Relu", "x", "y")], [value("x", ["a", "b", text])], [value("y", None)])
+    name = input_shapes(imported(made)[0])[0].strip("[]").split(",")[-1]
+    assert name.isidentifier()
+    assert len(name) <= 64
+
+
+def test_promised_shapes_may_be_symbolic() -> None:
+    """A shape that is fed at run time and declared with names of the inputs' sizes."""
+    made = model(
+        [node("Reshape", "x s", "y")],
+        [value("x", ["n", 4]), value("s", [3], I64)],
+        [value("y", ["n", 2, 2])],
+    )
+    module = check(made, {"x": floats(3, 4), "s": i64(3, 2, 2)}, {"x": floats(2, 4), "s": i64(0, -1, 2)})
+    with pytest.raises(ValueError, match="is not what the model was compiled for"):
+        run_module(module, CompilerContext(), {"x": floats(3, 4), "s": i64(2, 3, 2)})
+
+
+def test_indices_of_another_input() -> None:
+    """Gathered element by element: sizes with different names are one; a batch taken from another input too."""
+    made = model(
+        [
+            node("GatherElements", "x i", "g", axis=1),
+            node("Shape", "i", "b", end=1),
+            node("Concat", "b two minus", "target", axis=0),
+            node("Reshape", "x target", "y"),
+        ],
+        [value("x", ["n", "m"]), value("i", ["n_1", "k"], I64)],
+        [value("g", None), value("y", None)],
+        two=i64(2),
+        minus=i64(-1),
+    )
+    index = np.array([[0, 3, 1], [2, 2, 0]])
+    module = check(made, {"x": floats(2, 4), "i": index})
+    assert input_shapes(module) == ["[n,2*((m:2..2147483646) floordiv 2)]", "[n,k]"]

@@ -1,0 +1,59 @@
+"""Resize over symbolic axes: compiled once, run at several sizes, beside onnxruntime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+import penstock
+from penstock.compiler.backends.cpu.target import host_isa
+from penstock.compiler.errors import DEPENDS_ON_SIZES, ModelError
+
+SIZES = [(4, 4, 8, 8), (5, 7, 3, 11), (16, 16, 16, 16), (2, 9, 1, 5)]
+"""Height and width of x, then of the tensor whose size is asked for."""
+
+
+def resizing(mode: str, coordinates: str, scales: tuple[float, float] | None, **others: object) -> ModelProto:
+    """Resize of x by ``scales`` of its last two axes, or to the size of z."""
+    images = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, "height", "width"])]
+    node_inputs, nodes, stored = ["x", ""], [], []
+    if scales is None:
+        images.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", 3, "other", "another"]))
+        nodes.append(helper.make_node("Shape", ["z"], ["size"], name="shape"))
+        node_inputs += ["", "size"]
+    else:
+        stored.append(numpy_helper.from_array(np.array([1, 1, *scales], np.float32), "scales"))
+        node_inputs.append("scales")
+    attributes = {"mode": mode, "coordinate_transformation_mode": coordinates, **others}
+    nodes.append(helper.make_node("Resize", node_inputs, ["y"], name="resize", **attributes))
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * 4)
+    graph = helper.make_graph(nodes, "resizing", images, [result], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+
+
+@pytest.mark.parametrize("scales", [(1.0, 3.0), None])
+@pytest.mark.parametrize("coordinates", ["half_pixel", "asymmetric", "half_pixel_symmetric", "align_corners"])
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_resizing(mode: str, coordinates: str, scales: tuple[float, float] | None, tmp_path: Path) -> None:
+    model = resizing(mode, coordinates, scales).SerializeToString()
+    path = tmp_path / "resizing.pens"
+    penstock.compile(model, target=f"cpu:{host_isa()}").save(path)
+    session = penstock.load(path).session(threads=1)
+    oracle = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    for height, width, other, another in SIZES:
+        feeds = {"x": rng.standard_normal((2, 3, height, width)).astype(np.float32)}
+        if scales is None:
+            feeds["z"] = np.zeros((2, 3, other, another), np.float32)
+        (want,) = oracle.run(None, feeds)
+        np.testing.assert_allclose(session.run(feeds)["y"], want, atol=1e-5)
+
+
+def test_antialias_needs_numbers() -> None:
+    with pytest.raises(ModelError, match=r"resize.*antialias needs sizes that are numbers") as caught:
+        penstock.compile(resizing("linear", "half_pixel", (0.5, 0.5), antialias=1).SerializeToString())
+    assert DEPENDS_ON_SIZES in str(caught.value)
