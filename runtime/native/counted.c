@@ -96,7 +96,9 @@ static pens_status learn(pens_session *session, int64_t count, const void *const
                          pens_symbol_name(model, symbol), (long long)s->low, (long long)most, (long long)count);
     session->sizes[symbol] = count;
     session->known++;
-    return derive(session, inputs, outputs, error);
+    pens_status status = derive(session, inputs, outputs, error);
+    session->known -= status != PENS_OK; /* the run ends here, and its steps are as they were */
+    return status;
 }
 
 pens_status pens_bind(pens_session *session, const pens_step *step, const void *const *inputs, void *const *outputs,

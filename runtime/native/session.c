@@ -82,8 +82,9 @@ void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch)
             if (argument->space != SPACE_INPUT && argument->space != SPACE_OUTPUT)
                 continue;
             uint32_t index = argument->index + (argument->space == SPACE_OUTPUT ? model->header->input_count : 0);
+            int known = pens_level(model, argument->offset) == 0; /* else a bind fills in the pointer */
             session->patches[session->patch_count++] =
-                (pens_patch){slot, index, pens_value(session, argument->offset)};
+                (pens_patch){slot, index, known ? pens_value(session, argument->offset) : 0};
         }
     }
 }

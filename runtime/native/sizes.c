@@ -193,12 +193,15 @@ static pens_status derive(pens_session *session, const int64_t *sizes, uint64_t 
     return PENS_OK;
 }
 
-static pens_status change_sizes(pens_session *session, const int64_t *sizes, pens_error *error)
+static pens_status change_sizes(pens_session *session, const int64_t *given, pens_error *error)
 {
     const pens_model *model = session->model;
+    const int64_t *sizes = session->asked; /* a number for every symbol: -1 for those that are counted */
     uint64_t bytes = pens_free_symbols(model) * sizeof *sizes, arena;
-    if (session->ready && (bytes == 0 || memcmp(session->sizes, sizes, bytes) == 0))
+    if (session->ready && (bytes == 0 || memcmp(session->sizes, given, bytes) == 0))
         return PENS_OK;
+    if (given != session->asked)
+        memcpy(session->asked, given, bytes);
     pens_status status = in_range(model, sizes, error);
     if (status == PENS_OK)
         status = pens_check_equals(model, sizes, 0, error);
