@@ -18,7 +18,7 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.base import GraphOp, tensor_type
-from penstock.compiler.dialects.graph.counting import counted
+from penstock.compiler.dialects.graph.counting import Counting, counted
 from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
 from penstock.compiler.dtypes import numpy_dtype, shape_of, type_name
 from penstock.compiler.extents import Dim, Extent, Symbol, evaluate, is_static, substitute
@@ -190,6 +190,8 @@ def evaluate_op(
         raise ValueError(f"{op.name} cannot be interpreted: it is not an op of the graph level")
     value = op.evaluate(*operands)
     results = tuple(np.asarray(array) for array in (value if isinstance(value, tuple) else (value,)))
+    if isinstance(op, Counting) and is_static((op.count,)) and op.count != int(results[-1][0]):
+        raise ValueError(f"{op.count} elements are needed, but {int(results[-1][0])} elements were counted")
     for array, result in zip(results, op.results, strict=True):
         expected = tensor_type(result)
         if not _fits(array.shape, shape_of(expected)) or array.dtype != numpy_dtype(expected.element_type):

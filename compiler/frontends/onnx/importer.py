@@ -157,7 +157,8 @@ class Importer:
             res_attrs=_name_attributes(outputs[: len(results)]),
         )
         module = ModuleOp([function])
-        set_equalities(module, self._equal)
+        needed = (pair for op in self.block.ops if isinstance(op, GraphOp) for pair in op.needs())
+        set_equalities(module, dict.fromkeys([*self._equal, *((a, b) for a, b in needed if a != b)]))
         for op in (module, function, self.block.last_op):
             assert op is not None
             op.location = location
