@@ -267,3 +267,41 @@ def test_what_is_known_is_not_counted() -> None:
         assert loaded.counted == ()
         assert loaded.outputs[0].shape == (2, "3*b")
     check(made, {"x": floats(2, 3)}, {"x": floats(5, 3)})
+
+
+def test_the_end_of_a_detector() -> None:
+    """Boxes kept, at most ten of them by score, padded to ten: what is taken away from a size is counted, too."""
+    nodes = [
+        Node("NonMaxSuppression", ["b", "s", "most", "overlap", "least"], ["kept"]),
+        Node("Slice", ["kept", "two", "three", "one"], ["column"]),
+        Node("Squeeze", ["column", "one"], ["rows"]),
+        Node("Squeeze", ["b", "zero"], ["all"]),
+        Node("Gather", ["all", "rows"], ["boxes"]),
+        Node("GatherND", ["s", "kept"], ["scores"]),
+        Node("Shape", ["scores"], ["n"]),
+        Node("Concat", ["n", "ten"], ["both"], axis=0),
+        Node("ReduceMin", ["both"], ["k"], keepdims=1),
+        Node("TopK", ["scores", "k"], ["best", "order"]),
+        Node("Gather", ["boxes", "order"], ["out"]),
+        Node("Shape", ["best"], ["found"]),
+        Node("Sub", ["ten", "found"], ["rest"]),
+        Node("Concat", ["zero", "rest"], ["pads"], axis=0),
+        Node("Pad", ["best", "pads"], ["padded"]),
+    ]
+    numbers = {"zero": 0, "one": 1, "two": 2, "three": 3, "ten": 10, "most": 20}
+    limits = {"overlap": np.array([0.5], np.float32), "least": np.array([0.4], np.float32)}
+    made = model(
+        nodes,
+        [("b", FLOAT, [1, "n", 4]), ("s", FLOAT, [1, 3, "n"])],
+        [("out", FLOAT), ("best", FLOAT), ("padded", FLOAT)],
+        **{name: np.array([number]) for name, number in numbers.items()},
+        **limits,
+    )
+    runs: list[dict[str, Any]] = []
+    for count, scale in ((50, 1.0), (7, 1.0), (5, 0.1), (200, 1.0)):
+        rng = np.random.default_rng(count)
+        corner = rng.random((1, count, 2)) * 5
+        boxes = np.concatenate([corner, corner + rng.random((1, count, 2)) * 2], 2)
+        scores = rng.random((1, 3, count)) * scale
+        runs.append({"b": boxes.astype(np.float32), "s": scores.astype(np.float32)})
+    check(made, *runs)
