@@ -399,6 +399,25 @@ def substitute(extent: Extent, values: Mapping[Symbol, Extent]) -> Extent:
     return total
 
 
+def told_symbol(extent: Extent) -> Symbol | None:
+    """The symbol whose size an extent is, if it has any: the symbol itself, or a symbol h as m (h floordiv m)."""
+    symbol = lone_symbol(extent)
+    if symbol is not None or not isinstance(extent, Dim) or len(extent.terms) != 1:
+        return symbol
+    ((monomial, factor),) = extent.terms
+    atom = monomial[0] if len(monomial) == 1 else None
+    return lone_symbol(atom.numerator) if isinstance(atom, Quotient) and atom.divisor == factor else None
+
+
+def lone_symbol(extent: Extent) -> Symbol | None:
+    """The symbol that an extent is, if it is one."""
+    if not isinstance(extent, Dim) or len(extent.terms) != 1:
+        return None
+    ((monomial, factor),) = extent.terms
+    atom = monomial[0] if factor == 1 and len(monomial) == 1 else None
+    return atom if isinstance(atom, Symbol) else None
+
+
 # Canonical form ------------------------------------------------------------------------------------------------------
 
 

@@ -18,10 +18,11 @@ from xdsl.ir import Block, Operation, SSAValue
 
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.base import GraphOp, tensor_type
+from penstock.compiler.dialects.graph.counting import Counting, counted
 from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
 from penstock.compiler.dtypes import numpy_dtype, shape_of, type_name
-from penstock.compiler.extents import Dim
-from penstock.compiler.specialise import bind, specialise
+from penstock.compiler.extents import Dim, Extent, Symbol, evaluate, is_static, substitute
+from penstock.compiler.specialise import bind, equalities, rewrite_arguments, rewrite_op, specialise, told_symbol
 
 Array = NDArray[Any]
 Observer = Callable[[Operation, tuple[Array, ...]], None]
@@ -58,8 +59,9 @@ def run_module(
 ) -> dict[str, Array]:
     """Run ``@main`` on ``inputs`` (by name; dtypes and shapes as the arguments say); returns outputs by name.
 
-    Symbolic extents take the sizes that the inputs have. Raises ValueError, with a sentence, for a missing or unknown
-    input, one of a wrong dtype or shape, or sizes that contradict each other.
+    Symbolic extents take the sizes that the inputs have; those that are counted, the numbers found on the way. Raises
+    ValueError, with a sentence, for a missing or unknown input, one of a wrong dtype or shape, or sizes that contradict
+    each other.
     """
     function = main_function(module)
     names = argument_names(function)
@@ -69,9 +71,11 @@ def run_module(
     block = function.body.block
     arguments = [_checked(name, argument, inputs) for name, argument in zip(names, block.args, strict=True)]
     sizes = bind(function, names, [array.shape for array in arguments])
-    if sizes:
-        block = main_function(specialise(module, sizes)).body.block
-    results = run_block(block, arguments, ctx, observe)
+    counting = any(map(counted, block.ops))
+    if sizes or counting:
+        module = specialise(module, sizes)
+        block = main_function(module).body.block
+    results = run_block(block, arguments, ctx, observe, _Counts(module) if counting else None)
     return dict(zip(result_names(function), results, strict=True))
 
 
@@ -81,17 +85,65 @@ def _checked(name: str, argument: SSAValue, inputs: Mapping[str, Array]) -> Arra
         raise ValueError(f"input {name!r} is missing")
     value, expected = np.asarray(inputs[name]), tensor_type(argument)
     shape = shape_of(expected)
-    fits = len(value.shape) == len(shape) and all(
-        isinstance(extent, Dim) or extent == size for extent, size in zip(shape, value.shape, strict=True)
-    )
-    if value.dtype != numpy_dtype(expected.element_type) or not fits:
+    if value.dtype != numpy_dtype(expected.element_type) or not _fits(value.shape, shape):
         kind = type_name(expected.element_type)
         raise ValueError(f"input {name!r} is {kind} of shape {list(shape)}, not {value.dtype} of {list(value.shape)}")
     return value
 
 
+class _Counts:
+    """What is counted while a module runs: its extents become numbers in the ops that follow."""
+
+    def __init__(self, module: ModuleOp) -> None:
+        self._equal = equalities(module)
+
+    def learn(self, op: Operation, results: Sequence[Array]) -> None:
+        """Put what ``op``, which has given ``results``, has counted in place of its symbols. Raises ValueError, with a
+        sentence, for a number that the module does not allow."""
+        for each, value in counted(op):
+            number = int(results[value.index][0])
+            symbol = told_symbol(each.count)
+            sizes = {} if symbol is None else {symbol.name: number}
+            if symbol is not None and not symbol.low <= number <= symbol.high:
+                raise ValueError(
+                    f"{symbol.name} is {number}, but the model is compiled for {symbol.low} to {symbol.high}"
+                )
+            if evaluate(each.count, sizes) != number:
+                raise ValueError(f"{each.count} is {evaluate(each.count, sizes)}, but {number} elements were counted")
+            if symbol is not None:
+                self._fix(op, symbol, number)
+
+    def _fix(self, op: Operation, symbol: Symbol, number: int) -> None:
+        def fixed(extent: Extent) -> Extent:
+            return substitute(extent, {symbol: number})
+
+        while (following := op.next_op) is not None:
+            op = following
+            rewrite_op(op, fixed, {})
+            for region in op.regions:
+                for block in region.blocks:
+                    rewrite_arguments(block, fixed, {})
+                    for inner in block.ops:
+                        rewrite_op(inner, fixed, {})
+        self._equal = [(fixed(a), fixed(b)) for a, b in self._equal]
+        for a, b in self._equal:
+            if is_static((a, b)) and a != b:
+                raise ValueError(f"with {symbol.name} = {number} the model would need {a} to be {b}")
+
+
+def _fits(found: tuple[int, ...], expected: tuple[Extent, ...]) -> bool:
+    """Extents are as expected; those not known yet are any."""
+    return len(found) == len(expected) and all(
+        isinstance(extent, Dim) or extent == size for extent, size in zip(expected, found, strict=True)
+    )
+
+
 def run_block(
-    block: Block, arguments: Sequence[Array], ctx: CompilerContext, observe: Observer | None = None
+    block: Block,
+    arguments: Sequence[Array],
+    ctx: CompilerContext,
+    observe: Observer | None = None,
+    counts: _Counts | None = None,
 ) -> tuple[Array, ...]:
     """Run the ops of ``block`` on ``arguments``; returns the operands of its terminator."""
     values: dict[SSAValue, Array] = dict(zip(block.args, arguments, strict=True))
@@ -105,6 +157,8 @@ def run_block(
         results = evaluate_op(op, operands, ctx, observe)
         if observe is not None:
             observe(op, results)
+        if counts is not None:
+            counts.learn(op, results)
         values.update((result, array) for result, array in zip(op.results, results, strict=True) if result.first_use)
     raise ValueError("the block has no terminator")
 
@@ -136,8 +190,10 @@ def evaluate_op(
         raise ValueError(f"{op.name} cannot be interpreted: it is not an op of the graph level")
     value = op.evaluate(*operands)
     results = tuple(np.asarray(array) for array in (value if isinstance(value, tuple) else (value,)))
+    if isinstance(op, Counting) and is_static((op.count,)) and op.count != int(results[-1][0]):
+        raise ValueError(f"{op.count} elements are needed, but {int(results[-1][0])} elements were counted")
     for array, result in zip(results, op.results, strict=True):
         expected = tensor_type(result)
-        if array.shape != shape_of(expected) or array.dtype != numpy_dtype(expected.element_type):
+        if not _fits(array.shape, shape_of(expected)) or array.dtype != numpy_dtype(expected.element_type):
             raise ValueError(f"{op.name} gave {array.dtype} of shape {list(array.shape)} where {expected} is expected")
     return results

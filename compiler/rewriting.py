@@ -31,6 +31,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.traits import IsTerminator, SymbolOpInterface, is_side_effect_free
 
 from penstock.compiler.context import CompilerContext
+from penstock.compiler.dialects.graph.counting import is_needed
 from penstock.compiler.errors import REWRITE_LIMIT, InternalError
 from penstock.compiler.extents import NotStatic, Undecided
 from penstock.compiler.locations import describe, fuse, is_known
@@ -245,7 +246,7 @@ def is_dead(op: Operation) -> bool:
     for result in op.results:
         if result.first_use is not None:
             return False
-    if op.has_trait(IsTerminator) or op.get_trait(SymbolOpInterface) is not None:
+    if op.has_trait(IsTerminator) or op.get_trait(SymbolOpInterface) is not None or is_needed(op):
         return False
     return is_side_effect_free(op)
 

@@ -17,7 +17,32 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from penstock.compiler.dialects.declared import DeclaredOp, Int, Ints
 from penstock.compiler.dtypes import shape_of, tensor
 from penstock.compiler.extent_text import parse
-from penstock.compiler.extents import Dim, Extent, Quotient, Symbol, evaluate, is_static, substitute, symbols_of
+from penstock.compiler.extents import (
+    Dim,
+    Extent,
+    Symbol,
+    evaluate,
+    is_static,
+    lone_symbol,
+    substitute,
+    symbols_of,
+    told_symbol,
+)
+
+__all__ = [
+    "bind",
+    "disagreeing",
+    "equalities",
+    "input_symbols",
+    "lone_symbol",
+    "rewrite_arguments",
+    "rewrite_extents",
+    "rewrite_op",
+    "set_equalities",
+    "set_type",
+    "specialise",
+    "told_symbol",
+]
 
 EQUAL = "penstock.equal"
 """Attribute of a module: pairs of extents that were taken to be equal, and must be whenever sizes are bound."""
@@ -174,22 +199,3 @@ def bind(function: FuncOp, names: Sequence[str], shapes: Sequence[tuple[int, ...
 
 def _names(extent: Extent) -> list[str]:
     return sorted(symbol.name for symbol in symbols_of(extent))
-
-
-def told_symbol(extent: Extent) -> Symbol | None:
-    """The symbol whose size an extent is, if it has any: the symbol itself, or a symbol h as m (h floordiv m)."""
-    symbol = lone_symbol(extent)
-    if symbol is not None or not isinstance(extent, Dim) or len(extent.terms) != 1:
-        return symbol
-    ((monomial, factor),) = extent.terms
-    atom = monomial[0] if len(monomial) == 1 else None
-    return lone_symbol(atom.numerator) if isinstance(atom, Quotient) and atom.divisor == factor else None
-
-
-def lone_symbol(extent: Extent) -> Symbol | None:
-    """The symbol that an extent is, if it is one."""
-    if not isinstance(extent, Dim) or len(extent.terms) != 1:
-        return None
-    ((monomial, factor),) = extent.terms
-    lone = factor == 1 and len(monomial) == 1 and isinstance(monomial[0], Symbol)
-    return cast(Symbol, monomial[0]) if lone else None

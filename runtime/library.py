@@ -96,6 +96,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pens_memory": (None, (_VOID, _U64P, _U64P, _U64P)),
     "pens_command_count": (ctypes.c_uint32, (_VOID,)),
     "pens_symbol_count": (ctypes.c_uint32, (_VOID,)),
+    "pens_counted_count": (ctypes.c_uint32, (_VOID,)),
     "pens_symbol_info": (Symbol, (_VOID, ctypes.c_uint32)),
     "pens_session_create": (
         ctypes.c_int,
@@ -108,6 +109,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pens_session_sizes": (_I64P, (_VOID,)),
     "pens_session_input": (Tensor, (_VOID, ctypes.c_uint32)),
     "pens_session_output": (Tensor, (_VOID, ctypes.c_uint32)),
+    "pens_session_output_room": (ctypes.c_uint64, (_VOID, ctypes.c_uint32)),
     "pens_session_memory": (ctypes.c_uint64, (_VOID,)),
     "pens_session_select": (ctypes.c_int, (_VOID, ctypes.POINTER(ctypes.c_uint32), ctypes.c_uint32, _ERROR)),
     "pens_session_reads": (ctypes.c_int, (_VOID, ctypes.c_uint32)),

@@ -41,7 +41,7 @@ class TensorInfo:
 
     Types that numpy lacks are given as ml_dtypes has them where that is loaded, else as their bits: bfloat16 in uint16,
     8-bit floating-point and numbers of 4 and 2 bits one to a uint8, in its low bits. An extent that is chosen at run
-    time is a text: ``"batch"``, ``"past + 1"``.
+    time is a text: ``"batch"``, ``"past + 1"``; so is one that is found by each run: ``"nonzero_1"``.
     """
 
     name: str
@@ -83,7 +83,11 @@ class Model:
         self.outputs = tuple(_info(native.pens_output(handle, i)) for i in range(native.pens_output_count(handle)))
         symbols = [native.pens_symbol_info(handle, i) for i in range(native.pens_symbol_count(handle))]
         self.symbols = tuple(SymbolInfo(symbol.name.decode(), symbol.low, symbol.high) for symbol in symbols)
-        """The sizes that are chosen at run time; none for a model whose shapes are all numbers."""
+        """The sizes that are chosen at run time; none for a model whose inputs' shapes are all numbers."""
+        counted = range(len(symbols), len(symbols) + native.pens_counted_count(handle))
+        found = [native.pens_symbol_info(handle, i) for i in counted]
+        self.counted = tuple(SymbolInfo(symbol.name.decode(), symbol.low, symbol.high) for symbol in found)
+        """The sizes that a run finds: how many elements are not zero, how many boxes are kept."""
         self.isa: str = native.pens_isa(handle).decode()
         """The instruction set chosen for this CPU."""
         sizes = [ctypes.c_uint64() for _ in range(3)]

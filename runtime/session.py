@@ -8,6 +8,8 @@ without surprise (same dtype, not contiguous: copied) or refused with every prob
 from __future__ import annotations
 
 import ctypes
+import math
+import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -98,6 +100,9 @@ class Session:
         self._fetches = list(enumerate(self._outputs))  # what is chosen
         self._chosen: frozenset[int] | None = None  # None: all
         self._choices: dict[frozenset[int], list[int]] = {}  # inputs that outputs need, found so far
+        # Outputs whose shape a run finds, by index: the elements that there must be room for.
+        counted = {symbol.name for symbol in model.counted}
+        self._rooms = {i: 0 for i, t in enumerate(model.outputs) if _mentions(t.shape, counted)}
         self._in = (ctypes.c_void_p * max(len(self._inputs), 1))()
         self._out = (ctypes.c_void_p * max(len(self._outputs), 1))()
         self._error = Error()
@@ -106,6 +111,8 @@ class Session:
         self._run = native.pens_run
         # The argument arrays belong to one call: from filling them in until it returns, a second one is refused.
         self._idle = threading.Lock()
+        if model.counted and not model.symbols:
+            self._take_shapes()
 
     def run(
         self,
@@ -138,6 +145,8 @@ class Session:
             status = self._run(self._handle, *self._arguments, self._error_argument)
             if status:
                 check(status, self._error)
+            if self._rooms:
+                self._shape_counted(results)
             del held
         finally:
             self._idle.release()
@@ -170,6 +179,7 @@ class Session:
             records = (Record * native.pens_session_commands(self._handle))()
             status = native.pens_run_profiled(self._handle, *self._arguments, records, self._error)
             check(status, self._error)
+            self._shape_counted(results)
             del held
         finally:
             self._idle.release()
@@ -240,6 +250,11 @@ class Session:
             for index, (name, dtype, shape) in enumerate(kept):
                 found = tensor(self._handle, index)
                 kept[index] = (name, dtype, tuple(found.shape[: len(shape)]))
+        for index in self._rooms:
+            name, dtype, _ = self._outputs[index]
+            # An array of rank 1 that the result is written to the beginning of, whatever its shape will be.
+            self._rooms[index] = native.pens_session_output_room(self._handle, index) // dtype.itemsize
+            self._outputs[index] = (name, dtype, (self._rooms[index],))
         self._take_choice()
 
     def _take_choice(self) -> None:
@@ -247,6 +262,20 @@ class Session:
         key, inputs, outputs = self._chosen, enumerate(self._inputs), enumerate(self._outputs)
         self._feeds = [(i, each) for i, each in inputs if key is None or i in self._choices[key]]
         self._fetches = [(i, each) for i, each in outputs if key is None or i in key]
+
+    def _shape_counted(self, results: dict[str, Array]) -> None:
+        """Give the outputs that were counted the shapes that the run has found."""
+        native = library()
+        for index, room in self._rooms.items():
+            name = self._outputs[index][0]
+            if name not in results:
+                continue
+            found = native.pens_session_output(self._handle, index)
+            shape = tuple(found.shape[: found.rank])
+            count = math.prod(shape)
+            result = results[name].reshape(-1)[:count].reshape(shape)
+            # Where most of the memory is not needed, it is given back.
+            results[name] = result.copy() if 2 * count < room else result
 
     def close(self) -> None:
         """Free the session's memory and threads. Closing twice is harmless; PENS-R010 while a call is under way."""
@@ -348,6 +377,11 @@ class Session:
                 problems += [] if writable else [f"output {name} needs a contiguous, writable numpy array"]
         if problems:
             raise WRONG_OUTPUTS.error(_sentence(problems))
+
+
+def _mentions(shape: tuple[Any, ...], names: set[str]) -> bool:
+    """Whether a shape has an extent that is made of one of ``names``."""
+    return any(isinstance(extent, str) and names.intersection(re.findall(r"[\w.]+", extent)) for extent in shape)
 
 
 def _adapt(executor: Callable[[Callable[[int], None], int], None]) -> Callable[..., None]:

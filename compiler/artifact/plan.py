@@ -12,7 +12,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from penstock.compiler.extents import Extent, Symbol, is_static, surely, surely_differ, symbols_of
+from penstock.compiler.extents import (
+    Extent,
+    Symbol,
+    is_static,
+    surely,
+    surely_differ,
+    symbols_of,
+    told_symbol,
+)
+from penstock.compiler.limits import at_most
 
 ALIGNMENT = 64
 """Every weight, arena block and scratch area starts at a multiple of this many bytes (a cache line, a zmm register)."""
@@ -53,6 +62,7 @@ class CommandKind(IntEnum):
     DISPATCH = 0
     COPY = 1
     CHECK = 2
+    BIND = 3
 
 
 @dataclass(frozen=True)
@@ -102,8 +112,8 @@ class WeightSlot:
 
 @dataclass(frozen=True)
 class Command:
-    """One step: dispatch a kernel over ``units`` parallel units, copy ``reads[0]`` to ``writes[0]``, or end the run
-    with ``message`` unless the boolean ``reads[0]`` is true.
+    """One step: dispatch a kernel over ``units`` parallel units, copy ``reads[0]`` to ``writes[0]``, end the run with
+    ``message`` unless the boolean ``reads[0]`` is true, or bind: read from ``reads[0]``, an i64, what ``units`` is.
 
     The kernel's buffers are ``reads`` then ``writes``. ``grain`` is the fewest units worth handing to one more thread
     (cost model): below ``2 * grain`` units the command stays serial. ``source`` names the source nodes, for profiling;
@@ -138,7 +148,9 @@ class Plan:
 
     A plan with ``symbols`` has ``buffers`` instead of addresses in the arena, ``arena_bytes`` is then a bound, and
     ``sizes`` are the numbers of the symbols whose values the space SIZES holds, one i64 after the other. Sizes are
-    refused unless they make the pairs of extents in ``equal`` equal.
+    refused unless they make the pairs of extents in ``equal`` equal. The last symbols are counted, if there are
+    ``counted``: a bind gives them their values, each at most the extent listed here. Memory is as large as it may
+    become with them: ``buffers``, ``arena_bytes``, scratch, and for each output ``rooms``.
     """
 
     inputs: Sequence[TensorInfo]
@@ -154,6 +166,20 @@ class Plan:
     equal: Sequence[tuple[Extent, Extent]] = field(default_factory=tuple)
     needs: Sequence[frozenset[int]] = field(default_factory=tuple)
     """For each output, the numbers of the commands that compute it; empty: every output needs all commands."""
+    counted: Sequence[Extent] = field(default_factory=tuple)
+
+    def counted_symbols(self) -> dict[Symbol, Extent]:
+        """The symbols that are counted, in the order in which they become known, and the most that each can be."""
+        first = len(self.symbols) - len(self.counted)
+        if first < 0:
+            raise PlanError(f"{len(self.counted)} of {len(self.symbols)} symbols cannot be counted")
+        return dict(zip(self.symbols[first:], self.counted, strict=True))
+
+    @property
+    def rooms(self) -> tuple[Extent, ...]:
+        """For each output, the bytes that memory for it must have."""
+        counted = self.counted_symbols()
+        return tuple(at_most(tensor.bytes, counted) for tensor in self.outputs)
 
     @property
     def weights_bytes(self) -> int:
@@ -166,7 +192,7 @@ class Plan:
             tensors = self.inputs if space == Space.INPUT else self.outputs
             if not 0 <= index < len(tensors):
                 raise PlanError(f"there is no {space.name.lower()} {index}")
-            return tensors[index].bytes
+            return tensors[index].bytes if space == Space.INPUT else self.rooms[index]
         if space == Space.BUFFER:
             if not 0 <= index < len(self.buffers):
                 raise PlanError(f"there is no buffer {index}")
@@ -195,6 +221,7 @@ class Plan:
         if len(set(self.kernels)) != len(self.kernels):
             raise PlanError("two kernels have one name")
         self._validate_symbols()
+        self._validate_counted()
         end = 0
         for slot in self.weights:
             if slot.offset < end or slot.offset % ALIGNMENT:
@@ -216,6 +243,34 @@ class Plan:
         if unknown:
             raise PlanError(f"the extents have symbols that the plan does not list: {', '.join(map(str, unknown))}")
 
+    def _validate_counted(self) -> None:
+        """Counted symbols are bound in their order and known before they are needed; memory depends on none."""
+        waiting = list(self.counted_symbols())
+        sizes = (*self.counted, *(buffer.bytes for buffer in self.buffers), self.arena_bytes)
+        for extent in (*sizes, self.scratch_bytes_per_thread, *(e for tensor in self.inputs for e in tensor.shape)):
+            if symbols_of(extent) & set(waiting):
+                raise PlanError(f"the size {extent} has to be known before anything is counted")
+        for number, command in enumerate(self.commands):
+            if command.kind == CommandKind.BIND and waiting and told_symbol(command.units) == waiting[0]:
+                waiting.pop(0)
+            # What is written may be as large as its place until it has been counted.
+            known = [command.units, *(r.bytes for r in command.reads), *(r.offset for r in command.arguments)]
+            unknown = [extent for extent in known if symbols_of(extent) & set(waiting)]
+            reads_sizes = any(self._uncounted(r, len(waiting)) for r in command.reads)
+            if unknown or reads_sizes:
+                raise PlanError(f"command {number} ({command.source}) depends on what has not been counted yet")
+        if waiting:
+            raise PlanError(f"nothing counts {', '.join(map(str, waiting))}")
+
+    def _uncounted(self, read: BufferRange, waiting: int) -> bool:
+        """Whether sizes are read among which there is one of the last ``waiting`` symbols."""
+        if read.space != Space.SIZES or not waiting:
+            return False
+        if not is_static((read.offset, read.bytes)):
+            raise PlanError(f"{read} has no place known at compile time")
+        first, end = read.offset // 8, -(-(read.offset + read.bytes) // 8)
+        return any(number >= len(self.symbols) - waiting for number in self.sizes[first:end])
+
     def extents(self) -> Iterator[Extent]:
         """Every number of the plan that may be symbolic."""
         for tensor in (*self.inputs, *self.outputs):
@@ -229,6 +284,7 @@ class Plan:
             yield from (command.units, command.flops, command.bytes)
         for pair in self.equal:
             yield from pair
+        yield from self.counted
         yield from (self.arena_bytes, self.scratch_bytes_per_thread)
 
     @property
@@ -244,6 +300,10 @@ class Plan:
         work = (command.units, command.flops, command.bytes)
         if any(surely(extent, "<", 0) for extent in work) or command.grain < 1:
             raise PlanError(f"units {command.units}, grain {command.grain}, {command.flops} flops are out of range")
+        self._validate_kind(command)
+
+    def _validate_kind(self, command: Command) -> None:
+        """What each kind of command takes."""
         if command.kind == CommandKind.COPY:
             if len(command.reads) != 1 or len(command.writes) != 1:
                 raise PlanError("a copy takes one range and writes another")
@@ -252,6 +312,9 @@ class Plan:
         elif command.kind == CommandKind.CHECK:
             if [argument.bytes for argument in command.arguments] != [1] or command.writes or not command.message:
                 raise PlanError("a check reads one boolean and has a message")
+        elif command.kind == CommandKind.BIND:
+            if [argument.bytes for argument in command.arguments] != [8] or command.writes:
+                raise PlanError("a bind reads one i64")
         elif not 0 <= command.kernel < len(self.kernels):
             raise PlanError(f"there is no kernel {command.kernel}")
         elif not command.writes:

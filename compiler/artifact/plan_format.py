@@ -32,7 +32,7 @@ from penstock.compiler.artifact.plan import (
 from penstock.compiler.extents import Dim, Extent, Symbol
 
 MAGIC = b"PENSPLAN"
-VERSION = 5
+VERSION = 6
 """Version of the whole artifact format: any change of the file or of a record raises it."""
 WORD = 64  # commands in one record of needs
 
@@ -93,7 +93,7 @@ def _string(name: str, doc: str) -> tuple[tuple[str, str, str], ...]:
 
 TABLES = (
     "tensors", "dims", "weights", "needs", "variants", "kernels", "commands", "arguments", "symbols", "extents",
-    "terms", "buffers", "sizes", "equals", "strings",
+    "terms", "buffers", "sizes", "equals", "counted", "strings",
 )  # fmt: skip
 """The tables, in file order; each starts at the next multiple of 8 after the one before."""
 
@@ -131,6 +131,7 @@ RECORDS: dict[str, Record] = {
                 ("rank", "u16", "dims"),
                 ("first_dim", "u32", "index into dims"),
                 ("bytes", "quantity", "size"),
+                ("room", "quantity", "the most that can be, whatever is counted"),
             ),
         ),
         Record("dims", "One extent of a tensor.", (("extent", "quantity", "in elements"),)),
@@ -157,13 +158,13 @@ RECORDS: dict[str, Record] = {
             "commands",
             "One step of the plan.",
             (
-                ("kind", "u16", "0 dispatch, 1 copy, 2 check"),
+                ("kind", "u16", "0 dispatch, 1 copy, 2 check, 3 bind"),
                 ("device", "u16", "0: the CPU"),
                 ("kernel", "u32", "counted from the variant's first"),
                 ("first_argument", "u32", "index into arguments"),
                 ("read_count", "u16", "arguments only read, first"),
                 ("write_count", "u16", "arguments written, after them"),
-                ("units", "quantity", "parallel units"),
+                ("units", "quantity", "parallel units; of a bind, what the i64 it reads is"),
                 ("grain", "i64", "fewest units worth one more thread"),
                 ("flops", "quantity", "arithmetic of one execution"),
                 ("bytes", "quantity", "memory traffic of one execution"),
@@ -219,6 +220,11 @@ RECORDS: dict[str, Record] = {
             "equals",
             "Two extents that sizes must make equal.",
             (("left", "quantity", "one"), ("right", "quantity", "the other")),
+        ),
+        Record(
+            "counted",
+            "One of the last symbols: known once a bind has read it, in the order of this table.",
+            (("most", "quantity", "the greatest value it can have"),),
         ),
         Record("sizes", "One i64 of the space 4.", (("symbol", "u32", "which symbol"), ("reserved", "u32", "0"))),
         Record(
@@ -324,13 +330,14 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
     first = plans[0]
     for plan in plans:
         plan.validate()
-        for attribute in ("inputs", "outputs", "weights", "symbols", "buffers", "sizes", "equal", "needs"):
+        for attribute in ("inputs", "outputs", "weights", "symbols", "buffers", "sizes", "equal", "counted", "needs"):
             if tuple(getattr(plan, attribute)) != tuple(getattr(first, attribute)):
                 raise PlanError(f"the variants disagree on {attribute}")
         if len(plan.commands) != len(first.commands):
             raise PlanError("the variants disagree on the number of commands")
     tables = _Tables(first.symbols)
-    for tensor in (*first.inputs, *first.outputs):
+    rooms = (*(tensor.bytes for tensor in first.inputs), *first.rooms)
+    for tensor, room in zip((*first.inputs, *first.outputs), rooms, strict=True):
         tables.add(
             "tensors",
             **tables.strings("name", tensor.name),
@@ -338,6 +345,7 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
             rank=len(tensor.shape),
             first_dim=tables.count("dims"),
             bytes=tables.quantity(tensor.bytes),
+            room=tables.quantity(room),
         )
         for extent in tensor.shape:
             tables.add("dims", extent=tables.quantity(extent))
@@ -349,16 +357,22 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
         tables.add("sizes", symbol=number, reserved=0)
     for left, right in first.equal:
         tables.add("equals", left=tables.quantity(left), right=tables.quantity(right))
-    everything = frozenset(range(len(first.commands)))
-    for needed in first.needs or [everything] * len(first.outputs):
-        for start in range(0, len(first.commands), WORD):
-            bits = sum(1 << number - start for number in needed if start <= number < start + WORD)
-            tables.add("needs", commands=bits)
+    _encode_needs(tables, first)
+    for most in first.counted:
+        tables.add("counted", most=tables.quantity(most))
     for isa, variant in variants.items():
         _encode_variant(tables, isa, variant)
     return tables.assemble(
         weights_bytes=first.weights_bytes, input_count=len(first.inputs), output_count=len(first.outputs)
     )
+
+
+def _encode_needs(tables: _Tables, plan: Plan) -> None:
+    everything = frozenset(range(len(plan.commands)))
+    for needed in plan.needs or [everything] * len(plan.outputs):
+        for start in range(0, len(plan.commands), WORD):
+            bits = sum(1 << number - start for number in needed if start <= number < start + WORD)
+            tables.add("needs", commands=bits)
 
 
 def _encode_variant(tables: _Tables, isa: str, variant: Variant) -> None:
@@ -513,6 +527,7 @@ class _Decoder:
                 sizes=tuple(size["symbol"] for size in self.rows["sizes"]),
                 equal=tuple((self.quantity(row["left"]), self.quantity(row["right"])) for row in self.rows["equals"]),
                 needs=self.needs(len(commands)),
+                counted=tuple(self.quantity(row["most"]) for row in self.rows["counted"]),
             )
             entries = tuple(kernel["entry"] for kernel in kernels)
             found[self.text(row, "isa")] = Variant(plan, row["image_bytes"], entries)

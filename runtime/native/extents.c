@@ -3,6 +3,7 @@
 #include "internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static pens_status damaged(pens_error *error, const char *what)
@@ -28,7 +29,37 @@ static int is_program(const pens_model *model, const plan_extent *e)
     return depth == 1;
 }
 
-pens_status pens_check_extents(const pens_model *model, pens_error *error)
+/* How many symbols must have been counted before the value of an extent is known. */
+static uint32_t level_of(const pens_model *model, const plan_extent *e)
+{
+    uint32_t given = pens_free_symbols(model), level = 0;
+    for (uint32_t i = 0; i < e->term_count; i++) {
+        const plan_term *t = PENS_ROW(model, plan_term, TABLE_TERMS, e->first_term + i);
+        if (t->kind == TERM_SYMBOL && t->symbol >= given && t->symbol - given + 1 > level)
+            level = t->symbol - given + 1;
+    }
+    return level;
+}
+
+/* The extents are programs. What bounds a counted symbol is known from the start. */
+static pens_status check_counted(pens_model *model, pens_error *error)
+{
+    if (model->counts[TABLE_COUNTED] > model->counts[TABLE_SYMBOLS])
+        return damaged(error, "more symbols are counted than there are");
+    model->levels = calloc(model->counts[TABLE_EXTENTS] + 1u, sizeof *model->levels);
+    if (model->levels == NULL)
+        return pens_fail(error, PENS_OUT_OF_MEMORY, "Not enough memory: the model's description does not fit.");
+    for (uint32_t i = 0; i < model->counts[TABLE_EXTENTS]; i++)
+        model->levels[i] = level_of(model, PENS_ROW(model, plan_extent, TABLE_EXTENTS, i));
+    for (uint32_t i = 0; i < model->counts[TABLE_COUNTED]; i++) {
+        plan_quantity most = PENS_ROW(model, plan_counted, TABLE_COUNTED, i)->most;
+        if (!pens_is_quantity(model, most) || pens_level(model, most) > 0)
+            return damaged(error, "what is counted has no bound");
+    }
+    return PENS_OK;
+}
+
+pens_status pens_check_extents(pens_model *model, pens_error *error)
 {
     for (uint32_t i = 0; i < model->counts[TABLE_SYMBOLS]; i++) {
         const plan_symbol *s = PENS_ROW(model, plan_symbol, TABLE_SYMBOLS, i);
@@ -40,6 +71,9 @@ pens_status pens_check_extents(const pens_model *model, pens_error *error)
         if (pens_text(model, e->text_offset, e->text_bytes) == NULL || !is_program(model, e))
             return damaged(error, "an extent is no program");
     }
+    pens_status status = check_counted(model, error);
+    if (status != PENS_OK)
+        return status;
     for (uint32_t i = 0; i < model->counts[TABLE_SIZES]; i++)
         if (PENS_ROW(model, plan_size, TABLE_SIZES, i)->symbol >= model->counts[TABLE_SYMBOLS])
             return damaged(error, "a size is that of no symbol");
@@ -47,7 +81,7 @@ pens_status pens_check_extents(const pens_model *model, pens_error *error)
         return damaged(error, "extents without symbols");
     for (uint32_t i = 0; i < model->counts[TABLE_BUFFERS]; i++) {
         const plan_buffer *b = PENS_ROW(model, plan_buffer, TABLE_BUFFERS, i);
-        if (!pens_is_quantity(model, b->bytes) || b->first > b->last)
+        if (!pens_is_quantity(model, b->bytes) || pens_level(model, b->bytes) > 0 || b->first > b->last)
             return damaged(error, "a buffer is described wrongly");
     }
     for (uint32_t i = 0; i < model->counts[TABLE_EQUALS]; i++) {
@@ -56,6 +90,27 @@ pens_status pens_check_extents(const pens_model *model, pens_error *error)
             return damaged(error, "equal extents are described wrongly");
     }
     return PENS_OK;
+}
+
+uint32_t pens_lone_symbol(const pens_model *model, plan_quantity extent)
+{
+    if (extent >= 0)
+        return UINT32_MAX;
+    const plan_extent *e = PENS_ROW(model, plan_extent, TABLE_EXTENTS, (uint32_t)(-1 - extent));
+    const plan_term *t = PENS_ROW(model, plan_term, TABLE_TERMS, e->first_term);
+    return e->term_count == 1 && t->kind == TERM_SYMBOL ? t->symbol : UINT32_MAX;
+}
+
+uint32_t pens_told_symbol(const pens_model *model, plan_quantity extent)
+{
+    if (extent >= 0)
+        return UINT32_MAX;
+    const plan_extent *e = PENS_ROW(model, plan_extent, TABLE_EXTENTS, (uint32_t)(-1 - extent));
+    const plan_term *t = PENS_ROW(model, plan_term, TABLE_TERMS, e->first_term);
+    if (e->term_count != 5 || t[0].kind != TERM_CONSTANT || t[1].kind != TERM_SYMBOL || t[2].kind != TERM_CONSTANT ||
+        t[3].kind != TERM_FLOORDIV || t[4].kind != TERM_MUL || t[0].value != t[2].value)
+        return pens_lone_symbol(model, extent);
+    return t[1].symbol;
 }
 
 const char *pens_symbol_name(const pens_model *model, uint32_t index)
@@ -112,8 +167,11 @@ void pens_describe_sizes(const pens_model *model, const int64_t *sizes, char *te
     size_t used = 0;
     text[0] = 0;
     for (uint32_t i = 0; i < model->counts[TABLE_SYMBOLS] && used < room; i++)
-        used += (size_t)snprintf(text + used, room - used, "%s%.60s = %lld", i ? ", " : "", pens_symbol_name(model, i),
-                                 (long long)sizes[i]);
+        if (sizes[i] >= 0)
+            used += (size_t)snprintf(text + used, room - used, "%s%.60s = %lld", used ? ", " : "",
+                                     pens_symbol_name(model, i), (long long)sizes[i]);
+    if (used == 0)
+        snprintf(text, room, "its inputs");
 }
 
 const char *pens_extent_text(const pens_model *model, plan_quantity quantity, char *number, size_t room)

@@ -43,6 +43,7 @@ struct pens_model {
     pens_tensor *tensors; /* inputs, then outputs */
     int64_t *shapes;     /* -1: symbolic */
     const char **texts;  /* of symbolic extents, beside the shapes; else NULL */
+    uint32_t *levels;    /* by extent: how many symbols must have been counted for its value to be known */
 };
 
 /* Record `index` of a table; the loader has checked all indices. */
@@ -66,8 +67,10 @@ pens_status pens_check_archive(const pens_model *model, pens_error *error);
 /* plan.c */
 pens_status pens_read_plan(pens_model *model, pens_error *error);
 pens_status pens_check_variant(const pens_model *model, const plan_variant *variant, pens_error *error);
-/* The checks of the chosen variant that had to wait for `sizes`; `values` are those of all extents it uses. */
-pens_status pens_check_sizes(const pens_model *model, const int64_t *sizes, const int64_t *values, pens_error *error);
+/* The checks of the chosen variant that had to wait for `sizes`; `values` are those of the extents it uses, -1 for what
+ * has not been counted yet. Only of commands of `level`, where `levels` gives them; else of all. */
+pens_status pens_check_sizes(const pens_model *model, const int64_t *sizes, const int64_t *values,
+                             const uint32_t *levels, uint32_t level, pens_error *error);
 /* A string of the string table, zero-terminated there; NULL if it is not. */
 const char *pens_text(const pens_model *model, uint32_t offset, uint32_t bytes);
 
@@ -76,15 +79,31 @@ static inline int pens_is_quantity(const pens_model *model, plan_quantity quanti
     return quantity >= 0 || -1 - quantity < (int64_t)model->counts[TABLE_EXTENTS];
 }
 
+/* Symbols whose values are given; those that are counted follow. */
+static inline uint32_t pens_free_symbols(const pens_model *model)
+{
+    return model->counts[TABLE_SYMBOLS] - model->counts[TABLE_COUNTED];
+}
+
+/* How many symbols must have been counted for a quantity's value to be known. */
+static inline uint32_t pens_level(const pens_model *model, plan_quantity quantity)
+{
+    return quantity >= 0 ? 0 : model->levels[-1 - quantity];
+}
+
 /* extents.c */
-pens_status pens_check_extents(const pens_model *model, pens_error *error);
+pens_status pens_check_extents(pens_model *model, pens_error *error);
 const char *pens_symbol_name(const pens_model *model, uint32_t index);
+/* The symbol that an extent is, and nothing else; UINT32_MAX if it is none. */
+uint32_t pens_lone_symbol(const pens_model *model, plan_quantity extent);
+/* The symbol whose size an extent says: the symbol itself, or a symbol h as m * (h floordiv m). */
+uint32_t pens_told_symbol(const pens_model *model, plan_quantity extent);
 /* The value, not negative, of a quantity under `sizes`. */
 pens_status pens_evaluate(const pens_model *model, plan_quantity quantity, const int64_t *sizes, int64_t *value,
                           pens_error *error);
 /* What people read for a quantity: its text, or the number written to `number`. */
 const char *pens_extent_text(const pens_model *model, plan_quantity quantity, char *number, size_t room);
-/* "batch = 2, seq = 7" */
+/* "batch = 2, seq = 7"; without those below 0, which have not been counted yet */
 void pens_describe_sizes(const pens_model *model, const int64_t *sizes, char *text, size_t room);
 
 /* cpu.c */

@@ -213,6 +213,7 @@ void pens_unload(pens_model *model)
         munmap((void *)(uintptr_t)model->file, model->file_bytes);
     free(model->tensors);
     free(model->shapes);
+    free(model->levels);
     free((void *)model->texts);
     free(model);
 }
@@ -264,7 +265,12 @@ void pens_memory(const pens_model *model, uint64_t *weights, uint64_t *arena, ui
 
 uint32_t pens_symbol_count(const pens_model *model)
 {
-    return model->counts[TABLE_SYMBOLS];
+    return pens_free_symbols(model);
+}
+
+uint32_t pens_counted_count(const pens_model *model)
+{
+    return model->counts[TABLE_COUNTED];
 }
 
 pens_symbol pens_symbol_info(const pens_model *model, uint32_t index)

@@ -130,6 +130,11 @@ pens_status pens_session_create(pens_model *model, const pens_session_options *o
 void pens_session_destroy(pens_session *session);
 uint32_t pens_session_threads(const pens_session *session);
 
+/* Models that count: the extents of some results follow from the data. They are made of symbols that nobody gives, which
+ * come after those that are given; -1 in the shape of a session's output until a run has counted them. Memory for an
+ * output must have pens_session_output_room bytes; the result then stands at its beginning. */
+uint32_t pens_counted_count(const pens_model *model);
+
 /* Models with symbols. The sizes of a run are one number per symbol, in the order of their indices. A session of such
  * a model is given its sizes before it runs, and others whenever the shapes of its inputs change; equal ones cost
  * nothing. When they are refused (out of range, too large for memory) the session keeps those it had. */
@@ -142,9 +147,12 @@ pens_status pens_session_set_sizes(pens_session *session, const int64_t *sizes, 
 pens_status pens_session_set_shapes(pens_session *session, const int64_t *const *shapes, pens_error *error);
 /* The current sizes; NULL before they are set, or without symbols. */
 const int64_t *pens_session_sizes(const pens_session *session);
-/* Inputs and outputs under the current sizes, until these change. */
+/* Inputs and outputs under the current sizes, until these change; outputs of a model that counts, as the last run has
+ * left them. */
 pens_tensor pens_session_input(const pens_session *session, uint32_t index);
 pens_tensor pens_session_output(const pens_session *session, uint32_t index);
+/* Bytes that the caller's memory for an output must have under the current sizes, whatever is counted. */
+uint64_t pens_session_output_room(const pens_session *session, uint32_t index);
 /* Bytes of memory that the session holds: intermediate values, the scratch of all threads, and outputs that are
  * computed though not chosen. */
 uint64_t pens_session_memory(const pens_session *session);
@@ -159,7 +167,7 @@ int pens_session_reads(const pens_session *session, uint32_t index);
 uint32_t pens_session_commands(const pens_session *session);
 
 /* One run: a pointer per input and per output, each to the number of bytes that pens_session_input and
- * pens_session_output say. */
+ * pens_session_output_room say (for a model that does not count, the bytes of pens_session_output). */
 pens_status pens_run(pens_session *session, const void *const *inputs, void *const *outputs, pens_error *error);
 /* The same, with a record per command in `records` (room for pens_session_commands). */
 pens_status pens_run_profiled(pens_session *session, const void *const *inputs, void *const *outputs,

@@ -67,6 +67,13 @@ static int bytes_fit(const pens_model *model, const plan_tensor *row, const int6
     return whole < 0 || whole == bytes;
 }
 
+/* A tensor is no larger than the memory for it, as far as both are known. */
+static int room_fits(const plan_tensor *row, const int64_t *values)
+{
+    int64_t bytes = known(row->bytes, values), room = known(row->room, values);
+    return bytes < 0 || room < 0 || bytes <= room;
+}
+
 static pens_status read_tensors(pens_model *model, pens_error *error)
 {
     uint32_t count = model->counts[TABLE_TENSORS], dims = model->counts[TABLE_DIMS];
@@ -89,12 +96,19 @@ static pens_status read_tensors(pens_model *model, pens_error *error)
     }
     for (uint32_t i = 0; i < count; i++) {
         const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
+        int counted = 0;
         const char *name = pens_text(model, row->name_offset, row->name_bytes);
         if (name == NULL || row->dtype == 0 || row->dtype > PENS_UI2 || row->rank > MAX_RANK ||
             row->first_dim > dims || row->rank > dims - row->first_dim)
             return damaged(error, "an input or output is described wrongly");
-        if (!pens_is_quantity(model, row->bytes) || !bytes_fit(model, row, NULL))
+        if (!pens_is_quantity(model, row->bytes) || !pens_is_quantity(model, row->room) || !bytes_fit(model, row, NULL))
             return damaged(error, "an input or output has a size that its shape contradicts");
+        for (uint32_t d = 0; d < row->rank; d++)
+            counted |= pens_level(model, PENS_ROW(model, plan_dim, TABLE_DIMS, row->first_dim + d)->extent) > 0;
+        counted |= pens_level(model, row->bytes) > 0;
+        if (pens_level(model, row->room) > 0 || (counted && i < model->header->input_count) ||
+            (row->bytes >= 0 && row->room >= 0 && row->room < row->bytes))
+            return damaged(error, "memory for an input or output depends on what is counted");
         model->tensors[i] = (pens_tensor){name, (pens_dtype)row->dtype, row->rank, model->shapes + row->first_dim,
                                           row->bytes < 0 ? PENS_UNKNOWN : (uint64_t)row->bytes,
                                           model->texts + row->first_dim};
@@ -141,7 +155,7 @@ static int64_t space_bytes(const pens_model *model, const plan_variant *variant,
     case SPACE_OUTPUT:
         if (a->index >= h->output_count)
             return -2;
-        return known(PENS_ROW(model, plan_tensor, TABLE_TENSORS, h->input_count + a->index)->bytes, values);
+        return known(PENS_ROW(model, plan_tensor, TABLE_TENSORS, h->input_count + a->index)->room, values);
     case SPACE_SIZES:
         return 8 * (int64_t)model->counts[TABLE_SIZES];
     case SPACE_BUFFER:
@@ -202,10 +216,67 @@ static int command_fits(const pens_model *model, const plan_variant *variant, ui
     int64_t bytes = known(from->bytes, values);
     if (c->kind == COMMAND_CHECK)
         return c->write_count == 0 && (bytes < 0 || bytes == 1);
+    if (c->kind == COMMAND_BIND)
+        return c->write_count == 0 && c->guard_count == 0 && from->bytes == 8;
     if (c->kind != COMMAND_COPY || c->write_count != 1)
         return 0;
     int64_t written = known(from[1].bytes, values);
     return bytes < 0 || written < 0 || bytes == written;
+}
+
+/* Is what a command needs known once `bound` symbols have been counted? Only how much a kernel writes need not be: it
+ * writes as much as has room. */
+static int is_known(const pens_model *model, const plan_command *c, uint32_t bound)
+{
+    const plan_argument *a = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
+    uint32_t given = pens_free_symbols(model) + bound;
+    if (pens_level(model, c->units) > bound)
+        return 0;
+    for (uint32_t i = 0; i < PENS_ARGUMENTS(c); i++, a++) {
+        int whole = i >= c->read_count && i < (uint32_t)c->read_count + c->write_count && c->kind == COMMAND_DISPATCH;
+        if (pens_level(model, a->offset) > bound || (!whole && pens_level(model, a->bytes) > bound))
+            return 0;
+        if (a->space != SPACE_SIZES || bound == model->counts[TABLE_COUNTED])
+            continue;
+        if (a->offset < 0 || a->bytes < 0)
+            return 0;
+        for (int64_t slot = a->offset / 8; slot < (a->offset + a->bytes + 7) / 8; slot++)
+            if (PENS_ROW(model, plan_size, TABLE_SIZES, slot)->symbol >= given)
+                return 0;
+    }
+    return 1;
+}
+
+/* Has a command before `number` written what this argument reads? */
+static int is_written(const pens_model *model, const plan_variant *v, uint32_t number, const plan_argument *read)
+{
+    for (uint32_t i = 0; i < number; i++) {
+        const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, v->first_command + i);
+        const plan_argument *a = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument) + c->read_count;
+        for (const plan_argument *end = a + c->write_count; a < end; a++)
+            if (a->space == read->space && a->index == read->index && a->offset == read->offset &&
+                a->bytes == read->bytes)
+                return 1;
+    }
+    return 0;
+}
+
+/* Every counted symbol is bound once, in order, from memory that has been written, before its value is needed. */
+static pens_status check_counting(const pens_model *model, const plan_variant *v, pens_error *error)
+{
+    uint32_t bound = 0, counted = model->counts[TABLE_COUNTED];
+    for (uint32_t i = 0; i < v->command_count; i++) {
+        const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, v->first_command + i);
+        if (c->kind == COMMAND_BIND) {
+            bound += bound < counted && pens_told_symbol(model, c->units) == pens_free_symbols(model) + bound;
+            if (!is_written(model, v, i, PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument)))
+                return damaged(error, "a number is read that nothing has counted");
+        }
+        if (!is_known(model, c, bound))
+            return pens_fail(error, PENS_DAMAGED,
+                             "The artifact is damaged: command %u depends on what has not been counted yet.", i);
+    }
+    return bound == counted ? PENS_OK : damaged(error, "a symbol is never counted");
 }
 
 pens_status pens_check_variant(const pens_model *model, const plan_variant *v, pens_error *error)
@@ -215,6 +286,7 @@ pens_status pens_check_variant(const pens_model *model, const plan_variant *v, p
     if (v->first_kernel > kernels || v->kernel_count > kernels - v->first_kernel || v->first_command > commands ||
         v->command_count > commands - v->first_command || !pens_is_quantity(model, v->arena_bytes) ||
         !pens_is_quantity(model, v->scratch_bytes) || (v->arena_bytes < 0 && !placed) ||
+        pens_level(model, v->arena_bytes) > 0 || pens_level(model, v->scratch_bytes) > 0 ||
         v->arena_bytes > INT64_MAX / 2 || v->scratch_bytes > INT64_MAX / 65536)
         return damaged(error, "a plan's tables are miscounted");
     if (model->counts[TABLE_NEEDS] != (uint64_t)model->header->output_count * PENS_NEED_WORDS(v))
@@ -225,19 +297,21 @@ pens_status pens_check_variant(const pens_model *model, const plan_variant *v, p
     for (uint32_t i = 0; i < v->command_count; i++)
         if (!command_fits(model, v, i, NULL))
             return pens_fail(error, PENS_DAMAGED, "The artifact is damaged: command %u is out of bounds.", i);
-    return PENS_OK;
+    return check_counting(model, v, error);
 }
 
-pens_status pens_check_sizes(const pens_model *model, const int64_t *sizes, const int64_t *values, pens_error *error)
+pens_status pens_check_sizes(const pens_model *model, const int64_t *sizes, const int64_t *values,
+                             const uint32_t *levels, uint32_t level, pens_error *error)
 {
     char given[200];
     pens_describe_sizes(model, sizes, given, sizeof given);
     for (uint32_t i = 0; i < model->counts[TABLE_TENSORS]; i++)
-        if (!bytes_fit(model, PENS_ROW(model, plan_tensor, TABLE_TENSORS, i), values))
+        if (!bytes_fit(model, PENS_ROW(model, plan_tensor, TABLE_TENSORS, i), values) ||
+            !room_fits(PENS_ROW(model, plan_tensor, TABLE_TENSORS, i), values))
             return pens_fail(error, PENS_WRONG_SIZES, "With %s the shape of %.200s is too large.", given,
                              model->tensors[i].name);
     for (uint32_t i = 0; i < model->variant->command_count; i++)
-        if (!command_fits(model, model->variant, i, values)) {
+        if ((levels == NULL || levels[i] == level) && !command_fits(model, model->variant, i, values)) {
             const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
             return pens_fail(error, PENS_WRONG_SIZES, "With %s the command %.200s leaves its memory.", given,
                              pens_text(model, c->source_offset, c->source_bytes));

@@ -5,10 +5,10 @@
 #include <stdint.h>
 
 #define PENS_PLAN_MAGIC "PENSPLAN"
-#define PENS_FORMAT_VERSION 5u
+#define PENS_FORMAT_VERSION 6u
 
 enum { SPACE_ARENA = 0, SPACE_WEIGHTS = 1, SPACE_INPUT = 2, SPACE_OUTPUT = 3, SPACE_SIZES = 4, SPACE_BUFFER = 5 };
-enum { COMMAND_DISPATCH = 0, COMMAND_COPY = 1, COMMAND_CHECK = 2 };
+enum { COMMAND_DISPATCH = 0, COMMAND_COPY = 1, COMMAND_CHECK = 2, COMMAND_BIND = 3 };
 enum { TERM_CONSTANT = 0, TERM_SYMBOL = 1, TERM_ADD = 2, TERM_MUL = 3, TERM_FLOORDIV = 4, TERM_MAX = 5, TERM_MIN = 6 };
 enum { TERMS_MOST = 4096, TERMS_DEEPEST = 16 };
 enum {
@@ -26,15 +26,16 @@ enum {
     TABLE_BUFFERS = 11,
     TABLE_SIZES = 12,
     TABLE_EQUALS = 13,
-    TABLE_STRINGS = 14,
-    TABLE_COUNT = 15
+    TABLE_COUNTED = 14,
+    TABLE_STRINGS = 15,
+    TABLE_COUNT = 16
 };
 
 /* A number, or below 0 the extent number -1 - q. */
 typedef int64_t plan_quantity;
 
 /* Bytes of one record of each table, in file order. */
-#define PENS_RECORD_BYTES { 24, 8, 24, 8, 48, 16, 72, 24, 24, 16, 16, 16, 8, 16, 1 }
+#define PENS_RECORD_BYTES { 32, 8, 24, 8, 48, 16, 72, 24, 24, 16, 16, 16, 8, 16, 8, 1 }
 
 /* One table of the directory. */
 typedef struct {
@@ -64,8 +65,9 @@ typedef struct {
     uint16_t rank; /* dims */
     uint32_t first_dim; /* index into dims */
     plan_quantity bytes; /* size */
+    plan_quantity room; /* the most that can be, whatever is counted */
 } plan_tensor;
-_Static_assert(sizeof(plan_tensor) == 24, "plan_tensor");
+_Static_assert(sizeof(plan_tensor) == 32, "plan_tensor");
 
 /* One extent of a tensor. */
 typedef struct {
@@ -97,13 +99,13 @@ _Static_assert(sizeof(plan_kernel) == 16, "plan_kernel");
 
 /* One step of the plan. */
 typedef struct {
-    uint16_t kind; /* 0 dispatch, 1 copy, 2 check */
+    uint16_t kind; /* 0 dispatch, 1 copy, 2 check, 3 bind */
     uint16_t device; /* 0: the CPU */
     uint32_t kernel; /* counted from the variant's first */
     uint32_t first_argument; /* index into arguments */
     uint16_t read_count; /* arguments only read, first */
     uint16_t write_count; /* arguments written, after them */
-    plan_quantity units; /* parallel units */
+    plan_quantity units; /* parallel units; of a bind, what the i64 it reads is */
     int64_t grain; /* fewest units worth one more thread */
     plan_quantity flops; /* arithmetic of one execution */
     plan_quantity bytes; /* memory traffic of one execution */
@@ -165,6 +167,12 @@ typedef struct {
     plan_quantity right; /* the other */
 } plan_equal;
 _Static_assert(sizeof(plan_equal) == 16, "plan_equal");
+
+/* One of the last symbols: known once a bind has read it, in the order of this table. */
+typedef struct {
+    plan_quantity most; /* the greatest value it can have */
+} plan_counted;
+_Static_assert(sizeof(plan_counted) == 8, "plan_counted");
 
 /* One i64 of the space 4. */
 typedef struct {

@@ -58,12 +58,14 @@ static int picking(const pens_session *session)
     return session->active == &session->picked;
 }
 
-/* Whether a run executes command `number`: all are, or it computes something for one of the chosen outputs. */
+/* Whether a run executes command `number`: all are, or it computes something for one of the chosen outputs. A bind is
+ * always: what follows may depend on the symbol. */
 static int is_needed(const pens_session *session, uint32_t number)
 {
     const pens_model *model = session->model;
     uint64_t words = PENS_NEED_WORDS(model->variant);
-    if (!picking(session))
+    const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + number);
+    if (!picking(session) || c->kind == COMMAND_BIND)
         return 1;
     for (uint32_t i = 0; i < model->header->output_count; i++)
         if (session->chosen[i] &&
@@ -104,11 +106,16 @@ int pens_reserve_spare(pens_session *session)
             if (a->space != SPACE_OUTPUT || session->chosen[a->index])
                 continue;
             const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, model->header->input_count + a->index);
-            if (!grow(&session->spare[a->index], pens_value(session, row->bytes)))
+            if (!grow(&session->spare[a->index], pens_value(session, row->room)))
                 return 0;
         }
     }
     return 1;
+}
+
+void *pens_output_memory(const pens_session *session, uint32_t index, void *const *outputs)
+{
+    return picking(session) && !session->chosen[index] ? session->spare[index].memory : outputs[index];
 }
 
 uint64_t pens_spare_bytes(const pens_session *session)

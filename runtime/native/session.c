@@ -35,12 +35,27 @@ static void *address_of(const pens_session *session, const plan_argument *argume
     return (void *)(base + pens_value(session, argument->offset));
 }
 
+void pens_prepare_step(pens_session *session, pens_step *s)
+{
+    const pens_model *model = session->model;
+    const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + s->command);
+    s->units = (int64_t)pens_value(session, c->units);
+    s->tasks = task_count(s->units, c->grain, session->threads);
+    if (c->kind == COMMAND_COPY)
+        s->copy_bytes = pens_value(session, PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument)->bytes);
+    for (uint32_t a = 0; a < PENS_ARGUMENTS(c); a++) {
+        const plan_argument *argument = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + a);
+        if (argument->space != SPACE_INPUT && argument->space != SPACE_OUTPUT)
+            s->buffers[a] = address_of(session, argument);
+    }
+}
+
 /* Everything about commands that can be known before a run; the arena is in place, `arena` bytes of values and then
  * `scratch` for each thread. */
 void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch)
 {
     const pens_model *model = session->model;
-    uint32_t slot = 0;
+    uint32_t slot = 0, bound = 0;
     session->all.patch_count = 0;
     for (uint32_t i = 0; i < session->threads; i++)
         session->contexts[i] = (pens_kernel_context){session->arena + round_up(arena) + i * round_up(scratch),
@@ -50,30 +65,29 @@ void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch)
         pens_step *s = &session->all.steps[i];
         s->command = i;
         s->buffers = session->buffers + slot;
-        s->units = (int64_t)pens_value(session, c->units);
-        s->tasks = task_count(s->units, c->grain, session->threads);
         if (c->kind == COMMAND_DISPATCH) {
             const plan_kernel *k = PENS_ROW(model, plan_kernel, TABLE_KERNELS, model->variant->first_kernel + c->kernel);
             s->kernel = (pens_kernel)(uintptr_t)(model->image + k->entry);
         } else if (c->kind == COMMAND_CHECK) {
             s->message = (const char *)model->tables[TABLE_STRINGS].data + c->message_offset;
-        } else {
-            s->copy_bytes =
-                pens_value(session, PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument)->bytes);
+        } else if (c->kind == COMMAND_BIND) {
+            s->bind = 1;
+            int tells = bound < model->counts[TABLE_COUNTED] &&
+                        pens_told_symbol(model, c->units) == pens_free_symbols(model) + bound;
+            s->binds = tells ? ++bound : 0;
         }
-        uint32_t buffers = (uint32_t)c->read_count + c->write_count;
-        s->guards = s->buffers + buffers;
+        pens_prepare_step(session, s);
+        s->guards = s->buffers + c->read_count + c->write_count;
         s->guard_count = c->guard_count;
         s->guard_senses = c->guard_senses;
-        for (uint32_t a = 0; a < buffers + c->guard_count; a++, slot++) {
+        for (uint32_t a = 0; a < PENS_ARGUMENTS(c); a++, slot++) {
             const plan_argument *argument = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + a);
-            if (argument->space != SPACE_INPUT && argument->space != SPACE_OUTPUT) {
-                session->buffers[slot] = address_of(session, argument);
+            if (argument->space != SPACE_INPUT && argument->space != SPACE_OUTPUT)
                 continue;
-            }
             uint32_t index = argument->index + (argument->space == SPACE_OUTPUT ? model->header->input_count : 0);
+            int known = pens_level(model, argument->offset) == 0; /* else a bind fills in the pointer */
             session->all.patches[session->all.patch_count++] =
-                (pens_patch){slot, index, pens_value(session, argument->offset)};
+                (pens_patch){slot, index, known ? pens_value(session, argument->offset) : 0};
         }
     }
     pens_pick(session);
@@ -130,7 +144,7 @@ static int allocate(pens_session *session)
     if (!session->buffers || !session->contexts || !pens_allocate_selection(session, slots) ||
         !pens_allocate_sizes(session))
         return 0;
-    if (!session->ready)
+    if (model->counts[TABLE_SYMBOLS] > 0)
         return 1;
     uint64_t arena = (uint64_t)model->variant->arena_bytes, scratch = (uint64_t)model->variant->scratch_bytes;
     if (!pens_reserve(session, arena, scratch))
@@ -161,6 +175,11 @@ pens_status pens_session_create(pens_model *model, const pens_session_options *o
         pens_session_destroy(session);
         return pens_fail(error, PENS_OUT_OF_MEMORY, "Not enough memory: the session's %lld bytes do not fit.",
                          (long long)(model->variant->arena_bytes < 0 ? 0 : model->variant->arena_bytes));
+    }
+    pens_status status = pens_start_sizes(session, error);
+    if (status != PENS_OK) {
+        pens_session_destroy(session);
+        return status;
     }
     if (session->threads > 1 && session->executor == NULL) {
         session->pool = pens_pool_create(session->threads);
@@ -248,13 +267,14 @@ static pens_status run_step(pens_session *session, const pens_step *s, pens_erro
 }
 
 /* Fill in the pointers of this run. A tensor of no bytes may have a null pointer. */
-static pens_status bind(pens_session *session, const void *const *inputs, void *const *outputs, pens_error *error)
+static pens_status take_pointers(pens_session *session, const void *const *inputs, void *const *outputs, pens_error *error)
 {
     uint32_t input_count = session->model->header->input_count;
     for (uint32_t i = 0; i < session->active->patch_count; i++) {
         const pens_patch *p = &session->active->patches[i];
         uintptr_t base = p->index < input_count ? (uintptr_t)inputs[p->index] : (uintptr_t)outputs[p->index - input_count];
-        if (base == 0 && session->tensors[p->index].bytes != 0)
+        if (base == 0 && (p->index < input_count ? session->tensors[p->index].bytes
+                                                 : pens_session_output_room(session, p->index - input_count)) != 0)
             return pens_fail(error, PENS_INVALID_ARGUMENT, "The pointer for %s is null.",
                              session->model->tensors[p->index].name);
         session->buffers[p->slot] = (void *)(base + p->offset);
@@ -292,23 +312,29 @@ static void describe(const pens_session *session, const pens_step *s, pens_recor
 static pens_status run(pens_session *session, const void *const *inputs, void *const *outputs, pens_record *records,
                        pens_error *error)
 {
-    pens_status status = bind(session, inputs, outputs, error);
+    int counts = session->model->counts[TABLE_COUNTED] > 0;
+    if (counts)
+        pens_forget_counts(session);
+    pens_status status = take_pointers(session, inputs, outputs, error);
     uint64_t start = records != NULL ? now_ns() : 0;
     const pens_program *active = session->active;
     for (uint32_t i = 0; status == PENS_OK && i < active->step_count; i++) {
-        const int skip = left_out(&active->steps[i]);
+        const pens_step *s = &active->steps[i];
+        const int skip = left_out(s);
         if (records == NULL) {
             if (!skip)
-                status = run_step(session, &active->steps[i], error);
+                status = s->bind ? pens_bind(session, s, inputs, outputs, error) : run_step(session, s, error);
             continue;
         }
-        describe(session, &active->steps[i], &records[i]);
+        describe(session, s, &records[i]);
         records[i].start_ns = records[i].end_ns = now_ns() - start;
         if (skip)
             continue;
-        status = run_step(session, &active->steps[i], error);
+        status = s->bind ? pens_bind(session, s, inputs, outputs, error) : run_step(session, s, error);
         records[i].end_ns = now_ns() - start;
     }
+    if (counts && status == PENS_OK)
+        pens_describe_tensors(session);
     return status;
 }
 

@@ -25,6 +25,8 @@ typedef struct {
     uint32_t command;    /* its number */
     uint32_t guard_count, guard_senses;
     void **guards; /* booleans that must be as the senses say, or else the step is left out */
+    uint32_t binds;      /* of a bind: 1 + the number of the counted symbol that it tells, 0 if that is known already */
+    int bind;            /* it is a bind */
 } pens_step;
 
 /* What a run executes: all commands, or those that chosen outputs need. */
@@ -66,6 +68,7 @@ struct pens_session {
     atomic_flag busy;
     const pens_tensor *tensors; /* under the current sizes; the model's own where it has no symbols */
     int ready;                  /* it has sizes, or needs none */
+    uint32_t known;             /* how many symbols have been counted in this run */
     /* Of a model with symbols. */
     int64_t *sizes;         /* by symbol */
     int64_t *asked;         /* the sizes while they are read off the inputs */
@@ -75,12 +78,15 @@ struct pens_session {
     int64_t *shapes;
     pens_placement *placements;
     pens_placement **order;
+    uint32_t *levels; /* by command: how many symbols must have been counted for all of it to be known */
 };
 
 /* session.c */
 void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch);
 /* Memory of its own; NULL if there is none. It is given back with munmap. */
 uint8_t *pens_map(uint64_t bytes);
+/* What depends on sizes in one step: units, bytes, and pointers but for the caller's. */
+void pens_prepare_step(pens_session *session, pens_step *step);
 int pens_reserve(pens_session *session, uint64_t arena, uint64_t scratch);
 
 /* select.c */
@@ -89,12 +95,29 @@ void pens_free_selection(pens_session *session);
 /* Memory for the outputs that are written though not chosen, under the current values; 0 if there is none. */
 int pens_reserve_spare(pens_session *session);
 uint64_t pens_spare_bytes(const pens_session *session);
+/* Where a run writes an output: the caller's memory if it is chosen, else the session's. */
+void *pens_output_memory(const pens_session *session, uint32_t index, void *const *outputs);
 /* Put what the chosen outputs need of all prepared steps into `picked`, if they are not all of them. */
 void pens_pick(pens_session *session);
 
 /* sizes.c */
 int pens_allocate_sizes(pens_session *session);
 void pens_free_sizes(pens_session *session);
+/* What a model without sizes to be given needs before its first run. */
+pens_status pens_start_sizes(pens_session *session, pens_error *error);
+/* The values of the extents of a command, or of inputs and outputs, that are known by now. */
+pens_status pens_know_command(pens_session *session, uint32_t number, const int64_t *sizes, pens_error *error);
+pens_status pens_know_tensors(pens_session *session, const int64_t *sizes, pens_error *error);
+/* The equalities that can be checked once `level` symbols have been counted, and not before. */
+pens_status pens_check_equals(const pens_model *model, const int64_t *sizes, uint32_t level, pens_error *error);
+void pens_describe_tensors(pens_session *session);
+
+/* counted.c: of models that count. How many symbols must have been counted for all of a command to be known; what comes
+ * before a run; and what a bind does. */
+uint32_t pens_command_level(const pens_model *model, uint32_t number);
+void pens_forget_counts(pens_session *session);
+pens_status pens_bind(pens_session *session, const pens_step *step, const void *const *inputs, void *const *outputs,
+                      pens_error *error);
 
 /* place.c: `bytes`, `first` and `last` of every buffer are given; 0 if they do not fit. `order` is room for as many
  * pointers. */

@@ -19,9 +19,11 @@ int pens_allocate_sizes(pens_session *session)
     const pens_model *model = session->model;
     const uint32_t *counts = model->counts;
     session->tensors = model->tensors;
+    session->known = counts[TABLE_COUNTED];
     session->ready = counts[TABLE_SYMBOLS] == 0;
     if (session->ready)
         return 1;
+    session->levels = calloc(model->variant->command_count + 1u, sizeof *session->levels);
     session->sizes = calloc(counts[TABLE_SYMBOLS], sizeof *session->sizes);
     session->asked = calloc(counts[TABLE_SYMBOLS], sizeof *session->asked);
     session->values = calloc(counts[TABLE_EXTENTS] + 1u, sizeof *session->values);
@@ -30,7 +32,11 @@ int pens_allocate_sizes(pens_session *session)
     session->shapes = calloc(counts[TABLE_DIMS] + 1u, sizeof *session->shapes);
     session->placements = calloc(counts[TABLE_BUFFERS] + 1u, sizeof *session->placements);
     session->order = calloc(counts[TABLE_BUFFERS] + 1u, sizeof *session->order);
-    return session->sizes && session->asked && session->values && session->size_memory && session->own_tensors &&
+    for (uint32_t i = pens_free_symbols(model); session->sizes && session->asked && i < counts[TABLE_SYMBOLS]; i++)
+        session->sizes[i] = session->asked[i] = -1;
+    for (uint32_t i = 0; session->levels && i < model->variant->command_count; i++)
+        session->levels[i] = pens_command_level(model, i);
+    return session->levels && session->sizes && session->asked && session->values && session->size_memory && session->own_tensors &&
            session->shapes && session->placements && session->order;
 }
 
@@ -44,12 +50,13 @@ void pens_free_sizes(pens_session *session)
     free(session->shapes);
     free(session->placements);
     free(session->order);
+    free(session->levels);
 }
 
-/* The value of a quantity under `sizes`, evaluated at most once. */
+/* The value of a quantity under `sizes`, evaluated at most once, if all that it depends on has been counted. */
 static pens_status know(pens_session *session, plan_quantity quantity, const int64_t *sizes, pens_error *error)
 {
-    if (quantity >= 0 || session->values[-1 - quantity] >= 0)
+    if (quantity >= 0 || session->values[-1 - quantity] >= 0 || pens_level(session->model, quantity) > session->known)
         return PENS_OK;
     int64_t value;
     pens_status status = pens_evaluate(session->model, quantity, sizes, &value, error);
@@ -58,19 +65,30 @@ static pens_status know(pens_session *session, plan_quantity quantity, const int
     return status;
 }
 
-static pens_status know_commands(pens_session *session, const int64_t *sizes, pens_error *error)
+pens_status pens_know_command(pens_session *session, uint32_t number, const int64_t *sizes, pens_error *error)
+{
+    const pens_model *model = session->model;
+    const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + number);
+    pens_status status = know(session, c->units, sizes, error);
+    const plan_argument *a = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
+    for (const plan_argument *end = a + PENS_ARGUMENTS(c); status == PENS_OK && a < end; a++) {
+        status = know(session, a->offset, sizes, error);
+        if (status == PENS_OK)
+            status = know(session, a->bytes, sizes, error);
+    }
+    return status;
+}
+
+pens_status pens_know_tensors(pens_session *session, const int64_t *sizes, pens_error *error)
 {
     const pens_model *model = session->model;
     pens_status status = PENS_OK;
-    for (uint32_t i = 0; status == PENS_OK && i < model->variant->command_count; i++) {
-        const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
-        status = know(session, c->units, sizes, error);
-        const plan_argument *a = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
-        for (const plan_argument *end = a + PENS_ARGUMENTS(c); status == PENS_OK && a < end; a++) {
-            status = know(session, a->offset, sizes, error);
-            if (status == PENS_OK)
-                status = know(session, a->bytes, sizes, error);
-        }
+    for (uint32_t i = 0; status == PENS_OK && i < model->counts[TABLE_DIMS]; i++)
+        status = know(session, PENS_ROW(model, plan_dim, TABLE_DIMS, i)->extent, sizes, error);
+    for (uint32_t i = 0; status == PENS_OK && i < model->counts[TABLE_TENSORS]; i++) {
+        status = know(session, PENS_ROW(model, plan_tensor, TABLE_TENSORS, i)->bytes, sizes, error);
+        if (status == PENS_OK)
+            status = know(session, PENS_ROW(model, plan_tensor, TABLE_TENSORS, i)->room, sizes, error);
     }
     return status;
 }
@@ -80,14 +98,17 @@ static pens_status know_all(pens_session *session, const int64_t *sizes, pens_er
 {
     const pens_model *model = session->model;
     memset(session->values, 0xFF, model->counts[TABLE_EXTENTS] * sizeof *session->values);
+    session->known = 0;
     pens_status status = know(session, model->variant->scratch_bytes, sizes, error);
-    for (uint32_t i = 0; status == PENS_OK && i < model->counts[TABLE_DIMS]; i++)
-        status = know(session, PENS_ROW(model, plan_dim, TABLE_DIMS, i)->extent, sizes, error);
-    for (uint32_t i = 0; status == PENS_OK && i < model->counts[TABLE_TENSORS]; i++)
-        status = know(session, PENS_ROW(model, plan_tensor, TABLE_TENSORS, i)->bytes, sizes, error);
+    if (status == PENS_OK)
+        status = pens_know_tensors(session, sizes, error);
+    for (uint32_t i = 0; status == PENS_OK && i < model->counts[TABLE_COUNTED]; i++)
+        status = know(session, PENS_ROW(model, plan_counted, TABLE_COUNTED, i)->most, sizes, error);
     for (uint32_t i = 0; status == PENS_OK && i < model->counts[TABLE_BUFFERS]; i++)
         status = know(session, PENS_ROW(model, plan_buffer, TABLE_BUFFERS, i)->bytes, sizes, error);
-    return status == PENS_OK ? know_commands(session, sizes, error) : status;
+    for (uint32_t i = 0; status == PENS_OK && i < model->variant->command_count; i++)
+        status = pens_know_command(session, i, sizes, error);
+    return status;
 }
 
 static pens_status too_large(const pens_session *session, const int64_t *sizes, pens_error *error)
@@ -109,7 +130,7 @@ static int place_all(pens_session *session, uint64_t *arena)
     return pens_place(session->placements, session->order, model->counts[TABLE_BUFFERS], arena);
 }
 
-static void describe_tensors(pens_session *session)
+void pens_describe_tensors(pens_session *session)
 {
     const pens_model *model = session->model;
     for (uint32_t i = 0; i < model->counts[TABLE_DIMS]; i++)
@@ -118,14 +139,14 @@ static void describe_tensors(pens_session *session)
         const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
         session->own_tensors[i] = model->tensors[i];
         session->own_tensors[i].shape = session->shapes + row->first_dim;
-        session->own_tensors[i].bytes = pens_value(session, row->bytes);
+        session->own_tensors[i].bytes = pens_value(session, row->bytes); /* PENS_UNKNOWN: not counted yet */
     }
     session->tensors = session->own_tensors;
 }
 
 static pens_status in_range(const pens_model *model, const int64_t *sizes, pens_error *error)
 {
-    for (uint32_t i = 0; i < model->counts[TABLE_SYMBOLS]; i++) {
+    for (uint32_t i = 0; i < pens_free_symbols(model); i++) {
         const plan_symbol *s = PENS_ROW(model, plan_symbol, TABLE_SYMBOLS, i);
         if (sizes[i] < s->low || sizes[i] > s->high)
             return pens_fail(error, PENS_WRONG_SIZES, "The size %.200s is %lld to %lld, not %lld.",
@@ -135,13 +156,16 @@ static pens_status in_range(const pens_model *model, const int64_t *sizes, pens_
 }
 
 /* What the model takes for granted about its sizes. */
-static pens_status check_equals(const pens_model *model, const int64_t *sizes, pens_error *error)
+pens_status pens_check_equals(const pens_model *model, const int64_t *sizes, uint32_t level, pens_error *error)
 {
     char given[200], numbers[2][24];
     pens_status status = PENS_OK;
     for (uint32_t i = 0; status == PENS_OK && i < model->counts[TABLE_EQUALS]; i++) {
         const plan_equal *e = PENS_ROW(model, plan_equal, TABLE_EQUALS, i);
+        uint32_t a = pens_level(model, e->left), b = pens_level(model, e->right);
         int64_t left, right;
+        if ((a > b ? a : b) != level)
+            continue;
         status = pens_evaluate(model, e->left, sizes, &left, error);
         if (status == PENS_OK)
             status = pens_evaluate(model, e->right, sizes, &right, error);
@@ -161,7 +185,7 @@ static pens_status derive(pens_session *session, const int64_t *sizes, uint64_t 
     const pens_model *model = session->model;
     pens_status status = know_all(session, sizes, error);
     if (status == PENS_OK)
-        status = pens_check_sizes(model, sizes, session->values, error);
+        status = pens_check_sizes(model, sizes, session->values, NULL, 0, error);
     if (status != PENS_OK)
         return status;
     if (!place_all(session, arena) || !pens_reserve_spare(session) ||
@@ -170,15 +194,18 @@ static pens_status derive(pens_session *session, const int64_t *sizes, uint64_t 
     return PENS_OK;
 }
 
-static pens_status change_sizes(pens_session *session, const int64_t *sizes, pens_error *error)
+static pens_status change_sizes(pens_session *session, const int64_t *given, pens_error *error)
 {
     const pens_model *model = session->model;
-    uint64_t bytes = model->counts[TABLE_SYMBOLS] * sizeof *sizes, arena;
-    if (bytes == 0 || (session->ready && memcmp(session->sizes, sizes, bytes) == 0))
+    const int64_t *sizes = session->asked; /* a number for every symbol: -1 for those that are counted */
+    uint64_t bytes = pens_free_symbols(model) * sizeof *sizes, arena;
+    if (session->ready && (bytes == 0 || memcmp(session->sizes, given, bytes) == 0))
         return PENS_OK;
+    if (given != session->asked)
+        memcpy(session->asked, given, bytes);
     pens_status status = in_range(model, sizes, error);
     if (status == PENS_OK)
-        status = check_equals(model, sizes, error);
+        status = pens_check_equals(model, sizes, 0, error);
     if (status != PENS_OK)
         return status;
     status = derive(session, sizes, &arena, error);
@@ -189,13 +216,20 @@ static pens_status change_sizes(pens_session *session, const int64_t *sizes, pen
         }
         return status;
     }
-    memcpy(session->sizes, sizes, bytes);
+    if (bytes > 0)
+        memcpy(session->sizes, sizes, bytes);
     for (uint32_t i = 0; i < model->counts[TABLE_SIZES]; i++)
-        session->size_memory[i] = sizes[PENS_ROW(model, plan_size, TABLE_SIZES, i)->symbol];
-    describe_tensors(session);
+        session->size_memory[i] = session->sizes[PENS_ROW(model, plan_size, TABLE_SIZES, i)->symbol];
+    pens_describe_tensors(session);
     pens_prepare_steps(session, arena, pens_value(session, model->variant->scratch_bytes));
     session->ready = 1;
     return PENS_OK;
+}
+
+pens_status pens_start_sizes(pens_session *session, pens_error *error)
+{
+    return session->ready || pens_free_symbols(session->model) > 0 ? PENS_OK
+                                                                   : change_sizes(session, session->asked, error);
 }
 
 /* Problems with inputs, joined to one sentence. */
@@ -219,29 +253,6 @@ __attribute__((format(printf, 2, 3))) static void add_problem(problem_list *prob
         problems->used = sizeof problems->text - 1;
 }
 
-/* The symbol that an extent is, and nothing else; UINT32_MAX if it is none. */
-static uint32_t lone_symbol(const pens_model *model, plan_quantity extent)
-{
-    if (extent >= 0)
-        return UINT32_MAX;
-    const plan_extent *e = PENS_ROW(model, plan_extent, TABLE_EXTENTS, (uint32_t)(-1 - extent));
-    const plan_term *t = PENS_ROW(model, plan_term, TABLE_TERMS, e->first_term);
-    return e->term_count == 1 && t->kind == TERM_SYMBOL ? t->symbol : UINT32_MAX;
-}
-
-/* The symbol whose size an extent says: the symbol itself, or a symbol h as m * (h floordiv m). */
-static uint32_t told_symbol(const pens_model *model, plan_quantity extent)
-{
-    if (extent >= 0)
-        return UINT32_MAX;
-    const plan_extent *e = PENS_ROW(model, plan_extent, TABLE_EXTENTS, (uint32_t)(-1 - extent));
-    const plan_term *t = PENS_ROW(model, plan_term, TABLE_TERMS, e->first_term);
-    if (e->term_count != 5 || t[0].kind != TERM_CONSTANT || t[1].kind != TERM_SYMBOL || t[2].kind != TERM_CONSTANT ||
-        t[3].kind != TERM_FLOORDIV || t[4].kind != TERM_MUL || t[0].value != t[2].value)
-        return lone_symbol(model, extent);
-    return t[1].symbol;
-}
-
 /* An extent of an input that is a symbol alone says what it is; the first one counts. */
 static void read_symbol(pens_session *session, const pens_tensor *tensor, uint32_t axis, uint32_t index, int64_t found,
                         problem_list *problems)
@@ -263,12 +274,12 @@ static void read_symbol(pens_session *session, const pens_tensor *tensor, uint32
 static void read_symbols(pens_session *session, const int64_t *const *shapes, problem_list *problems)
 {
     const pens_model *model = session->model;
-    for (uint32_t i = 0; i < model->counts[TABLE_SYMBOLS]; i++)
+    for (uint32_t i = 0; i < pens_free_symbols(model); i++)
         session->asked[i] = -1;
     for (uint32_t i = 0; i < model->header->input_count; i++) {
         const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
         for (uint32_t axis = 0; shapes[i] != NULL && axis < row->rank; axis++) {
-            uint32_t index = told_symbol(model, PENS_ROW(model, plan_dim, TABLE_DIMS, row->first_dim + axis)->extent);
+            uint32_t index = pens_told_symbol(model, PENS_ROW(model, plan_dim, TABLE_DIMS, row->first_dim + axis)->extent);
             if (index != UINT32_MAX)
                 read_symbol(session, &model->tensors[i], axis, index, shapes[i][axis], problems);
         }
@@ -289,7 +300,7 @@ static pens_status check_shapes(const pens_session *session, const int64_t *cons
             pens_status status = pens_evaluate(model, extent, session->asked, &expected, error);
             if (status != PENS_OK)
                 return status;
-            if (shapes[i][axis] != expected && lone_symbol(model, extent) == UINT32_MAX)
+            if (shapes[i][axis] != expected && pens_lone_symbol(model, extent) == UINT32_MAX)
                 add_problem(problems, "input %.60s has %lld along axis %u and needs %.60s%s%lld", name,
                             (long long)shapes[i][axis], axis, text ? text : "", text ? " = " : "",
                             (long long)expected);
@@ -304,7 +315,7 @@ static pens_status change_shapes(pens_session *session, const int64_t *const *sh
     problem_list problems = {{0}, 0};
     pens_status status = PENS_OK;
     read_symbols(session, shapes, &problems);
-    for (uint32_t i = 0; i < model->counts[TABLE_SYMBOLS]; i++) {
+    for (uint32_t i = 0; i < pens_free_symbols(model); i++) {
         if (session->asked[i] < 0 && !session->ready)
             return pens_fail(error, PENS_NO_SIZES,
                              "No input tells the size %.200s: none that is fed has it alone as an extent.",
@@ -345,6 +356,15 @@ pens_status pens_session_set_shapes(pens_session *session, const int64_t *const 
 const int64_t *pens_session_sizes(const pens_session *session)
 {
     return session->ready ? session->sizes : NULL;
+}
+
+uint64_t pens_session_output_room(const pens_session *session, uint32_t index)
+{
+    const pens_model *model = session->model;
+    if (index >= model->header->output_count)
+        return 0;
+    plan_quantity room = PENS_ROW(model, plan_tensor, TABLE_TENSORS, model->header->input_count + index)->room;
+    return room >= 0 ? (uint64_t)room : session->ready ? pens_value(session, room) : PENS_UNKNOWN;
 }
 
 pens_tensor pens_session_input(const pens_session *session, uint32_t index)

@@ -246,6 +246,42 @@ def symbolic() -> Any:
     return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], {"made": "for the fuzzer"}, {})
 
 
+def counting() -> Any:
+    """An artifact that counts: twice, then meets what it has counted; with and without sizes to be given."""
+    from penstock.compiler.artifact.elf import LinkedImage
+    from penstock.compiler.artifact.plan import ArenaBuffer, BufferRange, Command, CommandKind, Plan, Space, TensorInfo
+    from penstock.compiler.artifact.writer import Contents
+    from penstock.compiler.extents import Symbol, smallest, symbol
+
+    batch, n, m = symbol("batch", 1, 64), symbol("n", 0, 1 << 20), symbol("m", 1, 1 << 20)
+    found, count = BufferRange(Space.BUFFER, 0, 16 * n, 0), BufferRange(Space.BUFFER, 0, 8, 1)
+    rest, other = BufferRange(Space.BUFFER, 0, 8 * (4 * batch - n), 2), BufferRange(Space.OUTPUT, 0, 8, 1)
+    tail, y = BufferRange(Space.BUFFER, 8 * n, 8 * n, 0), BufferRange(Space.OUTPUT, 0, 4 * n * m, 0)
+    sizes, given = BufferRange(Space.SIZES, 0, 16), BufferRange(Space.SIZES, 0, 8)
+    commands = [
+        Command(CommandKind.DISPATCH, (BufferRange(Space.INPUT, 0, 16 * batch), given), (found, count), source="count"),
+        Command(CommandKind.BIND, (count,), (), units=n),
+        Command(CommandKind.DISPATCH, (tail, sizes), (rest, other), units=n, source="count again"),
+        Command(CommandKind.BIND, (other,), (), units=m),
+        Command(CommandKind.BIND, (count,), (), units=smallest(n, 4 * batch), source="meet"),
+        Command(CommandKind.DISPATCH, (rest, tail), (y,), units=n * m, source="last"),
+    ]
+    plan = Plan(
+        [TensorInfo("x", "f32", (batch, 4))],
+        [TensorInfo("y", "f32", (n, m)), TensorInfo("number", "i64", (1,))],
+        ["kernel"],
+        commands,
+        arena_bytes=96 * batch + 192,
+        symbols=(Symbol("batch", 1, 64), Symbol("n", 0, 1 << 20), Symbol("m", 1, 1 << 20)),
+        buffers=(ArenaBuffer(64 * batch, 0, 5), ArenaBuffer(8, 0, 4), ArenaBuffer(32 * batch, 2, 5)),
+        sizes=(0, 1, 2),
+        equal=((smallest(n, 3), smallest(n, 3, m + 2)),),
+        counted=(4 * batch, 8 * batch),
+    )
+    image = LinkedImage(b"\xc3" * 64, {"kernel": 0})
+    return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], {"made": "for the fuzzer"}, {})
+
+
 def loader(folder: Path, runs: int, seed: int) -> subprocess.CompletedProcess[str]:
     """``runs`` damaged artifacts, loaded by the sanitized runtime. Raises NoSanitizer."""
     import penstock
@@ -256,8 +292,9 @@ def loader(folder: Path, runs: int, seed: int) -> subprocess.CompletedProcess[st
     for name in ("mlp_b1", "lstm"):
         paths.append(folder / f"{name}.pens")
         penstock.compile(MODELS / f"{name}.onnx", target="cpu:x86-64-v3").save(paths[-1])
-    paths.append(folder / "symbolic.pens")
-    writer.write(symbolic(), paths[-1])
+    for made in (symbolic, counting):
+        paths.append(folder / f"{made.__name__}.pens")
+        writer.write(made(), paths[-1])
     return subprocess.run([program, str(runs), str(seed), *paths], capture_output=True, text=True, check=False)
 
 

@@ -2,7 +2,8 @@
  *
  * A run changes a few bytes of an artifact, most often in the plan, mends the checksums so that the damage reaches the
  * code behind them, loads the result from a block of just its size, and makes a session of it if the loader accepts it.
- * A model with symbols is given sizes, directly and as shapes; what it then takes for its memory must be its memory.
+ * A model with symbols is given sizes, directly and as shapes, and one that counts is told numbers, as if kernels had
+ * found them; what it then takes for its memory must be its memory.
  * Kernels are not run: machine code is trusted, what the plan says of memory is not. */
 #include "session.h"
 
@@ -138,6 +139,8 @@ static int is_sound(const pens_session *session)
     for (uint32_t i = 0; i < active->step_count; i++) {
         const pens_step *s = &active->steps[i];
         const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + s->command);
+        if (session->levels != NULL && session->levels[s->command] > session->known)
+            continue; /* what it depends on has not been counted yet */
         if (s->units < 0 || s->tasks > session->threads)
             return 0;
         for (uint32_t a = 0; a < PENS_ARGUMENTS(c); a++) {
@@ -157,9 +160,12 @@ static int is_sound(const pens_session *session)
                 return 0;
         }
     }
-    for (uint32_t i = 0; i < active->patch_count; i++)
-        if (active->patches[i].offset > session->tensors[active->patches[i].index].bytes)
+    for (uint32_t i = 0; i < active->patch_count; i++) {
+        uint32_t index = active->patches[i].index, inputs = model->header->input_count;
+        uint64_t room = index < inputs ? session->tensors[index].bytes : pens_session_output_room(session, index - inputs);
+        if (active->patches[i].offset > room)
             return 0;
+    }
     for (uint32_t i = 0; i < session->threads; i++) {
         uintptr_t scratch = (uintptr_t)session->contexts[i].scratch;
         if (scratch < first || scratch + session->contexts[i].scratch_bytes > end)
@@ -177,6 +183,51 @@ static int try_choosing(pens_session *session, uint32_t outputs)
         return pens_session_select(session, NULL, 0, &error) == PENS_OK;
     (void)pens_session_reads(session, 0);
     return pens_session_select(session, &one, 1, &error) == PENS_OK;
+}
+
+enum { LARGEST_OUTPUT = 1 << 16 };
+
+/* Go from bind to bind with numbers of all sorts, on memory of the size that the session says. */
+static int try_counts(pens_session *session, const pens_model *model)
+{
+    pens_error error = {PENS_OK, ""};
+    uint32_t inputs = pens_input_count(model), outputs = pens_output_count(model);
+    if (pens_counted_count(model) == 0)
+        return 1;
+    const void **from = calloc(inputs + 1u, sizeof *from);
+    void **to = calloc(outputs + 1u, sizeof *to);
+    int sound = 1, fits = session->arena_bytes < LARGEST_ARENA;
+    for (uint32_t i = 0; i < outputs; i++) {
+        uint64_t room = pens_session_output_room(session, i);
+        to[i] = malloc(room < LARGEST_OUTPUT ? room + 1 : 1);
+        fits &= room < LARGEST_OUTPUT;
+    }
+    for (int round = 0; fits && sound && round < 3; round++) {
+        pens_status status = PENS_OK;
+        pens_forget_counts(session);
+        for (uint32_t i = 0; i < session->active->patch_count; i++) {
+            const pens_patch *p = &session->active->patches[i];
+            if (p->index >= inputs)
+                session->buffers[p->slot] = (uint8_t *)to[p->index - inputs] + p->offset;
+        }
+        for (uint32_t i = 0; sound && status == PENS_OK && i < session->active->step_count; i++) {
+            if (!session->active->steps[i].bind)
+                continue;
+            int64_t count = random_size(0, below(4) ? 12 : INT64_MAX);
+            memcpy(session->active->steps[i].buffers[0], &count, sizeof count);
+            error.message[0] = 0;
+            status = pens_bind(session, &session->active->steps[i], from, to, &error);
+            sound = status == PENS_OK ? is_sound(session) : error.message[0] != 0;
+        }
+        if (status == PENS_OK)
+            pens_describe_tensors(session);
+        pens_forget_counts(session); /* what was prepared is of this choice of outputs */
+    }
+    for (uint32_t i = 0; i < outputs; i++)
+        free(to[i]);
+    free(from);
+    free(to);
+    return sound;
 }
 
 static int try_sizes(pens_session *session, const pens_model *model)
@@ -200,7 +251,8 @@ static int try_sizes(pens_session *session, const pens_model *model)
         error.message[0] = 0;
         pens_status status = round % 2 ? pens_session_set_shapes(session, shapes, &error)
                                        : pens_session_set_sizes(session, sizes, &error);
-        sound = sound && (status == PENS_OK ? session->ready && is_sound(session) : error.message[0] != 0);
+        sound = sound && (status == PENS_OK ? session->ready && is_sound(session) && try_counts(session, model)
+                                            : error.message[0] != 0);
     }
     free(sizes);
     free(extents);
@@ -230,9 +282,9 @@ static int try_loading(const uint8_t *data, uint64_t bytes)
         largest = pens_output(model, i).bytes > largest ? pens_output(model, i).bytes : largest;
     int symbolic = pens_symbol_count(model) > 0, sound = 1;
     if ((symbolic || largest < LARGEST_ARENA) && pens_session_create(model, &options, &session, &error) == PENS_OK) {
-        sound = symbolic ? try_sizes(session, model) : is_sound(session);
+        sound = symbolic ? try_sizes(session, model) : is_sound(session) && try_counts(session, model);
         if (sound && !symbolic && try_choosing(session, outputs))
-            sound = is_sound(session);
+            sound = is_sound(session) && try_counts(session, model);
         pens_session_destroy(session);
     }
     pens_unload(model);

@@ -27,9 +27,44 @@ from penstock.compiler.extents import (
     symbol,
     symbols_of,
 )
+from penstock.compiler.limits import at_most
 
 BATCH, SEQ, PAST = symbol("batch", 1, 64), symbol("seq"), symbol("past", 0, 4096)
 SIZES = st.fixed_dictionaries({"batch": st.integers(1, 64), "seq": st.integers(1, 5000), "past": st.integers(0, 4096)})
+
+
+COUNTED = symbol("count", 0, 40)
+
+
+@given(
+    st.recursive(
+        st.sampled_from([BATCH, PAST, COUNTED]) | st.integers(-9, 9),
+        lambda inner: st.tuples(st.sampled_from("+-*/<>"), inner, inner),
+        max_leaves=8,
+    ),
+    SIZES,
+    st.data(),
+)
+def test_a_limit_is_never_below(tree: Any, sizes: dict[str, int], data: st.DataObject) -> None:
+    """Whatever is counted, up to its bound."""
+
+    def built(node: Any) -> Extent:
+        if not isinstance(node, tuple):
+            return node
+        kind, a, b = node[0], built(node[1]), built(node[2])
+        if kind == "/":
+            return floordiv(a, largest(b, 1))
+        return {"+": a + b, "-": a - b, "*": a * b, "<": smallest(a, b), ">": largest(a, b)}[kind]
+
+    extent = built(tree)
+    if len(str(extent)) > 300:
+        return
+    (counted,) = symbols_of(COUNTED)
+    most = smallest(BATCH + 2, 40)
+    limit = at_most(extent, {counted: most})
+    assert counted not in symbols_of(limit)
+    count = data.draw(st.integers(0, evaluate(most, sizes)))
+    assert evaluate(limit, sizes) >= evaluate(extent, {**sizes, "count": count})
 
 
 class Written:

@@ -109,7 +109,8 @@ def _show(facts: dict[str, Any]) -> None:
         return
     for symbol in facts.get("symbols", ()):
         top = "or more" if symbol["high"] >= UNBOUNDED else f"to {symbol['high']}"
-        click.echo(f"  size     {symbol['name']}: {symbol['low']} {top}, chosen at run time")
+        told = "counted by the run" if symbol["name"] in facts.get("counted", ()) else "chosen at run time"
+        click.echo(f"  size     {symbol['name']}: {symbol['low']} {top}, {told}")
     memory = facts["memory"]
     scratch = memory["scratch_per_thread"][facts["chosen"]]
     click.echo(f"  made by  penstock {facts.get('penstock', '?')} from {facts.get('model', '?')}")

@@ -167,6 +167,10 @@ class GraphOp(DeclaredOp):
         """An existing value this op is equal to (``x + 0`` is ``x``), or None. Must have the result's type."""
         return None
 
+    def needs(self) -> list[tuple[Extent, Extent]]:
+        """Pairs of extents that a run's sizes must make equal for the op to have a meaning."""
+        return []
+
     def cost(self) -> Cost:
         """Default: one flop per result element, every operand read and every result written once."""
         return Cost(sum(elements(r.type) for r in self.results), self.bytes_moved())

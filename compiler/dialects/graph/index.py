@@ -6,6 +6,8 @@ into the tensor when it lies outside (ONNX calls that an error; a compiled kerne
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from penstock.compiler.dialects.graph.base import (
     tensor_bytes,
 )
 from penstock.compiler.dtypes import tensor, type_name
+from penstock.compiler.extents import Extent, smallest
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -45,6 +48,21 @@ class Indexed(GraphOp):
         require(0 <= axis < rank, f"axis {axis} is outside a tensor of rank {rank}")
         return axis
 
+    def needs(self) -> list[tuple[Extent, Extent]]:
+        """Where there are indices, there are elements."""
+        indexed, indices = (math.prod(shape) for shape in self.indexed())
+        some = smallest(indices, 1)
+        return [(some, smallest(some, indexed))]
+
+    def indexed(self) -> tuple[Sequence[int], Sequence[int]]:
+        """The extents that indices run over, and those that say how many indices there are."""
+        raise NotImplementedError(self.name)
+
+    def check_empty(self, where: str) -> None:
+        """There is something to be gathered, if anything is. Raises TypeRuleError."""
+        extents, indices = self.indexed()
+        require(0 not in extents or 0 in indices, f"nothing can be gathered from {where}")
+
     def cost(self) -> Cost:
         """Reads the indices and one element per element of the result, not all of x."""
         return Cost(0, tensor_bytes(self.operands[1].type) + 2 * tensor_bytes(self.out.type))
@@ -66,8 +84,12 @@ class Gather(Indexed):
         self.check_indices()
         x, indices = self.shapes()
         axis = self.axis_of(self.axis)
-        require(x[axis] > 0 or 0 in indices, f"nothing can be gathered from axis {axis}, which is empty")
+        self.check_empty(f"axis {axis}, which is empty")
         return [tensor([*x[:axis], *indices, *x[axis + 1 :]], self.element())]
+
+    def indexed(self) -> tuple[Sequence[int], Sequence[int]]:
+        x, indices = self.shapes()
+        return x[self.axis : self.axis + 1], indices
 
     def evaluate(self, *operands: Array) -> Array:
         x, indices = operands
@@ -88,8 +110,12 @@ class GatherElements(Indexed):
             i == axis or b <= a for i, (a, b) in enumerate(zip(x, indices, strict=False))
         )
         require(fits, f"indices of shape {show(indices)} do not fit a tensor of shape {show(x)} along axis {axis}")
-        require(x[axis] > 0 or 0 in indices, f"nothing can be gathered from axis {axis}, which is empty")
+        self.check_empty(f"axis {axis}, which is empty")
         return [tensor(indices, self.element())]
+
+    def indexed(self) -> tuple[Sequence[int], Sequence[int]]:
+        x, indices = self.shapes()
+        return x[self.axis : self.axis + 1], indices
 
     def evaluate(self, *operands: Array) -> Array:
         x, indices = operands
@@ -117,11 +143,12 @@ class GatherNd(Indexed):
             shared + depth <= len(x),
             f"coordinates of {depth} axes after {shared} shared ones do not fit a tensor of rank {len(x)}",
         )
-        require(
-            0 not in x[shared : shared + depth] or 0 in indices[:-1],
-            f"nothing can be gathered from a tensor of shape {show(x)}",
-        )
+        self.check_empty(f"a tensor of shape {show(x)}")
         return [tensor([*indices[:-1], *x[shared + depth :]], self.element())]
+
+    def indexed(self) -> tuple[Sequence[int], Sequence[int]]:
+        x, indices = self.shapes()
+        return x[self.batch_dims : self.batch_dims + indices[-1]], indices[:-1]
 
     def evaluate(self, *operands: Array) -> Array:
         x, indices = operands

@@ -12,6 +12,7 @@ import numpy as np
 
 from penstock.compiler.dialects.graph.base import Bool, Cost, GraphOp, Int, Tensor, elements, require, wide
 from penstock.compiler.dtypes import I1, I64, tensor
+from penstock.compiler.extents import smallest, typical
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -33,7 +34,9 @@ class TopK(GraphOp):
     def infer(self) -> list[Tensor]:
         (shape,) = self.shapes()
         require(0 <= self.axis < len(shape), f"axis {self.axis} is outside a tensor of rank {len(shape)}")
-        require(0 <= self.k <= shape[self.axis], f"{self.k} elements are asked of an axis of {shape[self.axis]}")
+        extent = shape[self.axis]
+        fits = smallest(self.k, extent) == self.k or self.k <= extent  # min(n, 100) of n fits whatever n is
+        require(self.k >= 0 and fits, f"{self.k} elements are asked of an axis of {extent}")
         require(self.element() != I1, "graph.top_k orders numbers, not booleans")
         taken = [*shape[: self.axis], self.k, *shape[self.axis + 1 :]]
         return [tensor(taken, self.element()), tensor(taken, I64)]
@@ -50,5 +53,5 @@ class TopK(GraphOp):
 
     def cost(self) -> Cost:
         (shape,) = self.shapes()
-        depth = max(1, math.ceil(math.log2(max(shape[self.axis], 2))))
+        depth = max(1, math.ceil(math.log2(max(typical(shape[self.axis]), 2))))
         return Cost(elements(self.operands[0].type) * depth, self.bytes_moved())

@@ -11,6 +11,7 @@ Every combination is rounded to the element type. Of booleans, ``add`` and ``max
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,9 +85,13 @@ class ScatterNd(Scattered):
         require_static((depth,), "coordinates")
         require(depth <= len(x), f"coordinates of {depth} axes do not fit a tensor of rank {len(x)}")
         self.check_updates((*indices[:-1], *x[depth:]))
-        there = 0 in indices[:-1] or all(extent > 0 for extent in x[:depth])
+        there = 0 not in x[:depth] or 0 in indices[:-1]
         require(there, f"nothing can be scattered into a tensor of shape {show(x)}")
         return [tensor(x, self.element())]
+
+    def indexed(self) -> tuple[Sequence[int], Sequence[int]]:
+        x, indices, _ = self.shapes()
+        return x[: indices[-1]], indices[:-1]
 
     def evaluate(self, *operands: Array) -> Array:
         x, indices, updates = operands
@@ -111,8 +116,14 @@ class ScatterElements(Scattered):
         )
         require(fits, f"indices of shape {show(indices)} do not fit a tensor of shape {show(x)} along axis {axis}")
         self.check_updates(indices)
-        require(0 in indices or x[axis] > 0, f"nothing can be scattered along axis {axis}, which is empty")
+        require(
+            0 not in x[axis : axis + 1] or 0 in indices, f"nothing can be scattered along axis {axis}, which is empty"
+        )
         return [tensor(x, self.element())]
+
+    def indexed(self) -> tuple[Sequence[int], Sequence[int]]:
+        x, indices, _ = self.shapes()
+        return x[self.axis : self.axis + 1], indices
 
     def evaluate(self, *operands: Array) -> Array:
         x, indices, updates = operands

@@ -14,6 +14,7 @@ from penstock.compiler.dialects.declared import TypeRuleError
 from penstock.compiler.dialects.plan.base import memory_bytes, shape_of_memory
 from penstock.compiler.dialects.plan.program import (
     UNPLACED,
+    Bind,
     Buffer,
     Command,
     Dispatch,
@@ -26,7 +27,8 @@ from penstock.compiler.dialects.plan.program import (
     Weight,
     base_of,
 )
-from penstock.compiler.extents import Dim, Extent, largest, quotient, surely, symbols_of
+from penstock.compiler.extents import Dim, Extent, Symbol, largest, quotient, surely, symbols_of, told_symbol
+from penstock.compiler.limits import at_most
 
 ALIGNMENT = 64
 """Every buffer and weight starts at a multiple of this many bytes: a cache line."""
@@ -59,6 +61,7 @@ def check_program(program: Program) -> None:
             raise TypeRuleError(f"the program's {kind.name} have the indices {indices}, not 0, 1, 2 ...")
     _check_symbols(program)
     _check_commands(program)
+    _check_counted(program)
     buffers = [op for op in program.body.ops if isinstance(op, Buffer)]
     if program.symbols:
         _check_lives(program, buffers)
@@ -76,6 +79,8 @@ def extents_of(program: Program) -> Iterator[Extent]:
             yield op.offset
         elif isinstance(op, Dispatch):
             yield from (*op.units, op.flops, op.bytes)
+        elif isinstance(op, Bind):
+            yield op.extent
     for pair in program.equalities():
         yield from pair
 
@@ -109,6 +114,45 @@ def _check_commands(program: Program) -> None:
     for place in program.body.ops:
         if isinstance(place, Output) and place not in written:
             raise TypeRuleError(f"nothing writes the output {place.called}")
+
+
+def _check_counted(program: Program) -> None:
+    """Counted symbols are bound in their order, and nothing that a command needs depends on one before it is bound.
+    What is written as a whole is as large as it may become, so its size may be known later."""
+    counted = program.counted_symbols()
+    for symbol, most in counted.items():
+        if symbols_of(most) & counted.keys():
+            raise TypeRuleError(f"the most that {symbol} can be is {most}, which is counted too")
+    waiting = list(counted)
+    for number, command in enumerate(program.commands()):
+        if isinstance(command, Bind) and waiting and told_symbol(command.extent) == waiting[0]:
+            waiting.pop(0)
+        for extent in _needed(command):
+            if symbols_of(extent) & set(waiting):
+                raise TypeRuleError(f"command {number} depends on {extent}, which has not been counted yet")
+        names = {symbol.name for symbol in waiting}
+        for place in (base_of(operand)[0] for operand in command.reads):
+            if isinstance(place, Sizes) and names.intersection(place.symbols):
+                raise TypeRuleError(f"command {number} reads sizes that have not been counted yet")
+    if waiting:
+        raise TypeRuleError(f"nothing counts {', '.join(map(str, waiting))}")
+
+
+def _needed(command: Command) -> Iterator[Extent]:
+    """The extents that must be known when ``command`` runs."""
+    for operand in command.operands:
+        place, offset = base_of(operand)
+        yield offset
+        if (
+            operand in command.reads
+            or not isinstance(command, Dispatch)
+            or memory_bytes(operand) != memory_bytes(place.out)
+        ):
+            yield from (memory_bytes(operand), memory_bytes(place.out))
+    if isinstance(command, Dispatch):
+        yield from command.units
+    elif isinstance(command, Bind):
+        yield command.extent
 
 
 def _check_lives(program: Program, buffers: Sequence[Buffer]) -> None:
@@ -148,10 +192,16 @@ def _check_weights(weights: Sequence[Weight]) -> None:
 
 def arena_without_reuse(program: Program) -> Extent:
     """Bytes the buffers would take if none shared memory with another; an upper bound where they are symbolic."""
-    return sum(_at_most(memory_bytes(op.out)) for op in program.body.ops if isinstance(op, Buffer))
+    return sum(_rounded(room(op, program)) for op in program.body.ops if isinstance(op, Buffer))
 
 
-def _at_most(size: Extent) -> Extent:
+def room(place: Place, program: Program) -> Extent:
+    """Bytes that a place's memory needs to have, whatever is counted."""
+    counted: dict[Symbol, Extent] = program.counted_symbols()
+    return at_most(memory_bytes(place.out), counted) if counted else memory_bytes(place.out)
+
+
+def _rounded(size: Extent) -> Extent:
     """A bound of ``aligned(size)`` that sums up well: without rounding what depends on sizes."""
     if not isinstance(size, Dim) or (quotient(size, ALIGNMENT) is not None and surely(size, ">", 0)):
         return aligned(largest(size, 1))

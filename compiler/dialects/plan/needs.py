@@ -2,14 +2,14 @@
 
 In: a program, before or after places have addresses. Out: for each output, the numbers of its commands. The one idea:
 places are values, so what a command reads says which commands must have run; a check belongs to those who read the
-view that it guards.
+view that it guards. What binds a counted symbol is needed by every output: the symbol may stand anywhere.
 """
 
 from __future__ import annotations
 
 from xdsl.ir import SSAValue
 
-from penstock.compiler.dialects.plan.program import Check, Command, Output, Place, Program, View, base_of
+from penstock.compiler.dialects.plan.program import Bind, Check, Command, Output, Place, Program, View, base_of
 
 
 def needs(program: Program) -> tuple[frozenset[int], ...]:
@@ -26,10 +26,11 @@ def needs(program: Program) -> tuple[frozenset[int], ...]:
             for output in command.outputs or ():
                 relying.setdefault(output, []).append(number)
     direct = [_read_from(command, number, writers, guards) for number, command in enumerate(commands)]
+    binds = [number for number, command in enumerate(commands) if isinstance(command, Bind)]
     found: list[frozenset[int]] = []
     for output in (op for op in program.body.ops if isinstance(op, Output)):
         needed: set[int] = set()
-        pending = [*writers.get(output, ()), *relying.get(output.index, ())]
+        pending = [*binds, *writers.get(output, ()), *relying.get(output.index, ())]
         while pending:
             number = pending.pop()
             if number not in needed:

@@ -1,4 +1,4 @@
-"""The ops of a plan: places (input, output, weight, sizes, buffer, view) and commands (dispatch, copy, check).
+"""The ops of a plan: places (input, output, weight, sizes, buffer, view) and commands (dispatch, copy, check, bind).
 
 In: memory by name. Out: what to run on it, in order. The one idea: places are values and commands name them, so the
 text reads like a program, while every place has an address: a space (this run's arena, the mapped weights, a caller's
@@ -165,6 +165,23 @@ class Check(Command):
             raise TypeRuleError("a check reads one boolean")
 
 
+class Bind(Command):
+    """Reads how many there are, one i64, of what a kernel has counted. From here on that is the value of the counted
+    symbol in ``extent``, if it has none yet; in any case it must be what ``extent`` then is."""
+
+    name = "plan.bind"
+    extent = Int(doc="what has been counted")
+
+    @property
+    def reads(self) -> Sequence[SSAValue]:
+        return list(self.operands)
+
+    def check(self) -> None:
+        (count,) = self.operands
+        if memory_of(count) != memory((1,), I64):
+            raise TypeRuleError("a bind reads one i64")
+
+
 class Dispatch(Command):
     """Runs a kernel; the last ``outputs`` operands are written.
 
@@ -276,7 +293,9 @@ class Program(PlanOp):
     module beside the program; ``arena`` is the size in bytes of the memory that intermediate values share.
 
     ``symbols`` are what its extents are made of, each with its range, in the order of a run's sizes; ``equal`` are
-    pairs of extents that sizes must make equal. With symbols, ``arena`` is a bound: the sum of all buffers.
+    pairs of extents that sizes must make equal. The last symbols may be *counted*: known once a ``plan.bind`` has read
+    them, in their order, and never above the extents ``counted``. With symbols, ``arena`` is a bound: the sum of all
+    buffers.
     """
 
     name = "plan.program"
@@ -286,6 +305,7 @@ class Program(PlanOp):
     arena = Int(0, doc="bytes of the arena")
     symbols = Texts((), doc="symbols with their ranges")
     equal = Texts((), doc="extents that must be equal, as in 'past + 1 = total'")
+    counted = Texts((), doc="the most that each of the last symbols can be")
 
     @classmethod
     def empty(cls, name: str, levels: Sequence[str], location: LocationAttr | None = None) -> Self:
@@ -306,6 +326,14 @@ class Program(PlanOp):
                 raise TypeRuleError(f"'{text}' is no symbol")
             found.append(symbol)
         return found
+
+    def counted_symbols(self) -> dict[Symbol, Extent]:
+        """The symbols that are counted, in the order in which they become known, and the most that each can be. Raises
+        TypeRuleError for texts that are none."""
+        table, bounds = self.symbol_table(), [_extent_of(text) for text in self.counted]
+        if len(bounds) > len(table):
+            raise TypeRuleError(f"{len(bounds)} of {len(table)} symbols cannot be counted")
+        return dict(zip(table[len(table) - len(bounds) :], bounds, strict=True))
 
     def equalities(self) -> list[tuple[Extent, Extent]]:
         """The pairs of extents that sizes must make equal. Raises TypeRuleError for a text that is none."""
@@ -330,7 +358,7 @@ class Program(PlanOp):
     def print(self, printer: Printer) -> None:
         levels = ", ".join(f'"{level}"' for level in self.levels)
         printer.print_string(f" {_symbol(self.sym_name)} levels [{levels}] ")
-        for keyword, texts in (("symbols", self.symbols), ("equal", self.equal)):
+        for keyword, texts in (("symbols", self.symbols), ("counted", self.counted), ("equal", self.equal)):
             if texts:
                 printer.print_string(f"{keyword} [{', '.join(_string(text) for text in texts)}] ")
         printer.print_string(f"arena {_quoted(self.arena)} ")
@@ -342,7 +370,7 @@ class Program(PlanOp):
         parser.parse_keyword("levels")
         levels = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_str_literal)
         texts: dict[str, Attribute] = {}
-        for parameter in (cls.symbols, cls.equal):
+        for parameter in (cls.symbols, cls.counted, cls.equal):
             if parser.parse_optional_keyword(parameter.name) is not None:
                 listed = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_str_literal)
                 texts[parameter.name] = parameter.encode(tuple(listed))

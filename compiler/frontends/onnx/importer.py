@@ -21,6 +21,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.base import Disagreement, GraphOp, TypeRuleError, tensor_bytes
+from penstock.compiler.dialects.graph.counting import is_needed
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import from_numpy, shape_of
 from penstock.compiler.errors import (
@@ -40,6 +41,7 @@ from penstock.compiler.extents import Extent, NotStatic, Undecided, bounds, is_s
 from penstock.compiler.frontends.onnx import converters, custom
 from penstock.compiler.frontends.onnx.ahead import declared_ahead
 from penstock.compiler.frontends.onnx.assumptions import Assumption, agreement
+from penstock.compiler.frontends.onnx.counts import Counts
 from penstock.compiler.frontends.onnx.declared import DeclaredTypes
 from penstock.compiler.frontends.onnx.dimensions import Given
 from penstock.compiler.frontends.onnx.external import DataFolder
@@ -124,6 +126,7 @@ class Importer:
         self.model, self.ctx, self.kept, self.operators = model, ctx, kept or Kept(()), operators or Operators()
         self.problems: list[Problem] = list(model.problems)
         self.declared = DeclaredTypes(model.graph, dims)
+        self.counts = Counts(self.declared.dimensions.order)
         self.block = Block()
         self.location: LocationAttr = UNKNOWN_LOC
         self.static = StaticValues(ctx.weights)
@@ -174,7 +177,8 @@ class Importer:
             res_attrs=_name_attributes(outputs[: len(results)]),
         )
         module = ModuleOp([function])
-        set_equalities(module, self._equal)
+        needed = (pair for op in self.block.ops if isinstance(op, GraphOp) for pair in op.needs())
+        set_equalities(module, dict.fromkeys([*self._equal, *((a, b) for a, b in needed if a != b)]))
         for op in (module, function, self.block.last_op):
             assert op is not None
             op.location = location
@@ -184,7 +188,7 @@ class Importer:
     def _drop_unused(self) -> None:
         """Erase what only converters needed: constants that became parameters, and shape arithmetic."""
         for op in reversed(list(self.block.ops)):
-            if isinstance(op, GraphOp) and not any(result.first_use for result in op.results):
+            if isinstance(op, GraphOp) and not any(result.first_use for result in op.results) and not is_needed(op):
                 op.detach()
                 op.erase()
 
@@ -398,6 +402,7 @@ class Importer:
                 for result, kind in zip(op.results, op.infer(), strict=True):
                     set_type(result, kind)
         self.declared.dimensions.rewrite(assumption.of)
+        self.counts.refuse_later(assumption)
         self.static.forget()
         pairs = [*((assumption.of(a), assumption.of(b)) for a, b in self._equal), *assumption.equal]
         self._equal = list(dict.fromkeys((a, b) for a, b in pairs if a != b))

@@ -26,13 +26,14 @@ from xdsl.passes import ModulePass
 
 from penstock.compiler.dialects.graph.base import GraphOp, elements
 from penstock.compiler.dialects.graph.convolution import Conv
+from penstock.compiler.dialects.graph.counting import Counting, counted, counted_symbols, mentioned
 from penstock.compiler.dialects.graph.elementwise import Elementwise
 from penstock.compiler.dialects.graph.logic import Select
 from penstock.compiler.dialects.graph.shape import Expand, Iota, Reshape, Slice, Transpose
 from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch, Yield
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dtypes import shape_of
-from penstock.compiler.extents import surely, typical
+from penstock.compiler.extents import Symbol, surely, typical
 from penstock.compiler.locations import fuse_ops, source_names
 
 ROOT_KINDS = {
@@ -57,8 +58,11 @@ ROOT_KINDS = {
     "graph.roi_align": "roi",
     "graph.roi_max_pool": "roi",
     "graph.det": "determinant",
+    "graph.non_zero": "counting",
+    "graph.group": "grouping",
+    "graph.suppress": "suppression",
 }
-STREAMING = ("reduction", "normalization", "map")
+STREAMING = ("reduction", "normalization", "map", "counting")
 MANY = 8  # slices of one value, each of which would be another kernel
 FEW = 64  # elements, which are computed in the time that it takes to ask whether they are needed
 VIEWS = (Reshape, Transpose, Expand, Slice)
@@ -128,11 +132,14 @@ class Fusion:
                 self._follow(op)
         terminator = block.last_op
         assert terminator is not None
+        for op in list(block.ops):  # others may know what is counted by its symbol alone
+            if isinstance(op, Counting):
+                self._materialise(op.results[-1])
         for index, value in enumerate(list(terminator.operands)):
             terminator.operands[index] = self._materialise(value)
         for op in reversed(list(block.ops)):
             unused = isinstance(op, GraphOp) and all(result.first_use is None for result in op.results)
-            if unused:
+            if unused and not (isinstance(op, Dispatch) and counted(op)):
                 op.detach()
                 op.erase()
         self._sort(block)
@@ -143,6 +150,17 @@ class Fusion:
         terminator = block.last_op
         live = [op for op in block.ops if op is not terminator]
         order: list[Operation] = []
+
+        source: dict[Symbol, Operation] = {}
+        for op in live:
+            for symbol in counted_symbols([op], block.args):
+                source.setdefault(symbol, op)
+
+        def needs(op: Operation) -> list[Operation]:
+            """What defines the operands of ``op`` and, where it is computed, the counted symbols it mentions."""
+            owners = [operand.owner for operand in op.operands if isinstance(operand.owner, Operation)]
+            counts = [source[symbol] for symbol in sorted(mentioned(op), key=str) if symbol in source] if source else []
+            return [*owners, *(other for other in counts if other is not op)]
 
         def place(op: Operation) -> None:
             stack: list[tuple[Operation, bool]] = [(op, False)]
@@ -155,9 +173,8 @@ class Fusion:
                     order.append(current)
                     continue
                 stack.append((current, True))
-                for operand in reversed(current.operands):
-                    owner = operand.owner
-                    if isinstance(owner, Operation) and owner not in placed and owner.parent is block:
+                for owner in reversed(needs(current)):
+                    if owner not in placed and owner.parent is block:
                         stack.append((owner, False))
 
         for op in live:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -20,12 +20,14 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from penstock.compiler.backends.cpu.target import CpuTarget
 from penstock.compiler.dialects.graph.base import element_of, elements
+from penstock.compiler.dialects.graph.counting import counted_symbols
 from penstock.compiler.dialects.graph.elementwise import Elementwise
 from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
 from penstock.compiler.dialects.tile.builder import Index, KernelBuilder, buffer
 from penstock.compiler.dialects.tile.memory import Kernel
 from penstock.compiler.errors import PASS_FAILED, InternalError
-from penstock.compiler.extents import Dim, Extent, floordiv, largest, typical
+from penstock.compiler.extents import Dim, Extent, Symbol, floordiv, largest, typical
+from penstock.compiler.limits import at_most
 from penstock.compiler.passes.lower.affine import Expr, delinearise, iv, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates, Evaluator, broadcast_coordinates
 from penstock.compiler.passes.lower.invariants import hoist_invariants
@@ -88,16 +90,18 @@ class KernelLowering:
         self.dispatch, self.machine = dispatch, machine
         self.body: Block = dispatch.body
         self.outputs: tuple[SSAValue, ...] = tuple(dispatch.terminator.operands)
-        types = [self._buffer(value.type) for value in (*self.body.args, *self.outputs)]
-        sizes = sorted({symbol.name for symbol in dispatch.symbols()})
+        # What the kernel counts is no size it can read: its results are as large as they may become.
+        counted = counted_symbols([dispatch], self.body.args)
+        types = [self._buffer(value.type, counted) for value in (*self.body.args, *self.outputs)]
+        sizes = sorted({symbol.name for symbol in dispatch.symbols() - counted.keys()})
         self.b = KernelBuilder(symbol, types, outputs=len(self.outputs), sizes=sizes, location=dispatch.location)
         inputs = len(self.body.args)
         self.e = Evaluator(self.b, dict(zip(self.body.args, self.b.buffers[:inputs], strict=True)))
         self.targets = list(self.b.buffers[inputs:])
 
     @staticmethod
-    def _buffer(value_type: Attribute) -> Attribute:
-        return buffer(elements(value_type), memory_type(element_of(value_type)))
+    def _buffer(value_type: Attribute, counted: Mapping[Symbol, Extent]) -> Attribute:
+        return buffer(at_most(elements(value_type), counted), memory_type(element_of(value_type)))
 
     def root(self, *names: str) -> Any:
         """The op of the body with one of these names. Raises InternalError unless there is exactly one."""

@@ -24,9 +24,11 @@ from penstock.compiler.artifact.plan import (
 )
 from penstock.compiler.dialects.plan import program as plan
 from penstock.compiler.dialects.plan.base import memory_bytes, memory_of, shape_of_memory
+from penstock.compiler.dialects.plan.memory import room
 from penstock.compiler.dialects.plan.needs import needs
 from penstock.compiler.dtypes import type_name
 from penstock.compiler.extents import Extent
+from penstock.compiler.limits import at_most
 from penstock.compiler.locations import source_names
 
 
@@ -37,7 +39,7 @@ def plan_for(program: plan.Program, level: str, kernels: Sequence[str], scratch:
     weights = [op for op in program.body.ops if isinstance(op, plan.Weight)]
     symbols = program.symbol_table()
     by_name = {symbol.name: index for index, symbol in enumerate(symbols)}
-    ranges = _Ranges(program)
+    ranges, counted = _Ranges(program), program.counted_symbols()
     return Plan(
         inputs=[_info(op) for op in program.body.ops if isinstance(op, plan.Input)],
         outputs=[_info(op) for op in program.body.ops if isinstance(op, plan.Output)],
@@ -45,12 +47,13 @@ def plan_for(program: plan.Program, level: str, kernels: Sequence[str], scratch:
         commands=[_command(op, numbers, position, ranges) for op in program.commands()],
         weights=tuple(WeightSlot(op.key, op.offset, memory_bytes(op.out)) for op in weights),
         arena_bytes=program.arena,
-        scratch_bytes_per_thread=scratch,
+        scratch_bytes_per_thread=at_most(scratch, counted),
         symbols=tuple(symbols),
-        buffers=tuple(ArenaBuffer(memory_bytes(op.out), *op.lives) for op in ranges.buffers),
+        buffers=tuple(ArenaBuffer(room(op, program), *op.lives) for op in ranges.buffers),
         sizes=tuple(by_name[name] for op in ranges.sizes for name in op.symbols),
         equal=tuple(program.equalities()),
         needs=needs(program),
+        counted=tuple(counted.values()),
     )
 
 
@@ -59,6 +62,8 @@ def _command(op: plan.Command, numbers: dict[str, int], position: int, ranges: _
     if isinstance(op, plan.Check):
         source = " + ".join(source_names(op.location))
         return Command(CommandKind.CHECK, reads, writes, source=source, message=op.message)
+    if isinstance(op, plan.Bind):
+        return Command(CommandKind.BIND, reads, writes, units=op.extent, source=" + ".join(source_names(op.location)))
     if not isinstance(op, plan.Dispatch):
         return Command(CommandKind.COPY, reads, writes, source="copy", bytes=2 * reads[0].bytes)
     return Command(

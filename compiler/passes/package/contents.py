@@ -40,6 +40,7 @@ def build_contents(module: ModuleOp, ctx: CompilerContext, manifest: dict[str, A
     full = {
         **manifest,
         **({"symbols": [asdict(symbol) for symbol in plan.symbols]} if plan.symbols else {}),
+        **({"counted": [symbol.name for symbol in plan.counted_symbols()]} if plan.counted else {}),
         "inputs": [_described(info) for info in plan.inputs],
         "outputs": [_described(info) for info in plan.outputs],
         "targets": list(plans),

@@ -9,7 +9,7 @@ What only the side of a select reads that a run does not take is left out in tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -21,6 +21,7 @@ from xdsl.passes import ModulePass
 
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.counting import counted, counted_symbols
 from penstock.compiler.dialects.graph.shape import Reshape, Slice
 from penstock.compiler.dialects.graph.structure import Checked, Constant
 from penstock.compiler.dialects.graph.structure import Dispatch as GraphDispatch
@@ -30,6 +31,7 @@ from penstock.compiler.dialects.plan.memory import extents_of
 from penstock.compiler.dialects.tile.memory import Kernel
 from penstock.compiler.dtypes import I64, byte_width, shape_of
 from penstock.compiler.extents import Extent, Symbol, symbols_of
+from penstock.compiler.limits import at_most
 from penstock.compiler.locations import is_known, name_location
 from penstock.compiler.passes.plan.guards import guards_of, in_order
 from penstock.compiler.rewriting import OpT
@@ -49,7 +51,9 @@ class FormCommands(ModulePass):
         for function in list(op.body.block.ops):
             if isinstance(function, func.FuncOp):
                 former = _Former(function, kernels_by_level(op), cast(CompilerContext, ctx))
-                _list_symbols(former.run(), input_symbols(function), equalities(op))
+                block = function.body.block
+                first, counts = input_symbols(function), counted_symbols(block.ops, block.args)
+                _list_symbols(former.run(), first, counts, equalities(op))
 
 
 def kernels_by_level(module: ModuleOp) -> dict[str, dict[str, Kernel]]:
@@ -84,7 +88,8 @@ class _Former:
         for index, value in enumerate(returned):
             for check in _checks(value):
                 relying.setdefault(check, []).append(index)
-        self.guards = guards_of(self.function)
+        counting = any(counted(op) for op in block.ops if isinstance(op, GraphDispatch))
+        self.guards = {} if counting else guards_of(self.function)  # what counts must never be left out
         for op in in_order(block, self.guards) if self.guards else block.ops:
             if isinstance(op, Constant):
                 self._weight(op)
@@ -174,6 +179,8 @@ class _Former:
             location=op.location,
         )
         self._add(command)
+        for counting, value in counted(op):
+            self._add(plan.Bind.build(self.memory[value], extent=counting.count, location=op.location))
 
     def _sizes(self, names: tuple[str, ...]) -> SSAValue:
         """The place of these symbols' values."""
@@ -184,13 +191,20 @@ class _Former:
         return self.sizes[names]
 
 
-def _list_symbols(program: plan.Program, first: list[Symbol], equal: list[tuple[Extent, Extent]]) -> None:
-    """Give the program its symbols: those of its inputs in their order, ``first``, then any others by name; and the
-    pairs of extents that its sizes must make equal."""
-    others = {symbol for extent in extents_of(program) for symbol in symbols_of(extent)} - set(first)
-    symbols = [*first, *sorted(others, key=str)]
+def _list_symbols(
+    program: plan.Program, first: list[Symbol], counted: Mapping[Symbol, Extent], equal: list[tuple[Extent, Extent]]
+) -> None:
+    """Give the program its symbols: those of its inputs in their order, ``first``, then any others by name, at last the
+    counted ones; and the pairs of extents that its sizes must make equal."""
+    others = {symbol for extent in extents_of(program) for symbol in symbols_of(extent)} - {*first, *counted}
+    symbols = [*first, *sorted(others, key=str), *counted]
     if symbols:
         program.symbols = tuple(map(str, symbols))
+    bounds: dict[Symbol, Extent] = {}
+    for symbol, most in counted.items():
+        bounds[symbol] = at_most(most, bounds)
+    if bounds:
+        program.counted = tuple(map(str, bounds.values()))
     told = [f"{a} = {b}" for a, b in equal if symbols_of(a) | symbols_of(b) <= set(symbols)]
     if told:
         program.equal = tuple(told)

@@ -49,7 +49,6 @@ def test_what_depends_on_sizes_is_refused() -> None:
             node("Where", "large shape three", "chosen"),
             node("ConstantOfShape", "chosen", "b"),
             node("Reshape", "x pairs", "c"),
-            node("NonZero", "x", "d"),
         ],
         [value("x", ["n", "seq", 3])],
         [value(name, None) for name in "abc"],
@@ -61,12 +60,11 @@ def test_what_depends_on_sizes_is_refused() -> None:
         (DEPENDS_ON_SIZES, "n_a"),
         ("PENS-M014", "n_b"),
         (DEPENDS_ON_SIZES, "n_c"),
-        ("PENS-M006", "n_d"),
     ]
     assert "n" in told[0][2]
     assert "--dim n=" in told[0][2]
     assert "--dim n=" in told[2][2]
-    assert refusals(made, dims={"n": 4, "seq": 5})[-1][1] == "n_d"
+    assert "n_a" not in [name for _, name, _ in refusals(made, dims={"n": 4, "seq": 5})]
 
 
 def test_sizes_that_cannot_agree() -> None:

@@ -61,6 +61,12 @@ CASES: dict[str, list[Case]] = {
     ],
     "extent": [case(result="2xi64", values=(3, 4)), case(result="i64", values=(7,))],
     "iota": [case(result="3x4xi64", axis=1), case(result="3xf32")],
+    "non_zero": [case("3x4xf32", count=7), case("5xi1", count=3)],
+    "group": [case("5x2xf32"), case("4x1xi1", sorted=False)],
+    "suppress": [
+        case("2x6x4xf32", "2x3x6xf32", "1xi64", "1xf32", room=3),
+        case("1x5x4xf32", "1x2x5xf32", "i64", "f32", "1xf32", room=5, centered=True),
+    ],
     "gather": [case("5x6xf32", "2x2xi64", axis=1), case("5x6xf32", "i32")],
     "gather_elements": [case("5x6xf32", "2x7xi64", axis=1)],
     "gather_nd": [case("2x3x4xf32", "2x5x1xi64", batch_dims=1), case("2x3xf32", "2xi64")],

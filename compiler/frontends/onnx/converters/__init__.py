@@ -28,12 +28,7 @@ class Converter:
     convert: Convert
 
 
-NEAREST = {
-    "NonZero": "Its result's shape depends on data; compare and use Where instead.",
-    "Compress": "Its result's shape depends on data; use Gather with constant indices, or Where.",
-    "Unique": "Its result's shape depends on data.",
-    "NonMaxSuppression": "Its result's shape depends on data; end the model before it.",
-}
+NEAREST: dict[str, str] = {}
 """For operators that are not compiled: what to do instead."""
 
 _REGISTRY: dict[str, list[Converter]] = {}
