@@ -43,7 +43,8 @@ def check(made: onnx.ModelProto, *runs: dict[str, Any]) -> None:
         for feeds in runs:
             found, others = session.run(feeds), parallel.run(feeds)
             meant = run_module(module, ctx, feeds)
-            for (name, array), wanted in zip(found.items(), oracle.run(None, feeds), strict=True):
+            expected: list[Any] = list(oracle.run(None, feeds))
+            for (name, array), wanted in zip(found.items(), expected, strict=True):
                 assert (array.shape, array.dtype) == (wanted.shape, wanted.dtype), name
                 np.testing.assert_allclose(array, wanted, rtol=1e-5, atol=1e-6)
                 np.testing.assert_array_equal(others[name], array)
@@ -321,7 +322,7 @@ def test_some_of_the_outputs_may_be_asked_for(shape: tuple[Any, ...]) -> None:
     with penstock.compile(made, target="cpu:x86-64-v3").load() as loaded, loaded.session(threads=2) as session:
         for chosen in (["r"], None, ["e"], ["s", "at"], ["y"], ["e"], None):
             for feeds in of_all_kinds((5, 7), [(3, 2), (40, 9)] if shape != (5, 7) else []):
-                wanted = oracle.run(chosen, feeds)
+                wanted: list[Any] = list(oracle.run(chosen, feeds))
                 found = session.run(feeds, chosen)
                 for (name, array), expected in zip(found.items(), wanted, strict=True):
                     assert array.shape == expected.shape, name
