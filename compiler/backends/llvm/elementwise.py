@@ -58,12 +58,12 @@ def _divide(w: Writer, a: Value, b: Value, signed: bool, remainder: bool) -> Val
     zero, one = w.constant(0, a.element, a.lanes), w.constant(1, a.element, a.lanes)
     by_zero = w.compare("icmp eq", b, zero)
     safe = w.select(by_zero, one, b)
-    if signed:
-        by_minus_one = w.compare("icmp eq", b, w.constant(-1, a.element, a.lanes))
+    by_minus_one = w.compare("icmp eq", b, w.constant(-1, a.element, a.lanes)) if signed else None
+    if by_minus_one is not None:
         safe = w.select(by_minus_one, one, safe)
     result = w.binary(opcode, a, safe)
-    if signed and not remainder:
-        result = w.select(by_minus_one, w.binary("sub", zero, a), result)  # pyright: ignore[reportPossiblyUnboundVariable]
+    if by_minus_one is not None and not remainder:
+        result = w.select(by_minus_one, w.binary("sub", zero, a), result)
     return w.select(by_zero, zero, result)
 
 

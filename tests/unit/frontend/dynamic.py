@@ -19,6 +19,7 @@ from penstock.compiler.verification import verify
 
 F, I64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 Feeds = Mapping[str, Any]
+INT = np.iinfo(np.int64)
 
 
 def value(name: str, shape: Sequence[Any] | None, kind: int = F) -> Any:
@@ -84,6 +85,16 @@ def check(candidate: Any, *runs: Feeds, tolerance: float = 2e-5, **options: Any)
             assert actual[name].dtype == wanted.dtype, name
             np.testing.assert_allclose(actual[name], wanted, tolerance, tolerance, err_msg=name)
     return module
+
+
+def i64(*values: int) -> Any:
+    """A vector of i64."""
+    return np.array(values, np.int64)
+
+
+def scalar(number: int) -> Any:
+    """One i64, of rank 0."""
+    return np.array(number, np.int64)
 
 
 def floats(*shape: int) -> Any:

@@ -10,6 +10,7 @@ from unit.frontend.dynamic import (
     I64,
     check,
     floats,
+    i64,
     imported,
     input_shapes,
     model,
@@ -23,16 +24,6 @@ from penstock.compiler.errors import DEPENDS_ON_SIZES
 from penstock.compiler.extents import bounds, floordiv, symbol
 from penstock.compiler.frontends.onnx import check_model
 from penstock.compiler.interpreter import run_module
-
-INT = np.iinfo(np.int64)
-
-
-def i64(*values: int) -> Any:
-    return np.array(values, np.int64)
-
-
-def scalar(number: int) -> Any:
-    return np.array(number, np.int64)
 
 
 def refusals(made: Any, **options: Any) -> list[tuple[str, str, str]]:

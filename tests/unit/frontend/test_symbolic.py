@@ -9,15 +9,18 @@ import pytest
 from unit.frontend.dynamic import (
     BOOL,
     I64,
+    INT,
     F,
     check,
     floats,
+    i64,
     imported,
     input_shapes,
     model,
     node,
     op_names,
     output_shapes,
+    scalar,
     value,
 )
 
@@ -25,17 +28,6 @@ from penstock.compiler.context import CompilerContext
 from penstock.compiler.errors import OptionError
 from penstock.compiler.frontends.onnx import check_model
 from penstock.compiler.interpreter import run_module
-
-INT = np.iinfo(np.int64)
-
-
-def i64(*values: int) -> Any:
-    return np.array(values, np.int64)
-
-
-def scalar(number: int) -> Any:
-    return np.array(number, np.int64)
-
 
 # Names ---------------------------------------------------------------------------------------------------------------
 
