@@ -94,6 +94,7 @@ class Model:
         native.pens_memory(handle, *sizes)
         weights, *others = (None if size.value == UNKNOWN else size.value for size in sizes)
         self.memory = Memory(weights or 0, *others)
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
         self._finalizer = weakref.finalize(self, _unload, handle, keep)
 
     @property
@@ -114,10 +115,15 @@ class Model:
         """
         from penstock.runtime.session import Session
 
-        return Session(self, threads, executor)
+        made = Session(self, threads, executor)
+        self._sessions.add(made)
+        return made
 
     def close(self) -> None:
-        """Unload; sessions must be closed first. Closing twice is harmless."""
+        """Unload, with all sessions, which run the model's code: PENS-R010 while one is under way. Closing twice is
+        harmless."""
+        for session in list(self._sessions):
+            session.close()
         self._handle = None
         self._finalizer()
 

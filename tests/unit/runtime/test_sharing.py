@@ -54,6 +54,20 @@ def together(work: Callable[[int], None], count: int = THREADS) -> None:
         raise raised[0]
 
 
+def test_closing_a_model_closes_its_sessions() -> None:
+    """They run its code: one that is used or dropped afterwards must not touch what is unloaded."""
+    model = penstock.compile(MODELS / "mlp_b1.onnx").load()
+    inputs, session, dropped = feeds(model, 1), model.session(threads=2), model.session(threads=1)
+    session.run(inputs)
+    dropped.run(inputs)
+    model.close()
+    del dropped
+    with pytest.raises(PenstockError, match="closed"):
+        session.run(inputs)
+    session.close()
+    model.close()
+
+
 def test_mixed_models_on_many_threads_compute_what_one_thread_does(models: list[runtime.Model]) -> None:
     """Every thread has a session of every model; the bits are those of a session that runs alone."""
     cases = [
