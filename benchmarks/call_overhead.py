@@ -2,10 +2,10 @@
 
     python benchmarks/call_overhead.py
 
-In: nothing. Out: nanoseconds per call, the best and the median of many batches, from Python in every engine (in
-onnxruntime also with its io-binding: inputs and outputs bound once), and from C in penstock (where a C compiler is
-found; its result is compared with the one from Python). Then what sizes chosen at run time cost in penstock: calls with
-the shape of the one before and with another one, and setting the sizes of a model of 300 commands.
+In: nothing. Out: nanoseconds per call, the best and the median of many batches, from Python here and in onnxruntime
+(also with its io-binding: inputs and outputs bound once), and from C in penstock (where a C compiler is found; its
+result is compared with the one from Python). Then what sizes chosen at run time cost in penstock: calls with the shape
+of the one before and with another one, and setting the sizes of a model of 300 commands.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from peers import all_peers
 
+ENGINES = ("penstock", "onnxruntime", "onnxruntime-bound")
 CALLS = 2000
 """Calls in a batch: long enough for the clock, short enough that some batches run undisturbed."""
 
@@ -102,19 +103,6 @@ def batches(call: Callable[[], object], number: int) -> list[float]:
     return found
 
 
-def bound_call(path: Path, x: np.ndarray) -> Callable[[], object]:
-    """A call of onnxruntime with its input and output bound beforehand."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    binding = session.io_binding()
-    binding.bind_cpu_input("x", x)
-    binding.bind_output("y")
-    return lambda: session.run_with_iobinding(binding)
-
-
 def batches_from_c(artifact: Path, folder: Path, number: int) -> tuple[list[float], float] | None:
     """The same in a C program that is linked with libpenstock.a, and y[0]; None where there is no C compiler."""
     from penstock.runtime.library import FOLDER
@@ -135,17 +123,15 @@ def measure(graph: onnx.GraphProto, folder: Path, number: int) -> Iterator[tuple
     x = np.ones([d.dim_value for d in graph.input[0].type.tensor_type.shape.dim], np.float32)
     path = folder / f"{graph.name}.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
-    for peer_name, peer_class in all_peers().items():
-        peer = peer_class()
+    for peer_name in ENGINES:
+        peer = all_peers()[peer_name]()
         try:
             peer.version()
         except ImportError:
             continue
-        artifact = peer.compile(path, folder).path
+        artifact = peer.compile(path, folder, 1).path
         run = peer.load(artifact, threads=1)
         yield f"{peer_name} from Python", batches(lambda run=run: run({"x": x}), number)
-        if peer_name == "onnxruntime":
-            yield "onnxruntime from Python, bound", batches(bound_call(path, x), number)
         if peer_name == "penstock":
             native = batches_from_c(Path(artifact), folder, number)
             if native is None:

@@ -1,8 +1,8 @@
 """The measured side of a benchmark: one process for one engine, one model and one number of threads.
 
-In (standard input, JSON lines): `open`, `compile`, `load`, `check`, `time`, each with what it needs. Out (standard
-output): a JSON line per command. The one idea: the process does nothing between commands, so that several of them can
-be timed in turn. `measure.py` is its other end.
+In (standard input, JSON lines): `open`, `compile`, `load`, `check`, `time`, `ceilings`, each with what it needs. Out
+(standard output): a JSON line per command. The one idea: the process does nothing between commands, so that several of
+them can be timed in turn. `process.py` is its other end.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import json
 import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from compiled import compile_with
 from peers import Arrays, Peer, Run, all_peers
 
 
@@ -41,19 +43,15 @@ class Cell:
         version = self.peer.version()
         return {"version": version, "import_s": time.perf_counter() - start}
 
-    def compile(self, model: str, folder: str) -> dict[str, Any]:
-        """Compile a model; seconds include reading it and writing the result, not importing the engine."""
+    def compile(self, model: str, folder: str, threads: int, cache: str | None) -> dict[str, Any]:
+        """Compile a model; seconds include reading it and writing the result, not importing the engine.
+
+        Where the engine is slow and an earlier run has compiled the same, the answer is that run's.
+        """
         assert self.peer is not None
-        start = time.perf_counter()
-        compiled = self.peer.compile(Path(model), Path(folder))
-        seconds = time.perf_counter() - start
-        return {
-            "compile_s": seconds,
-            "path": str(compiled.path),
-            "size": compiled.size,
-            "kernels": compiled.kernels,
-            "compile_peak": peak_memory(),
-        }
+        keep = Path(cache) if cache else None
+        answer = compile_with(self.peer, Path(model), Path(folder), threads, keep)
+        return answer if answer.pop("old") else {**answer, "compile_peak": peak_memory()}
 
     def load(self, path: str, threads: int) -> dict[str, Any]:
         """Load what `compile` made."""
@@ -75,10 +73,16 @@ class Cell:
         return {"first_s": first, "peak": peak_memory()}
 
     def time(self, seconds: float, calls: int) -> dict[str, Any]:
-        """Call again and again for about `seconds`, at least `calls` times; nanoseconds of each call."""
+        """Call again and again for about `seconds`, at least `calls` times; nanoseconds of each call.
+
+        A fifth of the time goes to warming up: others have used the caches since the last turn.
+        """
         assert self.run is not None
         run, inputs, clock = self.run, self.inputs, time.perf_counter_ns
         samples: list[int] = []
+        warm = clock() + int(seconds * 0.2e9)
+        while clock() < warm:
+            run(inputs)
         end = clock() + int(seconds * 1e9)
         while True:
             start = clock()
@@ -87,6 +91,12 @@ class Cell:
             samples.append(stop - start)
             if stop >= end and len(samples) >= calls:
                 return {"samples": samples, "peak": peak_memory()}
+
+    def ceilings(self, threads: int) -> dict[str, Any]:
+        """What the machine reaches with so many threads: operations, and bytes from each level of memory, a second."""
+        from penstock.tools.ceilings import measure, measure_levels
+
+        return {"flops": measure(threads).flops, "levels": [asdict(level) for level in measure_levels(threads)]}
 
 
 def raise_priority() -> None:
@@ -110,6 +120,8 @@ def main() -> None:
         command = getattr(cell, request.pop("command"))
         try:
             answer = command(**request)
+        except ImportError as error:
+            answer = {"error": f"not installed ({error})"[:400], "missing": True}
         except Exception as error:  # the other end tells the user, and goes on with the next model
             answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]}
         answers.write(json.dumps(answer) + "\n")

@@ -1,11 +1,15 @@
-"""Compare inference engines on the benchmark models.
+"""Compare inference engines on the benchmark models: models x engines x numbers of threads.
 
     python benchmarks/make_models.py
-    python benchmarks/compare.py                                   # all models, 1 and 2 threads
-    python benchmarks/compare.py resnet50 --threads 1 --rounds 10
+    python benchmarks/compare.py --compile-only                    # engines' slow compilations, kept for later runs
+    python benchmarks/compare.py                                   # all models, all engines, 1 and 2 threads
+    python benchmarks/compare.py resnet50 --peers penstock,onnxruntime --threads 1
+    python benchmarks/compare.py mlp_b1 --quick                    # while developing: a rough answer in seconds
     python benchmarks/compare.py --page docs/performance.md        # also write the page
 
-In: a folder of `<name>.onnx` with `<name>.npz`. Out: lines as measurements come, `compare.json`, a page on request.
+In: a folder of `<name>.onnx` with `<name>.npz`. Out: lines as measurements come, tables at the end, `compare.json`, a
+plot, a page on request. An engine that is not installed, or fails on a model, is a blank with its reason; the status is
+1 if ours fails on a model, or every engine does.
 Use a quiet machine; `--priority` (root) raises the measured processes above others.
 """
 
@@ -17,23 +21,35 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from measure import REFERENCE, Effort, Measurement, machine, measure_model
-from page import duration, megabytes, page
+from cost import Cost, cost_of
+from measure import Effort, Measurement, compile_all, machine, measure_model
+from page import ceilings, duration, failures, latency, megabytes, page
 from peers import all_peers
+from reference import reference_of
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from roofline import Machine, fill_in, measure_machine
+
+QUICK = Effort(rounds=3, seconds=0.05, most=0.5)
 
 
 def line(item: Measurement) -> str:
     """One measurement for the terminal."""
-    head = f"{item.model:14} {item.peer:12} {item.threads} thr"
+    head = f"{item.model:14} {item.peer:17} {item.threads} thr"
     if item.failure:
         return f"{head}  fails: {item.failure}"
     ratio = "" if item.ratio is None else f" ratio {item.ratio:5.2f}"
+    part = "" if item.roofline is None else f" roofline {item.roofline:4.0%}"
     error = "" if item.error is None else f" err {item.error:.0e}"
-    built = "" if item.compile_s is None else f" compile {duration(item.compile_s)}, {item.kernels} kernels"
+    kernels = "" if item.kernels is None else f", {item.kernels} kernels"
+    built = "" if item.compile_s is None else f" compile {duration(item.compile_s)}{kernels}"
     bits = "" if item.same_bits is None else f" bits {'same' if item.same_bits else 'differ'}"
     times = f"{duration(item.median_s):>8} ({duration(item.p10_s)} to {duration(item.p90_s)})"
-    return f"{head}  {times}{ratio}{error}{bits} load {duration(item.load_s)} peak {megabytes(item.peak)} MB{built}"
+    rest = f"{ratio}{part}{error}{bits} load {duration(item.load_s)} peak {megabytes(item.peak)} MB{built}"
+    return f"{head}  {times}{rest}"
 
 
 def write(path: Path, text: str) -> None:
@@ -44,19 +60,120 @@ def write(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
+class Comparison:
+    """What has been measured so far, as a document for JSON, page and plot."""
+
+    def __init__(self, effort: Effort, threads: list[int]) -> None:
+        self.effort = effort
+        self.machine = machine()
+        self.ceilings = measure_machine(threads, effort.priority)
+        self.costs: dict[str, Cost | None] = {}
+        self.results: list[Measurement] = []
+        self.notes: list[str] = []
+
+    def add(self, model: Path, peers: list[str], threads: list[int], cache: Path) -> None:
+        """Measure a model in every engine, and print a line for each measurement."""
+        again = measure_machine(threads, self.effort.priority)
+        self.ceilings = {count: best_of(self.ceilings[count], again[count]) for count in threads}
+        self.costs[model.stem] = cost_of_file(model)
+        reference, reason = reference_of(model, model.with_suffix(".npz"))
+        if reference is None:
+            self.notes.append(f"{model.stem}: no errors are given, since there is no f64 reference: {reason}")
+        found = measure_model(model, peers, threads, self.effort, reference=reference, cache=cache)
+        self.results += found
+        fill_in(found, self.costs, self.ceilings)
+        for item in found:
+            print(line(item), flush=True)
+
+    def document(self) -> dict[str, Any]:
+        """For JSON; the highest ceilings so far count for all.
+
+        `least_s` is the roofline in seconds, by model and number of threads.
+        """
+        fill_in(self.results, self.costs, self.ceilings)
+        least = {
+            f"{model}/{count}": found.least_seconds(cost)
+            for model, cost in self.costs.items()
+            for count, found in self.ceilings.items()
+            if cost is not None
+        }
+        return {
+            "machine": self.machine,
+            "effort": asdict(self.effort),
+            "ours": [name for name, peer in all_peers().items() if peer.ours],
+            "ceilings": {str(count): found.as_dict() for count, found in self.ceilings.items()},
+            "costs": {name: None if cost is None else asdict(cost) for name, cost in self.costs.items()},
+            "least_s": least,
+            "notes": self.notes,
+            "results": [item.as_dict() for item in self.results],
+        }
+
+    def status(self) -> int:
+        """1 if ours failed, or no engine ran one of the models."""
+        ours = {name for name, peer in all_peers().items() if peer.ours}
+        ran = {item.model for item in self.results if not item.failure}
+        return int(any(item.model not in ran or (item.failure and item.peer in ours) for item in self.results))
+
+
+def best_of(first: Machine, second: Machine) -> Machine:
+    """The higher ceilings, where both were measured."""
+    return first.best(second) if first.levels and second.levels else first
+
+
+def cost_of_file(model: Path) -> Cost | None:
+    """The cost, or None for what is no model; the engines will say so."""
+    try:
+        return cost_of(model)
+    except Exception:
+        return None
+
+
+def show(document: dict[str, Any]) -> None:
+    """The tables, on the terminal."""
+    wide = Console(width=None if sys.stdout.isatty() else 240)
+    counts = list(dict.fromkeys(row["threads"] for row in document["results"]))
+    titled = [("What the machine reaches", ceilings(document))]
+    titled += [
+        (f"Latency, {count} thread{'s' if count > 1 else ''}", latency(document, count, brief=True)) for count in counts
+    ]
+    for title, (header, body) in titled:
+        shown = Table(title=title)
+        for index, name in enumerate(header):
+            shown.add_column(name, justify="left" if index == 0 else "right")
+        for row in body:
+            shown.add_row(*(f"[bold]{cell.strip('*')}" if cell.startswith("**") else escape(cell) for cell in row))
+        wide.print(shown)
+    for text in (*document["notes"], *failures(document["results"])):
+        wide.print(escape(text), highlight=False)
+
+
+def picture(document: dict[str, Any], path: Path) -> None:
+    """The plot, or a word on why there is none."""
+    try:
+        from plot import draw
+    except ImportError as error:
+        print(f"no plot: {error}; pip install matplotlib", file=sys.stderr)
+        return
+    draw(document, path)
+
+
 def main() -> int:
-    """Measure what was asked for; status 1 if a model failed in an engine."""
+    """Measure what was asked for."""
     here = Path(__file__).parent
     known = all_peers()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", help="names (default: every .onnx file of the folder)")
     parser.add_argument("--models-dir", type=Path, default=here / "build", help="folder of the models (%(default)s)")
-    parser.add_argument("--peers", default="penstock,onnxruntime", help=f"of {', '.join(known)} (%(default)s)")
+    parser.add_argument("--peers", default=",".join(known), help="engines (%(default)s)")
     parser.add_argument("--threads", default="1,2", help="numbers of threads (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=Effort.rounds, help="rounds of timing (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=Effort.seconds, help="per engine and round (%(default)s)")
+    parser.add_argument("--rounds", type=int, help=f"rounds of timing ({Effort.rounds})")
+    parser.add_argument("--seconds", type=float, help=f"per engine and round ({Effort.seconds})")
+    parser.add_argument("--quick", action="store_true", help="a rough answer: 3 rounds of 0.05 s")
+    parser.add_argument("--compile-only", action="store_true", help="fill the cache of slow compilations, and stop")
     parser.add_argument("--priority", action="store_true", help="raise the measured processes' priority (root)")
+    parser.add_argument("--cache", type=Path, help="where slow compilations are kept (cache in the models' folder)")
     parser.add_argument("--json", type=Path, default=here / "build/compare.json", help="results (%(default)s)")
+    parser.add_argument("--plot", type=Path, help="picture, .svg or .png (compare.svg beside the results)")
     parser.add_argument("--page", type=Path, help="write the results as a markdown page, e.g. docs/performance.md")
     arguments = parser.parse_args()
     peers = arguments.peers.split(",")
@@ -67,19 +184,31 @@ def main() -> int:
     missing = [name for name in arguments.models if name not in available]
     if missing or not available:
         parser.error(f"{arguments.models_dir} has no {', '.join(missing) or 'models'}; make_models.py makes them")
-    effort = Effort(arguments.rounds, arguments.seconds, priority=arguments.priority)
+    plain = QUICK if arguments.quick else Effort()
+    effort = Effort(
+        plain.rounds if arguments.rounds is None else arguments.rounds,
+        plain.seconds if arguments.seconds is None else arguments.seconds,
+        plain.most,
+        priority=arguments.priority,
+    )
     threads = [int(count) for count in arguments.threads.split(",")]
-    document: dict[str, object] = {"machine": machine(), "effort": asdict(effort), "reference": REFERENCE}
-    results: list[Measurement] = []
-    for name in arguments.models or available:
-        for item in measure_model(available[name], peers, threads, effort):
-            results.append(item)
-            print(line(item), flush=True)
-        document["results"] = [item.as_dict() for item in results]
-        write(arguments.json, json.dumps(document, indent=1) + "\n")
+    cache: Path = arguments.cache or arguments.models_dir / "cache"
+    models = [available[name] for name in arguments.models or available if not name.endswith(".dynamic")]
+    if arguments.compile_only:
+        for model in models:
+            for text in compile_all(model, peers, threads, cache, effort):
+                print(text, flush=True)
+        return 0
+    comparison = Comparison(effort, threads)
+    for model in models:
+        comparison.add(model, peers, threads, cache)
+        write(arguments.json, json.dumps(comparison.document(), indent=1) + "\n")
+    document = json.loads(arguments.json.read_text())
+    show(document)
+    picture(document, arguments.plot or arguments.json.with_suffix(".svg"))
     if arguments.page:
         write(arguments.page, page(document))
-    return 1 if any(item.failure for item in results) else 0
+    return comparison.status()
 
 
 if __name__ == "__main__":

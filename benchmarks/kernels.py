@@ -76,7 +76,8 @@ def main() -> int:
     for kernel, items in measured:
         for count in threads:
             cells = [item for item in items if item.threads == count]
-            ratios = [f"{item.ratio:.2f}" for item in cells if item.ratio is not None and item.ratio != 1.0]
+            ours = [item for item in cells if all_peers()[item.peer].ours]
+            ratios = [f"{item.ratio:.2f}" for item in ours if item.ratio is not None]
             rows.append([kernel.name, str(count), *(rate(kernel, item, peak) for item in cells), ", ".join(ratios)])
     print("\n".join(table(["kernel", "threads", *peers, "ratio"], rows)))
     if arguments.json:

@@ -10,16 +10,17 @@ from .base import Compiled, Peer, Run
 
 
 class Penstock(Peer):
-    """The default options of `penstock.compile`."""
+    """The default options of `penstock.compile`. Never cached here: what is measured is the working tree."""
 
     name = "penstock"
+    ours = True
 
     def version(self) -> str:
         import penstock
 
         return penstock.__version__
 
-    def compile(self, model: Path, folder: Path) -> Compiled:
+    def compile(self, model: Path, folder: Path, threads: int) -> Compiled:
         import penstock
 
         path = folder / f"{model.stem}.pens"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,23 +29,62 @@ def benchmark_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
 
 
-def test_compare(tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one small model, its inputs, and its outputs computed by numpy in f64."""
+    onnx = pytest.importorskip("onnx")
+    for suffix in (".onnx", ".npz"):
+        shutil.copy(MODELS / f"mlp_b1{suffix}", tmp_path)
+    weights = [
+        onnx.numpy_helper.to_array(w).astype(np.float64) for w in onnx.load(tmp_path / "mlp_b1.onnx").graph.initializer
+    ]
+    with np.load(tmp_path / "mlp_b1.npz") as inputs:
+        x = inputs["x"].astype(np.float64)
+    biases = {b.shape[0]: b for b in weights if b.ndim == 1}
+    for matrix in sorted((w for w in weights if w.ndim == 2), key=lambda w: -w.shape[1]):
+        x = x @ matrix.T + biases[matrix.shape[0]]
+        x = x if len(matrix) == 10 else np.maximum(x, 0)
+    np.savez(tmp_path / "mlp_b1.reference.npz", logits=x)
+    return tmp_path
+
+
+def test_compare(folder: Path) -> None:
     """Every measure of a model is there, and the page shows it."""
     pytest.importorskip("onnxruntime")
-    options = ("--models-dir", MODELS, "--rounds", 1, "--seconds", 0.01, "--peers", "onnxruntime")
-    done = script("compare.py", "mlp_b1", *options, "--json", tmp_path / "c.json", "--page", tmp_path / "c.md")
+    options = ("--models-dir", folder, "--rounds", 2, "--seconds", 0.01, "--peers", "onnxruntime,onnxruntime-bound")
+    done = script("compare.py", "mlp_b1", *options, "--json", folder / "c.json", "--page", folder / "c.md")
     assert done.returncode == 0, done.stderr
-    document = json.loads((tmp_path / "c.json").read_text())
-    assert [item["threads"] for item in document["results"]] == [1, 2]
-    for item in document["results"]:
+    document = json.loads((folder / "c.json").read_text())
+    assert document["costs"]["mlp_b1"]["flops"] == 2 * (49 * 37 + 37 * 24 + 24 * 10)
+    found = {(item["peer"], item["threads"]): item for item in document["results"]}
+    assert list(found) == [(peer, count) for peer in ("onnxruntime", "onnxruntime-bound") for count in (1, 2)]
+    for (peer, count), item in found.items():
         assert item["failure"] == ""
         assert 0 < item["best_s"] <= item["p10_s"] <= item["median_s"] <= item["p90_s"]
         assert item["peak"] > 10e6
         assert item["size"] == (MODELS / "mlp_b1.onnx").stat().st_size
-        assert (item["ratio"], item["error"], item["same_bits"]) == (1.0, 0.0, True)
-    page = (tmp_path / "c.md").read_text()
-    assert page.count("| mlp_b1 |") == 4
+        assert 0 < item["error"] < 1e-6, "the f64 reference differs from f32 by rounding, and by no more"
+        assert item["same_bits"] is True
+        assert item["best_peer"] in {"onnxruntime", "onnxruntime-bound"} - {peer}
+        assert item["ratio"] == found[item["best_peer"], count]["median_s"] / item["median_s"]
+        assert item["roofline"] * item["median_s"] == pytest.approx(document["least_s"][f"mlp_b1/{count}"])
+    page = (folder / "c.md").read_text()
+    assert page.count("| mlp_b1 |") == 6
     assert "## Latency, 1 thread\n" in page
+    assert "reading memory, GB/s" in page
+
+
+def test_an_engine_that_is_not_installed_is_a_blank(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "modules/openvino").mkdir(parents=True)
+    (folder / "modules/openvino/__init__.py").write_text("raise ModuleNotFoundError('not here')")
+    monkeypatch.setenv("PYTHONPATH", str(folder / "modules"))
+    options = ("--models-dir", folder, "--quick", "--threads", 1, "--peers", "onnxruntime,openvino")
+    done = script("compare.py", *options, "--json", folder / "c.json", "--page", folder / "c.md")
+    assert done.returncode == 0, done.stderr
+    assert "openvino: open: not installed (not here)" in done.stdout
+    page = (folder / "c.md").read_text()
+    assert "* openvino: open: not installed (not here)\n" in page
+    assert " | – |\n" in page
 
 
 def test_compare_reports_failures(tmp_path: Path) -> None:
@@ -77,6 +118,120 @@ def test_relative_error(tmp_path: Path) -> None:
     ):
         np.savez(tmp_path / f"{name}.npz", y=actual)
         assert measure.relative_error(tmp_path / f"{name}.npz", tmp_path / "expected.npz") == error
+
+
+@pytest.mark.usefixtures("benchmark_modules")
+def test_the_best_peer_is_the_fastest_other_engine_of_the_same_precision() -> None:
+    measure, peers = importlib.import_module("measure"), importlib.import_module("peers")
+    times = {"penstock": 2.0, "onnxruntime": 3.0, "openvino": 4.0, "openvino-default": 1.0, "iree": None}
+    known = peers.all_peers()
+    items = [measure.Measurement("m", name, 1, known[name].precision, median_s=s) for name, s in times.items()]
+    items.append(measure.Measurement("m", "iree", 2, "f32", median_s=0.1))
+    measure.rank(items, known)
+    ratios = {item.peer: (item.best_peer, item.ratio) for item in items if item.threads == 1}
+    assert ratios == {
+        "penstock": ("onnxruntime", 1.5),
+        "onnxruntime": ("openvino", 4 / 3),
+        "openvino": ("onnxruntime", 0.75),
+        "openvino-default": ("", None),
+        "iree": ("", None),
+    }
+
+
+@pytest.mark.usefixtures("benchmark_modules")
+def test_a_compilation_is_kept_until_what_it_depends_on_changes(tmp_path: Path) -> None:
+    compiled, peers = importlib.import_module("compiled"), importlib.import_module("peers")
+    calls: list[int] = []
+
+    class Slow(peers.Peer):
+        name, cached = "slow", True
+
+        def version(self) -> str:
+            return "1"
+
+        def compile(self, model: Path, folder: Path, threads: int) -> object:
+            calls.append(threads)
+            if model.read_text() == "bad":
+                raise ValueError("no such operator")
+            (folder / "made").write_text("code")
+            return peers.Compiled(folder / "made", 4, None)
+
+        def load(self, path: Path, threads: int) -> object:
+            raise NotImplementedError
+
+    model, cache = tmp_path / "m.onnx", tmp_path / "cache"
+    model.write_text("first")
+    answers = [compiled.compile_with(Slow(), model, tmp_path, 1, cache) for _ in range(2)]
+    assert [answer["old"] for answer in answers] == [False, True]
+    assert Path(answers[1]["path"]).read_text() == "code"
+    assert answers[0]["compile_s"] == answers[1]["compile_s"]
+    compiled.compile_with(Slow(), model, tmp_path, 2, cache)
+    assert calls == [1], "one compilation serves all numbers of threads"
+    model.write_text("bad")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no such operator"):
+            compiled.compile_with(Slow(), model, tmp_path, 1, cache)
+    assert calls == [1, 1], "a failure is kept too"
+    Slow.cached = False
+    model.write_text("first")
+    assert compiled.compile_with(Slow(), model, tmp_path, 1, cache)["path"] == str(tmp_path / "made")
+
+
+@pytest.mark.usefixtures("benchmark_modules")
+def test_an_engine_that_hangs_or_crashes_is_a_failure() -> None:
+    process = importlib.import_module("process")
+    slow = process.Process(priority=False)
+    with pytest.raises(process.CellError, match="ceilings: not done after 0 s"):
+        slow("ceilings", 0.0, threads=1)
+    slow.close()
+    dead = process.Process(priority=False)
+    os.kill(dead.process.pid, 9)
+    with pytest.raises(process.CellError, match="open: the process ended with status -9"):
+        dead("open", peer="onnxruntime")
+    dead.close()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs the extra `bench`")
+@pytest.mark.parametrize("name", ["mlp_b32", "lstm", "digits_b64"])
+def test_the_reference_is_the_model_in_f64(tmp_path: Path, name: str) -> None:
+    """What torch computes in f64 from the seeds is what onnxruntime computed in f32 from the file."""
+    arguments = (MODELS / f"{name}.onnx", MODELS / f"{name}.npz", tmp_path / "reference.npz")
+    done = script("reference.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "reference.npz") as wide, np.load(MODELS / f"{name}.expected.npz") as expected:
+        assert wide.files == expected.files
+        for key in wide.files:
+            assert wide[key].dtype == np.float64
+            np.testing.assert_allclose(wide[key], expected[key], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("benchmark_modules")
+def test_the_cost_of_convolutions_recurrences_and_tables() -> None:
+    """Counted by hand: taken rows of a table, not all; per output position of a convolution; per step of an LSTM."""
+    pytest.importorskip("onnx")
+    cost_of = importlib.import_module("cost").cost_of
+    digits = cost_of(MODELS / "digits_b1.onnx")
+    assert digits.flops == 2 * (64 * 24 * 9 + 16 * 48 * 24 * 9 + 10 * 192)
+    assert cost_of(MODELS / "lstm.onnx").flops == 2 * 9 * 4 * 48 * (45 + 48)
+    bert = cost_of(MODELS / "bert_base.onnx")
+    assert bert.bytes < (MODELS / "bert_base.onnx").stat().st_size
+
+
+@pytest.mark.usefixtures("benchmark_modules")
+def test_the_plot_is_a_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    draw = importlib.import_module("plot").draw
+    rows = [
+        {"model": model, "peer": peer, "threads": threads, "median_s": seconds, "precision": "f32"}
+        for model in ("a", "b")
+        for peer, seconds in (("penstock", 1e-3), ("onnxruntime", 2e-3), ("iree", None))
+        for threads in (1, 2)
+    ]
+    draw({"results": rows, "ours": ["penstock"]}, tmp_path / "c.svg")
+    text = (tmp_path / "c.svg").read_text()
+    assert text.startswith("<?xml")
+    assert "speed, fastest peer = 1" in text
+    assert "iree" not in text
 
 
 @pytest.mark.usefixtures("benchmark_modules")
