@@ -5,12 +5,37 @@
 #include "penstock.h"
 #include "plan_format.h"
 
-/* What a kernel is given besides its buffers: scratch memory of the thread it runs on, 64-byte aligned. */
+#include <stdatomic.h>
+#include <stddef.h>
+
+struct pens_kernel_context;
+
+/* The threads that run one kernel together (team.c). */
 typedef struct {
-    void *scratch;
+    uint32_t members;
+    uint64_t units;
+    struct pens_kernel_context *contexts;
+    _Alignas(64) _Atomic uint64_t done; /* units of the phase that have been run */
+    _Alignas(64) _Atomic uint32_t over; /* phases that are over */
+} pens_team;
+
+/* What a kernel is given besides its buffers: scratch memory of the thread it runs on, 64-byte aligned; for a team kernel
+ * also memory that its threads share, the first one's scratch, and `take`, which gives it a unit at a time to run and -1
+ * when all units of the phase have been run by whichever thread. What follows is team.c's. */
+typedef struct pens_kernel_context {
+    _Alignas(64) void *scratch;
     uint64_t scratch_bytes;
     uint32_t thread;
+    uint32_t phase;
+    void *shared;
+    int64_t (*take)(struct pens_kernel_context *context);
+    pens_team *team;
+    uint64_t unreported;   /* units taken in this phase that the team does not know to have been run */
+    int64_t first, last;   /* its range of units */
+    _Alignas(64) _Atomic uint64_t queue; /* of this range: the phase, and how many have been taken in it */
 } pens_kernel_context;
+_Static_assert(offsetof(pens_kernel_context, shared) == 24, "kernels read it there");
+_Static_assert(offsetof(pens_kernel_context, take) == 32, "kernels read it there");
 
 typedef void (*pens_kernel)(const pens_kernel_context *context, void *const *buffers, int64_t begin, int64_t end);
 
@@ -116,5 +141,19 @@ pens_pool *pens_pool_create(uint32_t threads);
 void pens_pool_destroy(pens_pool *pool);
 void pens_pool_run(pens_pool *pool, pens_task task, void *context, uint32_t count);
 uint32_t pens_usable_threads(void);
+
+static inline void pens_relax(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* team.c */
+/* Cut the units of a kernel into a range for each of its threads, before any of them runs. */
+void pens_form_team(pens_kernel_context *contexts, uint32_t members, int64_t units);
+int64_t pens_take_unit(pens_kernel_context *context);
 
 #endif

@@ -34,15 +34,6 @@ typedef struct {
     uint32_t index;
 } worker_start;
 
-static void relax(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 static void futex_wait(_Atomic uint32_t *word, uint32_t expected)
 {
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
@@ -69,7 +60,7 @@ static void *work(void *argument)
         uint32_t rounds = 0;
         while (atomic_load_explicit(&pool->job, memory_order_acquire) == seen) {
             if (++rounds < SPIN_ROUNDS) {
-                relax();
+                pens_relax();
                 continue;
             }
             atomic_fetch_add(&pool->sleepers, 1);
@@ -102,7 +93,7 @@ void pens_pool_run(pens_pool *pool, pens_task task, void *context, uint32_t coun
     uint32_t left, rounds = 0;
     while ((left = atomic_load_explicit(&pool->running, memory_order_acquire)) != 0) {
         if (++rounds < SPIN_ROUNDS)
-            relax();
+            pens_relax();
         else
             futex_wait(&pool->running, left);
     }

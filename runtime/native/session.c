@@ -58,8 +58,12 @@ void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch)
     uint32_t slot = 0, bound = 0;
     session->all.patch_count = 0;
     for (uint32_t i = 0; i < session->threads; i++)
-        session->contexts[i] = (pens_kernel_context){session->arena + round_up(arena) + i * round_up(scratch),
-                                                     round_up(scratch), i};
+        session->contexts[i] = (pens_kernel_context){.scratch = session->arena + round_up(arena) + i * round_up(scratch),
+                                                     .scratch_bytes = round_up(scratch),
+                                                     .thread = i,
+                                                     .shared = session->arena + round_up(arena),
+                                                     .take = pens_take_unit,
+                                                     .team = session->team};
     for (uint32_t i = 0; i < session->all.step_count; i++) {
         const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
         pens_step *s = &session->all.steps[i];
@@ -140,8 +144,9 @@ static int allocate(pens_session *session)
         slots += (uint64_t)c->read_count + c->write_count + c->guard_count;
     }
     session->buffers = calloc(slots + 1, sizeof *session->buffers);
-    session->contexts = calloc(session->threads, sizeof *session->contexts);
-    if (!session->buffers || !session->contexts || !pens_allocate_selection(session, slots) ||
+    session->contexts = aligned_alloc(_Alignof(pens_kernel_context), session->threads * sizeof *session->contexts);
+    session->team = aligned_alloc(_Alignof(pens_team), sizeof *session->team);
+    if (!session->buffers || !session->contexts || !session->team || !pens_allocate_selection(session, slots) ||
         !pens_allocate_sizes(session))
         return 0;
     if (model->counts[TABLE_SYMBOLS] > 0)
@@ -203,6 +208,7 @@ void pens_session_destroy(pens_session *session)
     pens_free_selection(session);
     free(session->buffers);
     free(session->contexts);
+    free(session->team);
     pens_free_sizes(session);
     free(session);
 }
@@ -221,9 +227,8 @@ static void run_range(void *context, uint32_t index)
 {
     pens_session *session = context;
     const pens_step *s = session->current;
-    int64_t share = s->units / s->tasks, extra = s->units % s->tasks;
-    int64_t begin = share * index + (index < extra ? index : extra);
-    s->kernel(&session->contexts[index], s->buffers, begin, begin + share + (index < extra));
+    const pens_kernel_context *c = &session->contexts[index];
+    s->kernel(c, s->buffers, c->first, c->last);
     if (session->executor != NULL)
         atomic_fetch_add(&session->done, 1);
 }
@@ -260,6 +265,7 @@ static pens_status run_step(pens_session *session, const pens_step *s, pens_erro
         memmove(s->buffers[1], s->buffers[0], s->copy_bytes);
         return PENS_OK;
     }
+    pens_form_team(session->contexts, s->tasks, s->units);
     if (s->tasks > 1)
         return run_parallel(session, s, error);
     s->kernel(&session->contexts[0], s->buffers, 0, s->units);

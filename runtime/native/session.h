@@ -57,6 +57,7 @@ struct pens_session {
     uint8_t *arena; /* intermediate values, then the scratch of every thread */
     uint64_t arena_bytes;
     pens_kernel_context *contexts; /* one per task */
+    pens_team *team;               /* of the tasks of the kernel that runs */
     void **buffers;
     pens_program all, picked;
     const pens_program *active; /* one of these */

@@ -63,6 +63,7 @@ def test_every_module_fits_in_a_reader():
 
 def test_the_native_runtime_stays_small():
     sources = [path for path in TRACKED if path.startswith("runtime/native/") and path.endswith((".c", ".h"))]
+    sources.remove("runtime/native/plan_format.h")  # generated
     assert sum(len(read(path).splitlines()) for path in sources) < NATIVE_LINES
 
 

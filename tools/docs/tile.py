@@ -40,6 +40,7 @@ tile.kernel @gemm(%a: memref<1536xf32>, %b: memref<8192xf32>, %c: memref<192xf32
 
 * A kernel runs the parallel units from `%begin` to `%end`, which write disjoint memory: any split gives the same bits.
 * A value is an index, a scalar, a register tile (`vector`) or a flat buffer. Elementwise ops broadcast dimensions of 1.
+* A `team` kernel runs all units once in each of its phases: its threads `tile.take` them.
 * Loops and branches are `scf.for`, `scf.if` and `scf.while`; they carry tiles.
 * `f16` and `bf16` are storage: arithmetic on them is done in `f32` and rounded.
 * Integer division by zero gives 0 and never traps. On an unsigned element type, signed ops mean the unsigned ones.

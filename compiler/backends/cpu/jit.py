@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import mmap
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from penstock.compiler.dtypes import numpy_dtype, shape_of
 from penstock.compiler.extents import Extent, evaluate
 
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+_TAKE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 
 
 @dataclass
@@ -57,9 +60,12 @@ class LoadedKernel:
                 raise ValueError(f"array {number} of kernel {self.kernel.sym_name} is written and must be writable")
         scratch = np.zeros(evaluate(self.scratch_bytes, sizes) + 128, np.uint8)
         aligned = -(-scratch.ctypes.data // 64) * 64
-        context = (ctypes.c_uint64 * 8)(aligned)
+        take = _TAKE(_taking(evaluate(self.kernel.units, sizes)))
+        context = (ctypes.c_uint64 * 8)(
+            aligned, scratch.size - 64, 0, aligned, ctypes.cast(take, ctypes.c_void_p).value or 0
+        )
         pointers = (ctypes.c_void_p * max(1, len(arrays)))(*(array.ctypes.data for array in arrays))
-        self._keep = [scratch, context, pointers, *arrays]
+        self._keep = [scratch, context, take, pointers, *arrays]
         return context, pointers
 
     def __call__(self, arrays: list[NDArray[Any]], begin: int = 0, end: int | None = None) -> None:
@@ -87,6 +93,12 @@ class LoadedKernel:
                 function(context, pointers, 0, units)
             best = min(best, (time.perf_counter() - start) / inner)
         return best
+
+
+def _taking(units: int) -> Callable[[Any], int]:
+    """What a team kernel takes its units from on one thread: all of them, in the opposite order in odd phases."""
+    following = (unit for phase in count() for unit in (*(range(units)[:: -1 if phase % 2 else 1]), -1))
+    return lambda _: next(following)
 
 
 def _at_cache_line(array: NDArray[Any]) -> NDArray[Any]:

@@ -13,9 +13,10 @@ from itertools import chain
 from xdsl.dialects import scf
 from xdsl.ir import SSAValue
 
-from penstock.compiler.backends.llvm.emitter import Emitter, handles
+from penstock.compiler.backends.llvm.emitter import CONTEXT_TAKE, Emitter, handles
 from penstock.compiler.backends.llvm.tiles import Row, Tile, chunks
 from penstock.compiler.backends.llvm.writer import Phi, Value
+from penstock.compiler.dialects.tile.memory import Take
 
 
 def _machine_rows(emitter: Emitter, tile: Tile) -> list[Row]:
@@ -148,3 +149,12 @@ def emit_while(emitter: Emitter, op: scf.WhileOp) -> None:
     writer.jump(test)
     emitter.start(leave)
     _define(emitter, op.results, forwarded)
+
+
+@handles("tile.take")
+def emit_take(emitter: Emitter, op: Take) -> None:
+    """A call of the function in the context."""
+    w = emitter.writer
+    place = w.emit(f"getelementptr i8, ptr %ctx, i64 {CONTEXT_TAKE}", "ptr")
+    function = w.emit(f"load ptr, {place}", "ptr")
+    emitter.define(op.results[0], [(w.emit(f"call i64 {function.text}(ptr %ctx)", "i64"),)])

@@ -4,8 +4,9 @@ In: a verified ``tile.kernel`` and a ``Machine``. Out: ``KernelText``: the modul
 a thread must provide. The one idea: a handler per op, found by the op's name (``@handles``) in the modules of this
 package, maps tiles to tiles; nothing is decided here but the order.
 
-The function is ``void @name(ptr ctx, ptr buffers, i64 begin, i64 end)``: ``ctx`` begins with a pointer to 64-byte
-aligned scratch memory, ``buffers`` is an array of pointers.
+The function is ``void @name(ptr ctx, ptr buffers, i64 begin, i64 end)``: ``ctx`` is the runtime's
+``pens_kernel_context``, which begins with a pointer to 64-byte aligned scratch memory, ``buffers`` is an array of
+pointers.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ Handler = Callable[["Emitter", Any], None]
 _HANDLERS: dict[str, Handler] = {}
 
 SCRATCH_ALIGNMENT = 64
+CONTEXT_SHARED = 24
+"""Where in the context the scratch memory is that a team shares: the first thread's."""
+CONTEXT_TAKE = 32
+"""Where in the context the function is that gives a team kernel its units."""
 
 
 def handles(*names: str) -> Callable[[Handler], Handler]:
@@ -147,16 +152,32 @@ class Emitter:
         self.scratch_bytes += aligned(count * element_bytes(kind))
         return offset
 
-    def allocate_counted(self, buffer: SSAValue, count: Extent, counted: Value) -> None:
-        """Place a scratch buffer of a symbolic number of elements, ``counted`` at run time, behind the others."""
+    def allocate_counted(self, buffer: SSAValue, count: Extent, counted: Value, *, shared: bool = False) -> None:
+        """Place a scratch buffer of a symbolic number of elements, ``counted`` at run time, behind the others; one that
+        is ``shared`` at the same offset of the memory that all threads share."""
         w, width = self.writer, element_bytes(element(buffer))
         pointer = self.scratch_end or self._behind(self.scratch_bytes)
         size = w.binary("mul", counted, w.constant(width, "i64"))
         size = w.binary("add", size, w.constant(SCRATCH_ALIGNMENT - 1, "i64"))
         size = w.binary("and", size, w.constant(-SCRATCH_ALIGNMENT, "i64"))
         self.pointers[buffer] = pointer
+        if shared:
+            self.pointers[buffer] = self._in_shared(pointer)
         self.scratch_end = w.emit(f"getelementptr i8, ptr {pointer}, i64 {size.text}", "ptr").text
         self.scratch_bytes = self.scratch_bytes + aligned(count * width)
+
+    def shared_scratch(self) -> str:
+        """Pointer to the scratch memory that all threads of a team share."""
+        w = self.writer
+        place = w.emit(f"getelementptr i8, ptr %ctx, i64 {CONTEXT_SHARED}", "ptr")
+        return w.emit(f"load ptr, {place}", "ptr").text
+
+    def _in_shared(self, pointer: str) -> str:
+        """The address in shared scratch that ``pointer`` has in this thread's."""
+        w = self.writer
+        own = w.emit(f"ptrtoint {w.emit('load ptr, ptr %ctx', 'ptr')} to i64", "i64")
+        offset = w.binary("sub", w.emit(f"ptrtoint ptr {pointer} to i64", "i64"), own)
+        return w.emit(f"getelementptr i8, ptr {self.shared_scratch()}, i64 {offset.text}", "ptr").text
 
     def _behind(self, offset: int) -> str:
         scratch = self.writer.emit("load ptr, ptr %ctx", "ptr")
@@ -211,13 +232,19 @@ def emit_kernel(kernel: Kernel, machine: Machine, *, trace: bool = False) -> Ker
 
 def _place_scratch(emitter: Emitter, kernel: Kernel) -> None:
     """Pointers of all scratch buffers, which lie one behind the other where the context says."""
-    writer, scratch = emitter.writer, ""
+    writer = emitter.writer
+    bases: dict[int, str] = {}
     for op in kernel.walk():
         if isinstance(op, Alloc) and not isinstance(op.count, Dim):
-            scratch = scratch or writer.emit("load ptr, ptr %ctx", "ptr").text
+            if op.shared not in bases:
+                bases[op.shared] = (
+                    emitter.shared_scratch() if op.shared else writer.emit("load ptr, ptr %ctx", "ptr").text
+                )
             buffer = op.results[0]
             offset = emitter.allocate(op.count, element(buffer))
-            emitter.pointers[buffer] = writer.emit(f"getelementptr i8, ptr {scratch}, i64 {offset}", "ptr").text
+            emitter.pointers[buffer] = writer.emit(
+                f"getelementptr i8, ptr {bases[op.shared]}, i64 {offset}", "ptr"
+            ).text
 
 
 def _module(name: str, writer: Writer, machine: Machine, operations: tuple[str, ...]) -> str:

@@ -431,7 +431,7 @@ def _store_rows(emitter: Emitter, store: StoreEmitter, places: list[Place | None
 def emit_alloc(emitter: Emitter, op: memory.Alloc) -> None:
     """Nothing where the size is a number: these have their pointers from the kernel's start on. The others follow."""
     if op.results[0] not in emitter.pointers:
-        emitter.allocate_counted(op.results[0], op.count, emitter.scalar(op.operands[0]))
+        emitter.allocate_counted(op.results[0], op.count, emitter.scalar(op.operands[0]), shared=bool(op.shared))
 
 
 @handles("tile.prefetch")

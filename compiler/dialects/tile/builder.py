@@ -452,10 +452,11 @@ class KernelBuilder:
         operands = (value, target, indices) if mask is None else (value, target, indices, mask)
         self._insert(memory.Scatter.build(*operands))
 
-    def alloc(self, count: Extent, kind: Attribute) -> SSAValue:
-        """A scratch buffer of this thread, alive for the kernel call."""
+    def alloc(self, count: Extent, kind: Attribute, *, shared: bool = False) -> SSAValue:
+        """A scratch buffer of this thread, or of all threads of a team kernel, alive for the kernel call."""
         counted = (self.index(count),) if isinstance(count, Dim) else ()
-        op = memory.Alloc.build(*counted, result=buffer(count, kind), location=self.location)
+        given = {"shared": 1} if shared else {}
+        op = memory.Alloc.build(*counted, result=buffer(count, kind), location=self.location, **given)
         self._insert_at_head(op)
         return op.results[0]
 
@@ -472,6 +473,20 @@ class KernelBuilder:
         self.kernel.unit_cost = unit_cost
         with self.loop(self.begin, self.end) as loop:
             yield loop.index
+
+    def team(self, count: Extent, unit_cost: float = 0.0) -> None:
+        """Make this a team kernel of ``count`` units; ``phase`` runs them, as often as it is built or looped over."""
+        self.kernel.units, self.kernel.unit_cost, self.kernel.team = count, unit_cost, 1
+
+    @contextmanager
+    def phase(self) -> Generator[SSAValue]:
+        """The loop over units of a team kernel that this thread takes; behind it, all units have been run."""
+        with self.while_([self._insert(memory.Take.build()).results[0]]) as loop:
+            with loop.condition() as found:
+                found.append(self.compare("ge", loop.before[0], 0))
+            with loop.body() as following:
+                yield loop.carried[0]
+                following.append(self._insert(memory.Take.build()).results[0])
 
     @contextmanager
     def loop(self, lower: Index, upper: Index, step: int = 1, carried: Sequence[SSAValue] = ()) -> Generator[Loop]:

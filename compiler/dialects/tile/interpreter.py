@@ -172,9 +172,13 @@ class TileInterpreter:
     _values: dict[SSAValue, Array] = field(default_factory=dict[SSAValue, Array])
     _buffers: dict[SSAValue, _Buffer] = field(default_factory=dict[SSAValue, _Buffer])
     _sizes: dict[str, int] = field(default_factory=dict[str, int])
+    _first: int = 0
+    _taken: int = 0
+    _last: int = 0
 
     def run(self, kernel: memory.Kernel, arrays: list[Array], begin: int = 0, end: int | None = None) -> None:
-        """Run units [begin, end) (default: all), one at a time. Outputs are the last arrays.
+        """Run units [begin, end) (default: all), one at a time; those of a team kernel as one thread. Outputs are the
+        last arrays.
 
         Raises AccessError for an access outside a buffer, a write to an input, or an element that two units write or
         that one writes and another reads.
@@ -195,8 +199,11 @@ class TileInterpreter:
             buffers.append(_Buffer(f"buffer {number}", flat, *((np.zeros(count, bool),) * 2 if output else ())))
             if output:
                 buffers[-1].now = np.zeros(count, bool)
-        for unit in range(begin, evaluate(kernel.units, self._sizes) if end is None else end):
-            self._values = {kernel.body.args[-2]: np.array(unit), kernel.body.args[-1]: np.array(unit + 1)}
+        last = evaluate(kernel.units, self._sizes) if end is None else end
+        width = max(1, last - begin) if kernel.team else 1
+        for unit in range(begin, last, width):
+            self._values = {kernel.body.args[-2]: np.array(unit), kernel.body.args[-1]: np.array(unit + width)}
+            self._first, self._taken, self._last = unit, unit, unit + width
             self._buffers = dict(zip(kernel.buffers, buffers, strict=True))
             with np.errstate(all="ignore"):
                 self._block(kernel.body)
@@ -417,6 +424,14 @@ class TileInterpreter:
         buffer = _Buffer("scratch", garbage, np.zeros(count, bool), np.zeros(count, bool))
         self._buffers[op.results[0]] = buffer
         return garbage
+
+    def _take(self, op: memory.Take) -> Array:
+        """There is one thread: it takes all units in order."""
+        unit, self._taken = self._taken, self._taken + 1
+        if unit < self._last:
+            return np.array(unit)
+        self._taken = self._first
+        return np.array(-1)
 
     def _prefetch(self, op: memory.Prefetch) -> None:
         """A hint: nothing happens, whatever the address."""

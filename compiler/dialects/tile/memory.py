@@ -213,11 +213,13 @@ class Prefetch(TileOp):
 class Alloc(TileOp):
     """A buffer in the thread's scratch memory, alive for the whole kernel call; contents undefined at the start.
 
-    A symbolic number of elements is given as an operand, too.
+    ``shared`` buffers of a team kernel are the same memory for all its threads. A symbolic number of elements is given
+    as an operand, too.
     """
 
     name = "tile.alloc"
     traits = traits_def(MemoryWriteEffect())
+    shared = Int(0, doc="1: one for all threads that run the kernel together")
 
     @property
     def count(self) -> Extent:
@@ -228,6 +230,18 @@ class Alloc(TileOp):
         buffer_element(self.results[0])
         if [operand.type for operand in self.operands] != [INDEX] * isinstance(self.count, Dim):
             raise TypeRuleError("tile.alloc takes the number of its elements where that is symbolic")
+
+
+class Take(TileOp):
+    """``%unit = tile.take``: the next unit of the phase for this thread of a team kernel, or -1 when all units of the
+    phase have been run, by whichever thread: what they wrote is then seen by all, and the next phase begins."""
+
+    name = "tile.take"
+    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
+
+    @classmethod
+    def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
+        return [INDEX]
 
 
 class Return(TileOp):
@@ -243,6 +257,9 @@ class Kernel(TileOp):
     Runs the parallel units [%begin, %end) of 0 .. ``units``; units write disjoint memory. The last ``outputs`` buffers
     are written, the others are only read. Body arguments: the buffers, then %begin and %end. A kernel whose extents
     are symbolic reads the values of the symbols ``sizes``, in this order, from the last buffer before its outputs.
+
+    A ``team`` kernel works in phases, and runs every unit once in each: its threads ``tile.take`` units, beginning with
+    those of their ranges.
     """
 
     name = "tile.kernel"
@@ -252,6 +269,7 @@ class Kernel(TileOp):
     outputs = Int(1, doc="how many of the last buffers are written")
     sizes = Texts((), doc="symbols whose values the last buffer before the outputs holds")
     unit_cost = Float(0.0, doc="estimated nanoseconds one unit takes on one core")
+    team = Int(0, doc="1: its units run in phases")
     object = Text(optional=True, doc="key, in the weight store, of object code that takes the place of the body")
     entry = Text(optional=True, doc="the function of the object code")
 

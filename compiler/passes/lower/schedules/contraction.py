@@ -9,7 +9,7 @@ Tile sizes: MR * NV + NV + 1 registers at most (Goto and van de Geijn 2008; meas
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from xdsl.ir import SSAValue
@@ -186,26 +186,42 @@ def accumulate(
     k: KernelLowering, depth: Index, sums: list[SSAValue], step: Callable[[Expr, SSAValue], SSAValue]
 ) -> list[SSAValue]:
     """Run ``step`` for 0 .. depth-1 in order, dealt in turn to the interleaved ``sums``."""
-    chains, most = len(sums), depth if not isinstance(depth, SSAValue) else MOST
-    steps = k.b.idiv(depth, chains)
+    return [one for (one,) in accumulate_several(k, depth, [[s] for s in sums], lambda t, group: [step(t, group[0])])]
+
+
+Group = Sequence[SSAValue]
+
+
+def accumulate_several(
+    k: KernelLowering, depth: Index, groups: Sequence[Group], step: Callable[[Expr, Group], Group]
+) -> list[Group]:
+    """Run ``step`` for 0 .. depth-1 in order, dealt in turn to the interleaved ``groups`` of sums."""
+    chains, most = len(groups), depth if not isinstance(depth, SSAValue) else MOST
+    steps, width = k.b.idiv(depth, chains), len(groups[0])
+
+    def cut(flat: Group) -> list[Group]:
+        return [flat[start : start + width] for start in range(0, len(flat), width)]
+
+    groups = list(groups)
     if steps == 1:
-        sums = [step(Expr(chain), total) for chain, total in enumerate(sums)]
+        groups = [step(Expr(chain), group) for chain, group in enumerate(groups)]
     elif steps != 0:
-        with k.b.loop(0, steps, 1, sums) as loop:
+        with k.b.loop(0, steps, 1, [one for group in groups for one in group]) as loop:
             index = iv(loop.index, 0, largest(floordiv(most, chains) - 1, 0))
-            loop.yield_(*(step(index * chains + chain, loop.carried[chain]) for chain in range(chains)))
-        sums = list(loop.results)
-    done = k.b.imul(steps, chains)
-    if is_number(depth) and is_number(done):
-        for rest in range(done, depth):
-            sums = [step(Expr(rest), s) if rest % chains == chain else s for chain, s in enumerate(sums)]
-        return sums
-    if done == depth:
-        return sums
-    # How many are left depends on the sizes: they go into the first sum.
-    with k.b.loop(done, depth, 1, sums[:1]) as loop:
-        loop.yield_(step(iv(loop.index, 0, largest(most - 1, 0)), loop.carried[0]))
-    return [*loop.results, *sums[1:]]
+            done = [step(index * chains + chain, group) for chain, group in enumerate(cut(loop.carried))]
+            loop.yield_(*(one for group in done for one in group))
+        groups = cut(loop.results)
+    first = k.b.imul(steps, chains)
+    if is_number(depth) and is_number(first):
+        for rest in range(first, depth):
+            groups[rest % chains] = step(Expr(rest), groups[rest % chains])
+        return groups
+    if first == depth:
+        return groups
+    # How many are left depends on the sizes: they go into the first sums.
+    with k.b.loop(first, depth, 1, list(groups[0])) as loop:
+        loop.yield_(*step(iv(loop.index, 0, largest(most - 1, 0)), loop.carried))
+    return [loop.results, *groups[1:]]
 
 
 def combine(k: KernelLowering, sums: list[SSAValue]) -> SSAValue:

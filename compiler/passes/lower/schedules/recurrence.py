@@ -1,33 +1,41 @@
-"""Recurrences: LSTM, GRU and RNN, one direction to a unit, the time loop inside the kernel.
+"""Recurrences: LSTM, GRU and RNN, the time loop inside the kernel.
 
 In: ``graph.lstm``, ``graph.gru`` or ``graph.rnn`` whose weights are views of transposed constants (so that lanes run
-along gates). Out: a kernel with one unit per direction. The one idea: the part of the gates that depends on inputs
-alone is one matrix product over all time steps; then each step adds the product with the previous state, which stays in
-cache.
+along gates). Out: a team kernel whose units are slices of the hidden units, or, where all fit into one slice, a kernel
+with one unit per direction. The one idea: a thread keeps to its slices. What depends on inputs alone is one matrix
+product over all time steps; then each step multiplies the previous state with the recurrent weights of the slice,
+which stay in the thread's cache, and turns the sums of all gates into the slice's new state while they are in
+registers. Only the state is exchanged, once a step: it has two buffers in turn, so one phase a step is enough.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.recurrence import activate
-from penstock.compiler.dtypes import I1
-from penstock.compiler.extents import tile_width, typical
-from penstock.compiler.passes.lower.affine import Expr, lane, linearise
+from penstock.compiler.dtypes import I1, byte_width
+from penstock.compiler.extents import ceildiv, surely, tile_width, typical
+from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
-from penstock.compiler.passes.lower.schedules.contraction import accumulate, combine
+from penstock.compiler.passes.lower.schedules.contraction import accumulate, accumulate_several, combine
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
-Operand = Callable[[Expr, Expr], SSAValue]
+Tile = Callable[[Expr, Expr], None]  # (batch rows, hidden units), both with lanes
+
+FETCHED_BYTES = 4096
+"""States up to this size are fetched into the cache before a slice begins."""
+
+PHASE_NANOSECONDS = 200.0
+"""What a phase costs that threads share: steps must take several times as long for a second thread to pay."""
 
 
 @schedule("recurrence")
 def lower_recurrence(k: KernelLowering) -> None:
-    """Units: directions."""
+    """Units: slices of hidden units, or directions."""
     kinds = {"graph.lstm": Lstm, "graph.gru": Gru, "graph.rnn": Rnn}
     op = k.root(*kinds)
     kinds[op.name](k, op).emit()
@@ -45,46 +53,148 @@ class Recurrence:
         self.element = element_of(op.operand("x"))
         self.register = register_type(self.element)
         self.total = self.gates * self.hidden
-        lanes = k.machine.lanes
-        self.width = tile_width(self.hidden, (4 if k.machine.vector_registers >= 32 else 2) * lanes)
+        self.width = tile_width(self.hidden, (4 if k.machine.vector_registers >= 32 else 2) * k.machine.lanes)
+        self.slices = ceildiv(self.hidden, self.width)
+        self.team = self.slices != 1
         self.way, self.side = Expr(), 0
+        self.old, self.new = Expr(), Expr()  # where in ``h`` the states before and after a step are
 
     def emit(self) -> None:
         k = self.k
-        self.gate = k.b.alloc(self.steps * self.batch * self.total, self.register)
-        self.h = k.b.alloc(self.batch * self.hidden, self.register)
-        cost = typical(self.op.cost().flops) / self.op.directions / (k.machine.peak_f32 / 3)
-        with k.parallel((self.op.directions,), cost) as (way,):
-            if self.op.directions == 1:
-                self._direction(Expr(), 0)
-                return
-            for side in range(2):
+        self.gate = self.alloc(self.steps * self.batch * self.total)
+        self.h = self.alloc(2 * self.batch * self.hidden)
+        if self.team:
+            k.b.team(self.slices, self._slice_cost())
+            for side in range(self.op.directions):
+                self._direction(Expr(side), side)
+            return
+        with k.parallel((self.op.directions,), self._work() / self.op.directions) as (way,):
+            for side in range(self.op.directions):
+                if self.op.directions == 1:
+                    self._direction(Expr(), side)
+                    continue
                 with k.b.when(k.b.compare("eq", k.b.index(k.e.scalar(way)), side)):
                     self._direction(Expr(side), side)
+
+    def _work(self) -> float:
+        """Nanoseconds that everything takes on one core, roughly."""
+        return typical(self.op.cost().flops) / (self.k.machine.peak_f32 / 3)
+
+    def _slice_cost(self) -> float:
+        """Nanoseconds a slice takes; 0, which is worth no second thread, where phases would take too long a part."""
+        weights = typical(self.hidden * self.total) * byte_width(self.register) / self.k.machine.l3_bandwidth
+        arithmetic = 2 * typical(self.batch * self.hidden * self.total) / self.k.machine.peak_f32
+        return self._work() / typical(self.slices) if max(weights, arithmetic) > 4 * PHASE_NANOSECONDS else 0.0
 
     def _direction(self, way: Expr, side: int) -> None:
         k = self.k
         self.way, self.side = way, side
         self.functions = self.op.functions()[side]
         backwards = self.op.direction == "reverse" or side == 1
-        self._input_gates()
-        self.start()
+        self.new = Expr()
+        self.over_slices(self._prepare)
         with k.loop(0, self.steps) as index:
-            step = k.settle((index * -1) + (self.steps - 1)) if backwards else index
-            self.step(step)
-        self.last()
+            odd = k.settle(index.mod(2))
+            self.old = k.settle(odd * (self.batch * self.hidden))
+            self.new = k.settle((odd * -1 + 1) * (self.batch * self.hidden))
+            self.step(k.settle((index * -1) + (self.steps - 1)) if backwards else index)
+        self.new = k.settle(Expr(self.steps).mod(2) * (self.batch * self.hidden))
+        self.over_slices(lambda units: self.over_state(units, self.last))
 
-    # Pieces ----------------------------------------------------------------------------------------------------------
+    # Threads ---------------------------------------------------------------------------------------------------------
 
-    def over_state(self, body: Callable[[Expr, Expr, int], None]) -> None:
-        """Call ``body(batch row, first hidden unit, width)`` over [B, H] in strips, with lanes set."""
-        with self.k.loop(0, self.batch) as row:
+    def alloc(self, count: Any) -> SSAValue:
+        """Scratch that all slices share."""
+        return self.k.b.alloc(count, self.register, shared=self.team)
 
-            def strip(units: Strip) -> None:
-                with self.k.e.lanes((units.width,), units.limits(0)):
-                    body(row, units.start, units.width)
+    def over_slices(self, body: Callable[[Strip], None], reads: tuple[SSAValue, Expr] | None = None) -> None:
+        """Call ``body`` for all slices, one phase of the team; what follows sees what it wrote. ``reads``: where the
+        states are that all slices read."""
+        k = self.k
+        if not self.team:
+            body(Strip(Expr(), self.width))
+            return
+        with k.b.phase() as index:
+            if reads is not None:
+                self._fetch(*reads)
+            k.strip_at(iv(index, 0, self.slices - 1), self.hidden, self.width, body)
 
-            self.k.strips(self.hidden, self.width, strip)
+    def _fetch(self, source: SSAValue, at: Expr) -> None:
+        """Ask for a small state at once: other threads have written parts of it, and each line takes long to come."""
+        k, line = self.k, 64 // byte_width(self.register)
+        count = self.batch * self.hidden
+        if surely(count, "<=", FETCHED_BYTES // byte_width(self.register)):
+            for start in range(0, count, line):
+                k.b.prefetch(source, k.e.scalar(at + start))
+
+    # Tiles -----------------------------------------------------------------------------------------------------------
+
+    def over_state(self, units: Strip, body: Tile, gates: int = 1) -> None:
+        """Call ``body`` over the batch rows of some units, in tiles for which the sums of so many gates fit into
+        registers; lanes are set to (rows, units)."""
+        k, lanes = self.k, self.k.machine.lanes
+        height, width = self._tile(-(-units.width // lanes), gates)
+        if units.limit is not None:
+            height, width = self._tile(-(-units.width // lanes), gates, divide=False)
+        width = min(width * lanes, units.width)
+
+        def strip(part: Strip) -> None:
+            start = units.start + part.start
+
+            def tile(rows: Strip) -> None:
+                with k.e.lanes((rows.width, part.width), units.limits(1)):
+                    body(rows.start + lane(0, rows.width), start + lane(1, part.width))
+
+            k.rows(self.batch, height, tile)
+
+        k.strips(units.width, width, strip)
+
+    def _tile(self, vectors: int, gates: int, *, divide: bool = True) -> tuple[int, int]:
+        """Rows, and vectors of units, of the tile with the fewest loads for each multiply-add."""
+        batch, found = typical(self.batch), list[tuple[float, int, int]]()
+        for width in (4, 2, 1):
+            if not divide or width > vectors:
+                width = vectors
+            most = max(1, (self.k.machine.vector_registers - 1 - width) // (gates * width))
+            rows = -(-batch // -(-batch // most)) if batch else 1
+            found.append(((gates * width + rows) / (gates * width * rows), -width, rows))
+        _, width, rows = min(found)
+        return tile_width(self.batch, rows), -width
+
+    def _prepare(self, units: Strip) -> None:
+        """What a slice needs before the first step."""
+        self._input_gates(units)
+        self.over_state(units, self.start)
+
+    def _input_gates(self, units: Strip) -> None:
+        """gate[T*B, G*H] = x w^T + bias for the gates of some units, in tiles along time or along the batch."""
+        k = self.k
+        vectors = -(-units.width // k.machine.lanes)
+        most = (k.machine.vector_registers - 1 - vectors) // vectors
+        along_time = self.batch == 1 or typical(self.steps) >= min(most, typical(self.batch))
+        inner, outer = (self.steps, self.batch) if along_time else (self.batch, self.steps)
+        with k.loop(0, self.gates) as gate, k.loop(0, outer) as other:
+            column = gate * self.hidden + units.start + lane(1, units.width)
+
+            def tile(block: Strip) -> None:
+                with k.e.lanes((block.width, units.width), units.limits(1)):
+                    along = block.start + lane(0, block.width)
+                    self._input_tile(*((along, other) if along_time else (other, along)), column, vectors)
+
+            k.rows(inner, tile_width(inner, most), tile)
+
+    def _input_tile(self, step: Expr, row: Expr, column: Expr, vectors: int) -> None:
+        k, x, w = self.k, self.op.operand("x"), self.op.operand("w")
+        height, _ = k.e.tile.extents
+        chains = max(1, min(4, 8 // (height * vectors))) if typical(self.inputs) >= 16 else 1
+        sums = [k.b.splat(0, k.e.tile.extents, self.register)] * chains
+
+        def multiply(t: Expr, total: SSAValue) -> SSAValue:
+            return k.b.fma(k.e.value(x, (step, row, t)).value, k.e.value(w, (self.way, column, t)).value, total)
+
+        total = combine(k, accumulate(k, self.inputs, sums, multiply))
+        value = Typed(k.b.add(total, self.bias(column)), self.register)
+        k.e.store(value, self.gate, (step * self.batch + row) * self.total + column)
 
     def bias(self, column: Expr) -> SSAValue:
         """Both biases of gate columns; gates whose recurrent bias stands inside a product override this."""
@@ -92,79 +202,28 @@ class Recurrence:
         first = k.e.value(b, (self.way, column)).value
         return k.b.add(first, k.e.value(b, (self.way, column + self.total)).value)
 
-    def product(
-        self,
-        rows: int,
-        depth: int,
-        columns: tuple[int, int],
-        left: Operand,
-        right: Operand,
-        finish: Callable[..., None],
-    ) -> None:
-        """left[rows, depth] @ right[depth, columns) in register tiles; ``finish(row, column, sum)`` takes each tile."""
-        k = self.k
-        vectors = -(-self.width // k.machine.lanes)
-        most = tile_width(rows, (k.machine.vector_registers - 1 - vectors) // vectors)
-
-        def tile(block: Strip, column: Expr, width: int) -> None:
-            row, height = block.start, block.width
-            with k.e.lanes((height, width)):
-                chains = max(1, min(4, 8 // (height * vectors))) if depth >= 16 else 1
-                sums = [k.b.splat(0, (height, width), self.register)] * chains
-
-                def step(t: Expr, total: SSAValue) -> SSAValue:
-                    return k.b.fma(left(row + lane(0, height), t), right(t, column + lane(1, width)), total)
-
-                finish(row + lane(0, height), column + lane(1, width), combine(k, accumulate(k, depth, sums, step)))
-
-        def strip(gates: Strip) -> None:
-            k.rows(rows, most, lambda block: tile(block, gates.start + columns[0], gates.width))
-
-        k.strips(columns[1] - columns[0], self.width, strip)
-
-    def _input_gates(self) -> None:
-        """gate[T*B, G*H] = x w^T + bias."""
-        k, x, w = self.k, self.op.operand("x"), self.op.operand("w")
-
-        def finish(row: Expr, column: Expr, total: SSAValue) -> None:
-            value = k.b.add(total, self.bias(column))
-            k.e.store(Typed(value, self.register), self.gate, row * self.total + column)
-
-        self.product(
-            self.steps * self.batch,
-            self.inputs,
-            (0, self.total),
-            lambda row, t: k.e.value(x, (row.floordiv(self.batch), row.mod(self.batch), t)).value,
-            lambda t, column: k.e.value(w, (self.way, column, t)).value,
-            finish,
-        )
-
-    def recurrent(
-        self, source: SSAValue, columns: tuple[int, int], finish: Callable[[Expr, Expr, SSAValue], None]
-    ) -> None:
-        """state[B, H] @ r^T for gate columns [first, last)."""
+    def sums(
+        self, source: SSAValue, at: Expr, gates: Sequence[int], first: Sequence[SSAValue], row: Expr, unit: Expr
+    ) -> list[Typed]:
+        """``first`` + state[B, H] @ r^T for some gates of a tile; the state lies in ``source`` from ``at`` on."""
         k, r = self.k, self.op.operand("r")
-        self.product(
-            self.batch,
-            self.hidden,
-            columns,
-            lambda row, t: k.e.load_scratch(source, row * self.hidden + t),
-            lambda t, column: k.e.value(r, (self.way, column, t)).value,
-            finish,
-        )
+        height, width = k.e.tile.extents
+        registers = height * -(-width // k.machine.lanes) * len(gates)
+        chains = max(1, min(4, 8 // registers)) if typical(self.hidden) >= 16 else 1
+        zeros = [k.b.splat(0, (height, width), self.register)] * len(gates)
 
-    def add_to_gates(self, step: Expr) -> Callable[[Expr, Expr, SSAValue], None]:
-        """Add a product to the gates of a time step."""
-        k = self.k
+        def step(t: Expr, totals: Sequence[SSAValue]) -> list[SSAValue]:
+            left = k.e.load_scratch(source, at + row * self.hidden + t)
+            columns = [k.e.value(r, (self.way, unit + gate * self.hidden, t)).value for gate in gates]
+            return [k.b.fma(left, right, total) for right, total in zip(columns, totals, strict=True)]
 
-        def finish(row: Expr, column: Expr, total: SSAValue) -> None:
-            slot = (step * self.batch + row) * self.total + column
-            k.e.store(Typed(k.b.add(k.e.load_scratch(self.gate, slot), total), self.register), self.gate, slot)
+        groups = accumulate_several(k, self.hidden, [list(first), *[zeros] * (chains - 1)], step)
+        return [Typed(combine(k, list(one)), self.element) for one in zip(*groups, strict=True)]
 
-        return finish
+    # Pieces ----------------------------------------------------------------------------------------------------------
 
     def gate_at(self, step: Expr, row: Expr, gate: int, unit: Expr) -> Typed:
-        """One gate's sums for a strip of hidden units."""
+        """What one gate gets from the inputs."""
         slot = (step * self.batch + row) * self.total + gate * self.hidden + unit
         return Typed(self.k.e.load_scratch(self.gate, slot), self.element)
 
@@ -175,32 +234,29 @@ class Recurrence:
             x = s.minimum(s.maximum(x, -self.op.clip), self.op.clip)
         return activate(s, text, x)
 
-    def state(self, source: SSAValue, row: Expr, unit: Expr) -> Typed:
-        return Typed(self.k.e.load_scratch(source, row * self.hidden + unit), self.element)
+    def state(self, source: SSAValue, row: Expr, unit: Expr, at: Expr | None = None) -> Typed:
+        return Typed(self.k.e.load_scratch(source, row * self.hidden + unit + (at or Expr())), self.element)
 
-    def keep(self, new: Typed, target: SSAValue, row: Expr, unit: Expr) -> None:
-        self.k.e.store(Typed(new.value, self.register), target, row * self.hidden + unit)
+    def keep(self, new: Typed, target: SSAValue, row: Expr, unit: Expr, at: Expr | None = None) -> None:
+        self.k.e.store(Typed(new.value, self.register), target, row * self.hidden + unit + (at or Expr()))
 
     def alive(self, step: Expr, row: Expr) -> Typed | None:
-        """Whether a sequence reaches this step (None: all do)."""
+        """Whether sequences reach this step (None: all do)."""
         lengths = self.op.operand("lengths")
         if lengths is None:
             return None
-        k = self.k
+        counts = self.k.e.scalars.index(self.k.e.value(lengths, (row,)))
+        return Typed(self.k.b.compare("gt", counts, self.k.b.index(self.k.e.scalar(step))), I1)
 
-        with k.e.lanes(()):
-            count = k.e.scalars.index(k.e.value(lengths, (row,)))
-        return Typed(k.b.compare("lt", k.b.index(k.e.scalar(step)), count), I1)
-
-    def emit_hidden(self, new: Typed, old: Typed, step: Expr, row: Expr, unit: Expr) -> Typed:
-        """Store a step's hidden state in the first result (0 beyond a sequence); returns the state to carry on."""
-        k, alive = self.k, self.alive(step, row)
-        shown = new
+    def advance(self, new: Typed, step: Expr, row: Expr, unit: Expr) -> None:
+        """Store the hidden state after a step (0 beyond a sequence, whose state stays)."""
+        shown, alive = new, self.alive(step, row)
         if alive is not None:
-            shown = k.e.scalars.select(alive, new, 0.0)
-            new = k.e.scalars.select(alive, new, old)
+            s = self.k.e.scalars
+            shown = s.select(alive, new, 0.0)
+            new = s.select(alive, new, self.state(self.h, row, unit, self.old))
         self.write(0, (step, self.way, row, unit), shown)
-        return new
+        self.keep(new, self.h, row, unit, self.new)
 
     def write(self, result: int, at: tuple[Expr, ...], tile: Typed) -> None:
         """Store a tile of result ``result`` if the dispatch yields it."""
@@ -211,25 +267,18 @@ class Recurrence:
 
     # Differences -----------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Load the initial states into scratch."""
+    def start(self, row: Expr, unit: Expr) -> None:
+        """Load a tile of the initial states into scratch."""
         initial = self.op.operand("initial_h")
-        self.over_state(
-            lambda row, first, width: self.keep(
-                self.k.e.value(initial, (self.way, row, first + lane(0, width))), self.h, row, first + lane(0, width)
-            )
-        )
+        self.keep(self.k.e.value(initial, (self.way, row, unit)), self.h, row, unit)
 
     def step(self, step: Expr) -> None:
+        """One step of every slice."""
         raise NotImplementedError
 
-    def last(self) -> None:
-        """Store the final states."""
-        self.over_state(
-            lambda row, first, width: self.write(
-                1, (self.way, row, first + lane(0, width)), self.state(self.h, row, first + lane(0, width))
-            )
-        )
+    def last(self, row: Expr, unit: Expr) -> None:
+        """Store a tile of the final states."""
+        self.write(1, (self.way, row, unit), self.state(self.h, row, unit, self.new))
 
 
 class Lstm(Recurrence):
@@ -238,25 +287,16 @@ class Lstm(Recurrence):
     gates = 4
 
     def emit(self) -> None:
-        self.cell = self.k.b.alloc(self.batch * self.hidden, self.register)
+        self.cell = self.alloc(self.batch * self.hidden)
         super().emit()
 
-    def start(self) -> None:
-        super().start()
-        initial = self.op.operand("initial_c")
-        self.over_state(
-            lambda row, first, width: self.keep(
-                self.k.e.value(initial, (self.way, row, first + lane(0, width))), self.cell, row, first + lane(0, width)
-            )
-        )
+    def start(self, row: Expr, unit: Expr) -> None:
+        super().start(row, unit)
+        self.keep(self.k.e.value(self.op.operand("initial_c"), (self.way, row, unit)), self.cell, row, unit)
 
-    def last(self) -> None:
-        super().last()
-        self.over_state(
-            lambda row, first, width: self.write(
-                2, (self.way, row, first + lane(0, width)), self.state(self.cell, row, first + lane(0, width))
-            )
-        )
+    def last(self, row: Expr, unit: Expr) -> None:
+        super().last(row, unit)
+        self.write(2, (self.way, row, unit), self.state(self.cell, row, unit))
 
     def _peep(self, gate: int, unit: Expr, cell: Typed, x: Typed) -> Typed:
         weights = self.op.operand("peepholes")
@@ -268,12 +308,11 @@ class Lstm(Recurrence):
     def step(self, step: Expr) -> None:
         s = self.k.e.scalars
         f1, f2, f3 = self.functions
-        self.recurrent(self.h, (0, self.total), self.add_to_gates(step))
 
-        def units(row: Expr, first: Expr, width: int) -> None:
-            unit = first + lane(0, width)
-            i, o, f, c = (self.gate_at(step, row, gate, unit) for gate in range(4))
-            old_cell, old = self.state(self.cell, row, unit), self.state(self.h, row, unit)
+        def tile(row: Expr, unit: Expr) -> None:
+            first = [self.gate_at(step, row, gate, unit).value for gate in range(4)]
+            i, o, f, c = self.sums(self.h, self.old, range(4), first, row, unit)
+            old_cell = self.state(self.cell, row, unit)
             i = self.apply(f1, self._peep(0, unit, old_cell, i))
             f = s.sub(1.0, i) if self.op.input_forget else self.apply(f1, self._peep(2, unit, old_cell, f))
             cell = s.add(s.mul(f, old_cell), s.mul(i, self.apply(f2, c)))
@@ -281,9 +320,9 @@ class Lstm(Recurrence):
             new = s.mul(o, self.apply(f3, cell, clipped=False))
             alive = self.alive(step, row)
             self.keep(cell if alive is None else s.select(alive, cell, old_cell), self.cell, row, unit)
-            self.keep(self.emit_hidden(new, old, step, row, unit), self.h, row, unit)
+            self.advance(new, step, row, unit)
 
-        self.over_state(units)
+        self.over_slices(lambda units: self.over_state(units, tile, self.gates), (self.h, self.old))
 
 
 class Gru(Recurrence):
@@ -292,7 +331,7 @@ class Gru(Recurrence):
     gates = 3
 
     def emit(self) -> None:
-        self.part = self.k.b.alloc(self.batch * self.hidden, self.register)
+        self.part = None if self.op.linear_before_reset else self.alloc(self.batch * self.hidden)
         super().emit()
 
     def bias(self, column: Expr) -> SSAValue:
@@ -306,40 +345,58 @@ class Gru(Recurrence):
         return k.b.add(first, second)
 
     def step(self, step: Expr) -> None:
-        k, s, hidden = self.k, self.k.e.scalars, self.hidden
+        if self.part is None:
+            tile = self._reset_after(step)
+            self.over_slices(lambda units: self.over_state(units, tile, self.gates), (self.h, self.old))
+            return
+        reset, candidate = self._reset(step, self.part), self._candidate(step, self.part)
+        self.over_slices(lambda units: self.over_state(units, reset, 2), (self.h, self.old))
+        self.over_slices(lambda units: self.over_state(units, candidate), (self.part, Expr()))
+
+    def _blend(self, z: Typed, candidate: Typed, step: Expr, row: Expr, unit: Expr) -> None:
+        s = self.k.e.scalars
+        old = self.state(self.h, row, unit, self.old)
+        self.advance(s.add(s.mul(s.sub(1.0, z), candidate), s.mul(z, old)), step, row, unit)
+
+    def _reset_after(self, step: Expr) -> Tile:
+        """A whole step: the reset gate multiplies the product of the state."""
+        s = self.k.e.scalars
         f, g = self.functions
-        self.recurrent(self.h, (0, 2 * hidden), self.add_to_gates(step))
-        if self.op.linear_before_reset:
-            bias = self.op.operand("b")
 
-            def product(row: Expr, column: Expr, total: SSAValue) -> None:
-                value = k.b.add(total, k.e.value(bias, (self.way, column + self.total)).value)
-                k.e.store(Typed(value, self.register), self.part, row * hidden + column - 2 * hidden)
+        def tile(row: Expr, unit: Expr) -> None:
+            bias = self.k.e.value(self.op.operand("b"), (self.way, unit + 2 * self.hidden + self.total)).value
+            first = [self.gate_at(step, row, gate, unit).value for gate in range(2)]
+            first.append(self.k.b.broadcast(bias, self.k.e.tile.extents))
+            z, r, product = self.sums(self.h, self.old, range(3), first, row, unit)
+            reset = s.mul(self.apply(f, r), product)
+            candidate = self.apply(g, s.add(self.gate_at(step, row, 2, unit), reset))
+            self._blend(self.apply(f, z), candidate, step, row, unit)
 
-            self.recurrent(self.h, (2 * hidden, self.total), product)
-        else:
+        return tile
 
-            def reset(row: Expr, first: Expr, width: int) -> None:
-                unit = first + lane(0, width)
-                gate = self.apply(f, self.gate_at(step, row, 1, unit))
-                self.keep(s.mul(gate, self.state(self.h, row, unit)), self.part, row, unit)
+    def _reset(self, step: Expr, part: SSAValue) -> Tile:
+        """The first half of a step: the gates, and the state multiplied by the reset gate."""
+        s = self.k.e.scalars
 
-            self.over_state(reset)
-            self.recurrent(self.part, (2 * hidden, self.total), self.add_to_gates(step))
+        def tile(row: Expr, unit: Expr) -> None:
+            first = [self.gate_at(step, row, gate, unit).value for gate in range(2)]
+            z, r = (self.apply(self.functions[0], x) for x in self.sums(self.h, self.old, (0, 1), first, row, unit))
+            self.keep(s.mul(r, self.state(self.h, row, unit, self.old)), part, row, unit)
+            slot = (step * self.batch + row) * self.total + unit
+            self.k.e.store(Typed(z.value, self.register), self.gate, slot)
 
-        def units(row: Expr, first: Expr, width: int) -> None:
-            unit = first + lane(0, width)
-            old = self.state(self.h, row, unit)
-            z = self.apply(f, self.gate_at(step, row, 0, unit))
-            candidate = self.gate_at(step, row, 2, unit)
-            if self.op.linear_before_reset:
-                gate = self.apply(f, self.gate_at(step, row, 1, unit))
-                candidate = s.add(candidate, s.mul(gate, self.state(self.part, row, unit)))
-            candidate = self.apply(g, candidate)
-            new = s.add(s.mul(s.sub(1.0, z), candidate), s.mul(z, old))
-            self.keep(self.emit_hidden(new, old, step, row, unit), self.h, row, unit)
+        return tile
 
-        self.over_state(units)
+    def _candidate(self, step: Expr, part: SSAValue) -> Tile:
+        """The second half: the candidate from the reset state, and the new state."""
+
+        def tile(row: Expr, unit: Expr) -> None:
+            first = [self.gate_at(step, row, 2, unit).value]
+            (total,) = self.sums(part, Expr(), (2,), first, row, unit)
+            z = self.gate_at(step, row, 0, unit)
+            self._blend(z, self.apply(self.functions[1], total), step, row, unit)
+
+        return tile
 
 
 class Rnn(Recurrence):
@@ -349,12 +406,10 @@ class Rnn(Recurrence):
 
     def step(self, step: Expr) -> None:
         (f,) = self.functions
-        self.recurrent(self.h, (0, self.total), self.add_to_gates(step))
 
-        def units(row: Expr, first: Expr, width: int) -> None:
-            unit = first + lane(0, width)
-            old = self.state(self.h, row, unit)
-            new = self.apply(f, self.gate_at(step, row, 0, unit))
-            self.keep(self.emit_hidden(new, old, step, row, unit), self.h, row, unit)
+        def tile(row: Expr, unit: Expr) -> None:
+            first = [self.gate_at(step, row, 0, unit).value]
+            (total,) = self.sums(self.h, self.old, (0,), first, row, unit)
+            self.advance(self.apply(f, total), step, row, unit)
 
-        self.over_state(units)
+        self.over_slices(lambda units: self.over_state(units, tile), (self.h, self.old))
