@@ -84,8 +84,8 @@ UNDEFINED_VALUE = Code(
 DUPLICATE_NAME = Code("PENS-M012", "Two nodes define a value of the same name.", "Correct the exporter.")
 SHAPE_CONFLICT = Code(
     "PENS-M013",
-    "Shapes contradict each other: the operands of a node do not fit, or a declared shape is not what results.",
-    "Check the shapes that the message gives.",
+    "A value is not of the type that the model declares, or no parameters fed at run time give the shape it declares.",
+    "Check the types and shapes that the message gives.",
 )
 SHAPE_UNKNOWN = Code(
     "PENS-M014",

@@ -62,20 +62,22 @@ class DeclaredTypes:
         fixed = tuple(extent for extent in extents if extent is not None)
         return fixed if len(fixed) == len(extents) else None
 
-    def check(self, declared: ValueInfo, value: Item, what: str = "its output") -> None:
-        """Raise Refusal if ``value`` is not what the model declares under its name."""
+    def check(self, declared: ValueInfo, value: Item, what: str) -> str:
+        """A sentence if the shape of ``value`` is not what the model declares under its name, else "". Raises Refusal
+        if its type is not."""
         if declared.kind == "undeclared" or (declared.kind != "tensor" and declared.kind == kind_of(value)):
-            return
+            return ""
         if declared.kind != "tensor" or not isinstance(value, SSAValue):
             found = show_type(value)
             raise Refusal(SHAPE_CONFLICT, f"{what} '{declared.name}' is declared a {declared.kind}, but is {found}")
         shape, element = shape_of(value.type), element_of(value)
         found = f"{type_name(element)}{show_dims(shape)}"
         title = type_title(declared.type_code) if declared.type_code else ""
-        same_type = declared.type_code in (0, None) or title == type_name(element)
-        if not same_type or (declared.dims is not None and not self._fits(declared.dims, shape)):
-            stated = title + ("" if declared.dims is None else show_dims(declared.dims))
-            raise Refusal(SHAPE_CONFLICT, f"{what} '{declared.name}' is declared {stated}, but is {found}")
+        stated = title + ("" if declared.dims is None else show_dims(declared.dims))
+        sentence = f"{what} '{declared.name}' is declared {stated}, but is {found}"
+        if declared.type_code not in (0, None) and title != type_name(element):
+            raise Refusal(SHAPE_CONFLICT, sentence)
+        return sentence if declared.dims is not None and not self._fits(declared.dims, shape) else ""
 
     def _fits(self, dims: tuple[Dim, ...], shape: tuple[Extent, ...]) -> bool:
         """Numbers agree; what is said of symbolic extents counts for nothing."""

@@ -150,7 +150,8 @@ class Importer:
         names = self._arguments(graph, scope)
         self._graph(graph, scope, self.model.opsets)
         results: list[SSAValue] = []
-        for output in graph.outputs:
+        listed = {output.name: output for output in graph.outputs}  # one that is listed twice is given once
+        for output in listed.values():
             value = scope.get(output.name)
             if output.name not in scope:
                 self._problem(UNDEFINED_VALUE, output.name, "", "no node, input or initializer defines this output")
@@ -158,8 +159,8 @@ class Importer:
                 self._problem(UNSUPPORTED_TYPE, output.name, "", f"an output of type {kind_of(value)} is not compiled")
             elif value is not None:
                 results.append(value)
-        assert self.problems or len(results) == len(graph.outputs), "an output is unknown, and nothing said why"
-        outputs = [output.name for output in graph.outputs]
+        assert self.problems or len(results) == len(listed), "an output is unknown, and nothing said why"
+        outputs = list(listed)
         extra = {} if self.problems else self.kept.results(outputs)
         return self._module(names, [*results, *extra.values()], [*outputs, *extra])
 
@@ -273,7 +274,7 @@ class Importer:
             if declared.name in own:
                 raise Refusal(DUPLICATE_NAME, f"two inputs of its subgraph are called '{declared.name}'")
             if argument is not None:
-                self.declared.check(declared, argument, "its subgraph's input")
+                self._hold(context.node, declared, argument, "its subgraph's input")
             own[declared.name] = argument
         scope: Scope = {**context.scope, **own}
         caller = None if self._callers else context.node
@@ -322,30 +323,37 @@ class Importer:
     def _nodes(self, nodes: Sequence[Node], scope: Scope, opsets: Mapping[str, int], graph: Graph | None) -> None:
         outer, values, ahead = self.location, self._values, self._ahead
         self._values, self._ahead = graph.values if graph is not None else {}, nodes
-        for node in nodes:
-            if not self._callers:
-                self.location = name_location(self.title(node))
-            results = self._convert(node, scope, opsets)
-            if not self._callers:
-                self.kept.note(self._path, node, results)
-            for name, value in zip(node.outputs, results, strict=True):
-                if not name:
-                    continue
-                scope[name] = value
-                if value is not None and graph is not None:
-                    self._name_result(node, name, value, graph)
-        self.location, self._values, self._ahead = outer, values, ahead
+        try:
+            for node in nodes:
+                if not self._callers:
+                    self.location = name_location(self.title(node))
+                results = self._convert(node, scope, opsets)
+                if not self._callers:
+                    self.kept.note(self._path, node, results)
+                for name, value in zip(node.outputs, results, strict=True):
+                    if not name:
+                        continue
+                    scope[name] = value
+                    if value is not None and graph is not None:
+                        self._name_result(node, name, value, graph)
+        finally:
+            self.location, self._values, self._ahead = outer, values, ahead
 
     def _name_result(self, node: Node, name: str, value: Item, graph: Graph) -> None:
         """Give a result its name in the IR, and hold it against what the model declares about it."""
         if isinstance(value, SSAValue) and value.name_hint is None:
             value.name_hint = _name_hint(name)
-        declared = graph.values.get(name)
-        if declared is not None:
-            try:
-                self.declared.check(declared, value)
-            except Refusal as refusal:
-                self._node_problem(refusal.code, node, refusal.reason, refusal.hint)
+        try:
+            if name in graph.values:
+                self._hold(node, graph.values[name], value, "its output")
+        except Refusal as refusal:
+            self._node_problem(refusal.code, node, refusal.reason, refusal.hint)
+
+    def _hold(self, node: Node, declared: ValueInfo, value: Item, what: str) -> None:
+        """Hold a value against what the model declares: another shape, as editing models leaves behind, is noted."""
+        other = self.declared.check(declared, value, what)
+        if other:
+            self.note(node, other, "The declared shape is not used; leave it out, or run ONNX's shape inference.")
 
     # Nodes -----------------------------------------------------------------------------------------------------------
 

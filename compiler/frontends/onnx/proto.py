@@ -15,7 +15,6 @@ from penstock.compiler.errors import (
     INVALID_DATA,
     INVALID_NODE,
     MODEL_TOO_LARGE,
-    UNSUPPORTED_TYPE,
     Problem,
 )
 from penstock.compiler.frontends.onnx.external import DataFolder
@@ -31,7 +30,7 @@ from penstock.compiler.frontends.onnx.records import (
     Tensor,
     ValueInfo,
 )
-from penstock.compiler.frontends.onnx.tensors import StoredTensor, describe_tensor
+from penstock.compiler.frontends.onnx.tensors import StoredTensor, describe_sparse, describe_tensor
 
 MAX_DEPTH = 16  # subgraphs inside subgraphs
 OLDEST_IR, NEWEST_IR = 3, 14
@@ -108,8 +107,9 @@ class MessageReader:
     def graph(self, message: Any, depth: int, lifted: Mapping[int, memoryview] | None = None) -> Graph:
         """The record of a ``GraphProto``; ``lifted`` holds the large weights that are not in the message."""
         initializers: dict[str, Tensor] = {}
-        for index, item in enumerate(message.initializer):
-            tensor = self.tensor(item, (lifted or {}).get(index))
+        stored = [self.tensor(item, (lifted or {}).get(index)) for index, item in enumerate(message.initializer)]
+        stored += [self.sparse(item) for item in message.sparse_initializer]
+        for tensor in stored:
             if tensor.name in initializers:
                 self.report(DUPLICATE_NAME, tensor.name, "two initializers have this name")
             if not tensor.name:
@@ -118,13 +118,6 @@ class MessageReader:
                 code, reason, hint = tensor.problem
                 self.report(code, tensor.name, f"the initializer cannot be used: {reason}", hint)
             initializers[tensor.name] = tensor
-        for item in message.sparse_initializer:
-            self.report(
-                UNSUPPORTED_TYPE,
-                str(item.values.name),
-                "the initializer is sparse",
-                "Store it as a dense tensor.",
-            )
         values = [self.value(item) for item in (*message.value_info, *message.output)]
         return Graph(
             name=str(message.name),
@@ -179,6 +172,8 @@ class MessageReader:
                 return tuple(bytes(item).decode(errors="replace") for item in message.strings)
             case kinds.TENSOR:
                 return self.tensor(message.t, None)
+            case kinds.SPARSE_TENSOR:
+                return self.sparse(message.sparse_tensor)
             case kinds.GRAPH if depth < MAX_DEPTH:
                 return self.graph(message.g, depth + 1)
             case kinds.GRAPH:
@@ -205,6 +200,11 @@ class MessageReader:
         )
         return describe_tensor(stored, self.folder)
 
+    def sparse(self, message: Any) -> Tensor:
+        """The record of a ``SparseTensorProto``, as the dense tensor it stands for."""
+        dims = tuple(int(item) for item in message.dims)
+        return describe_sparse(self.tensor(message.values, None), self.tensor(message.indices, None), dims)
+
     def value(self, message: Any) -> ValueInfo:
         """The record of a ``ValueInfoProto``."""
         name, which = str(message.name), message.type.WhichOneof("value")
@@ -218,8 +218,8 @@ class MessageReader:
 
 def _dim(message: Any) -> Dim:
     match message.WhichOneof("value"):
-        case "dim_value":
-            return int(message.dim_value)
+        case "dim_value":  # some exporters write an open one as -1
+            return None if message.dim_value == -1 else int(message.dim_value)
         case "dim_param":
             return str(message.dim_param) or None
         case _:

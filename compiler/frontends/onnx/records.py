@@ -31,6 +31,7 @@ class Tensor:
     dims: tuple[int, ...]
     read: Callable[[], Array] = field(compare=False)
     problem: tuple[str, str, str] | None = None
+    sparse: bool = False  # how it is stored
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def kind_of(value: AttributeValue) -> str:
         case str():
             return "STRING"
         case Tensor():
-            return "TENSOR"
+            return "SPARSE_TENSOR" if value.sparse else "TENSOR"
         case Graph():
             return "GRAPH"
         case Opaque():

@@ -19,6 +19,7 @@ from penstock.compiler.frontends.onnx.external import DataError, DataFolder
 from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Array, Tensor, show_dims, type_title
 
 MAX_RANK = 32
+MAX_DENSE = 1 << 31  # bytes that a sparse tensor may grow to
 MAX_BYTES = 1 << 40  # a tensor of more than this is a damaged shape, not a model
 
 # Which repeated field of TensorProto holds the elements of each type when ``raw_data`` is not used (onnx.proto).
@@ -68,6 +69,46 @@ def describe_tensor(stored: StoredTensor, folder: DataFolder) -> Tensor:
         problem = (error.code, str(error), error.hint)
         return Tensor(stored.name, stored.type_code, stored.dims, _unreadable, problem)
     return Tensor(stored.name, stored.type_code, stored.dims, read)
+
+
+def describe_sparse(values: Tensor, indices: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """The record of the dense tensor of shape ``dims`` which is ``values`` (one axis, [n]) at ``indices``, and 0
+    elsewhere.
+
+    ``indices`` is i64: [n] of positions in row-major order, or [n, rank] of coordinates.
+    """
+    try:
+        for part in (values, indices):
+            if part.problem is not None:
+                code, reason, hint = part.problem
+                raise DataError(code, reason, hint)
+        place = _positions(indices, dims, values.dims)
+    except DataError as error:
+        problem = (error.code, str(error), error.hint)
+        return Tensor(values.name, values.type_code, dims, _unreadable, problem, sparse=True)
+
+    def read() -> Array:
+        given = values.read()
+        dense = np.zeros(math.prod(dims), given.dtype)
+        dense[place] = given
+        return dense.reshape(dims)
+
+    return Tensor(values.name, values.type_code, dims, read, sparse=True)
+
+
+def _positions(indices: Tensor, dims: tuple[int, ...], count: tuple[int, ...]) -> Array:
+    """Where in row-major order the elements of a sparse tensor stand. Raises DataError."""
+    size = check_dims(dims, 8)
+    if size * 8 > MAX_DENSE:
+        raise DataError(MODEL_TOO_LARGE, f"it is sparse, and as the dense tensor {show_dims(dims)} too large")
+    places = np.asarray(indices.read())
+    if places.dtype != np.int64 or len(count) != 1 or places.shape not in (count, (*count, len(dims))):
+        raise DataError(INVALID_DATA, f"it is sparse, with {show_dims(count)} elements at {show_dims(indices.dims)}")
+    limits = np.array([size] if places.ndim == 1 else dims, np.int64)
+    columns = places.reshape(len(places), -1)
+    if bool(((columns < 0) | (columns >= limits)).any()):
+        raise DataError(INVALID_DATA, f"it is sparse, with an element outside of its shape {show_dims(dims)}")
+    return places if places.ndim == 1 else np.ravel_multi_index(tuple(columns.T), dims)
 
 
 def _unreadable() -> Array:

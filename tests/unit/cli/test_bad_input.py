@@ -93,8 +93,8 @@ MODELS = {
         graph(ADD_W, weights=[numpy_helper.from_array(np.zeros(3, np.float32), "w")]),
         INVALID_NODE,
     ),
-    "a declared shape that is not": (
-        graph(node("Neg", "x", "y"), outputs=[helper.make_tensor_value_info("y", F, [5])]),
+    "a declared type that is not": (
+        graph(node("Neg", "x", "y"), outputs=[helper.make_tensor_value_info("y", TensorProto.INT64, [4])]),
         SHAPE_CONFLICT,
     ),
     "strings": (graph(node("Identity", "x", "y"), inputs=[STRING], outputs=[STRING]), UNSUPPORTED_TYPE),

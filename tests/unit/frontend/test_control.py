@@ -74,6 +74,28 @@ def test_a_body_may_hide_names_around_it() -> None:
         np.testing.assert_allclose(result[name], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("negated", [False, True])
+def test_if_a_size_is_a_number_is_taken_to_be_not_so(negated: bool) -> None:
+    """As torch writes squeeze(0): branches of two ranks. Every run checks the size; --dim gives the other branch."""
+    text = """agraph (float[n,3] x) => (y) {
+        s = Shape <start = 0, end = 1> (x)  one = Constant <value = int64[1] {1}> ()  e = Equal (s, one)  c = NEGATE (e)
+        y = If (c) <
+            then_branch = yes () => (a) { axes = Constant <value = int64[1] {0}> ()  a = Squeeze (x, axes) },
+            else_branch = no () => (b) { b = Neg (x) }
+        >
+    }""".replace("NEGATE", "Not" if negated else "Identity")
+    if negated:
+        text = (
+            text.replace("then_branch", "other").replace("else_branch", "then_branch").replace("other", "else_branch")
+        )
+    agrees(model(text), {"x": X}, {"x": np.ones((5, 3), np.float32)})
+    session = penstock.compile(model(text).SerializeToString()).load().session(threads=1)
+    with pytest.raises(RuntimeFailure, match="the branch that its sizes take"):
+        session.run({"x": X[:1]})
+    fixed = penstock.compile(model(text).SerializeToString(), dims={"n": 1}).load().session(threads=1)
+    np.testing.assert_array_equal(fixed.run({"x": X[:1]})["y"], X[0])
+
+
 def test_if_known_is_only_that_branch() -> None:
     """The branch not taken may be anything: another shape, an operator that is not compiled."""
     text = """agraph (float[2,3] x) => (float[3] y) {

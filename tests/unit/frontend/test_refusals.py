@@ -66,7 +66,8 @@ def test_structure() -> None:
         model([relu("Relu", ["b"], ["a"]), relu("Relu", ["a"], ["b"])], [value("x")], [value("b")])
     )
     assert "PENS-M011" in codes(model([relu("Relu", ["nowhere"], ["y"])], [value("x")], [value("y")]))
-    assert "PENS-M013" in codes(model([relu("Relu", ["x"], ["y"], name="n")], [value("x")], [value("y", [3, 2])]))
+    whole = value("y", [2, 3], TensorProto.INT64)
+    assert "PENS-M013" in codes(model([relu("Relu", ["x"], ["y"], name="n")], [value("x")], [whole]))
     assert "PENS-M009" in codes(model([relu("Add", ["x", "z"], ["y"])], [value("x"), value("z", [5, 7])], [value("y")]))
     assert "PENS-M004" in codes(model([relu("Relu", ["x"], ["y"])], [value("x")], [value("y")], opset=99))
     assert "PENS-M008" in codes(

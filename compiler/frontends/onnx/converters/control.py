@@ -14,14 +14,14 @@ import numpy as np
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph import operation
-from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.base import GraphOp, element_of
 from penstock.compiler.dialects.graph.shape import Concat
 from penstock.compiler.dtypes import I1, numpy_dtype, shape_of
 from penstock.compiler.errors import INVALID_NODE, MODEL_TOO_LARGE, SHAPE_UNKNOWN
 from penstock.compiler.frontends.onnx.arithmetic import Value, Values, truth
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
-from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
+from penstock.compiler.frontends.onnx.node_context import Assumed, NodeContext, Refusal
 from penstock.compiler.frontends.onnx.records import Graph
 from penstock.compiler.frontends.onnx.values import Item, Listed, Maybe, show_type
 
@@ -34,7 +34,8 @@ Items = list["Item | None"]
 
 @converter("If")
 def branch(n: NodeContext) -> Items:
-    """A condition known when compiling: only that branch is compiled. Else both are computed: equal types."""
+    """A condition known when compiling: only that branch is compiled. Else both are computed: equal types; of branches
+    that differ the one is taken in which two open sizes are not equal, which every run checks."""
     condition = _truth(n, n.input(0), "its condition")
     sides = [n.graph("then_branch"), n.graph("else_branch")]
     for side in sides:
@@ -45,9 +46,32 @@ def branch(n: NodeContext) -> Items:
     if known is not None:
         return n.run(sides[0] if known.item() else sides[1])
     taken = Value(n, condition)
-    first = _guarded(n, taken, lambda: n.run(sides[0]))
-    second = _guarded(n, taken.op("not"), lambda: n.run(sides[1]))
-    return [_chosen(n, taken, a, b, "its branches give") for a, b in zip(first, second, strict=True)]
+    equal = _compares_sizes(n, condition)
+    try:
+        first = _guarded(n, taken, lambda: n.run(sides[0]))
+        second = _guarded(n, taken.op("not"), lambda: n.run(sides[1]))
+        return [_chosen(n, taken, a, b, "its branches give") for a, b in zip(first, second, strict=True)]
+    except (Assumed, Refusal):
+        if equal is None:
+            raise
+    # An axis is squeezed where its extent is 1, say: a size that was left open is taken to be no such number.
+    what = "the branch that its sizes take"
+    holds = taken.op("not") if equal else taken
+    made = n.run(sides[1] if equal else sides[0])
+    return [n.checked(item, holds, what) if isinstance(item, SSAValue) else item for item in made]
+
+
+def _compares_sizes(n: NodeContext, condition: SSAValue) -> bool | None:
+    """True if ``condition`` is that two sizes which only a run knows are equal, False if that they differ; else
+    None."""
+    equal, owner = True, condition.owner
+    while isinstance(owner, GraphOp) and owner.name in ("graph.reshape", "graph.not"):
+        equal ^= owner.name == "graph.not"
+        owner = owner.operands[0].owner
+    if not isinstance(owner, GraphOp) or owner.name not in ("graph.eq", "graph.ne"):
+        return None
+    known = all(n.importer.evaluate(operand) is not None for operand in owner.operands)
+    return equal == (owner.name == "graph.eq") if known else None
 
 
 def _truth(n: NodeContext, value: SSAValue, what: str) -> SSAValue:

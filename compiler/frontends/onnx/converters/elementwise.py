@@ -224,12 +224,13 @@ def identity(n: NodeContext) -> Item:
 
 @converter("Constant")
 def constant(n: NodeContext) -> SSAValue:
-    """All forms but sparse and string ones."""
+    """All forms but strings."""
     import numpy as np
 
     attributes = n.node.attributes
-    if isinstance(attributes.get("value"), Tensor):
-        return n.constant(n.tensor_attribute("value"))
+    for name in ("value", "sparse_value"):
+        if isinstance(attributes.get(name), Tensor):
+            return n.constant(n.tensor_attribute(name))
     for name, dtype in (
         ("value_float", np.float32),
         ("value_floats", np.float32),
@@ -238,4 +239,4 @@ def constant(n: NodeContext) -> SSAValue:
     ):
         if name in attributes:
             return n.constant(np.asarray(attributes[name], dtype))
-    raise n.unsupported("a constant of strings or a sparse one is not compiled")
+    raise n.unsupported("a constant of strings is not compiled")
