@@ -19,6 +19,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.base import GraphOp, tensor_type
 from penstock.compiler.dialects.graph.counting import Counting, counted
+from penstock.compiler.dialects.graph.loop import UNKNOWN, Loop
 from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
 from penstock.compiler.dtypes import numpy_dtype, shape_of, type_name
 from penstock.compiler.extents import Dim, Extent, Symbol, evaluate, is_static, substitute
@@ -186,6 +187,8 @@ def evaluate_op(
         return (op.array(ctx.weights),)
     if isinstance(op, Dispatch):
         return run_block(op.body, operands, ctx, observe)
+    if isinstance(op, Loop):
+        return run_loop(op, operands, ctx, observe)
     if not isinstance(op, GraphOp):
         raise ValueError(f"{op.name} cannot be interpreted: it is not an op of the graph level")
     value = op.evaluate(*operands)
@@ -197,3 +200,31 @@ def evaluate_op(
         if not _fits(array.shape, shape_of(expected)) or array.dtype != numpy_dtype(expected.element_type):
             raise ValueError(f"{op.name} gave {array.dtype} of shape {list(array.shape)} where {expected} is expected")
     return results
+
+
+def run_loop(
+    op: Loop, operands: Sequence[Array], ctx: CompilerContext, observe: Observer | None = None
+) -> tuple[Array, ...]:
+    """The results of a loop on ``operands``. Raises ValueError, with a sentence, if it runs beyond its limit or not as
+    often as is expected of it."""
+    trips, going, *values = operands
+    carried, scans = list(values[: op.carried]), values[op.carried : op.carried + op.scanned]
+    captured, number, more = values[op.carried + op.scanned :], 0, bool(going)
+    stacks: list[list[Array]] = [[] for _ in op.stacked]
+    while more and number < int(trips):
+        if number == op.limit or any(number == len(scan) for scan in scans):
+            raise ValueError(f"a loop runs more than {number} rounds")
+        rows = [scan[len(scan) - 1 - number if op.turned(index) else number, ...] for index, scan in enumerate(scans)]
+        made = run_block(op.body, [np.asarray(number, np.int64), *carried, *rows, *captured], ctx, observe)
+        more, carried = bool(made[0]), list(made[1 : 1 + op.carried])
+        for stack, row in zip(stacks, made[1 + op.carried :], strict=True):
+            stack.append(row)
+        number += 1
+    if op.count != UNKNOWN and is_static((op.count,)) and number != op.count:
+        raise ValueError(f"a loop runs {number} rounds where {op.count} are needed")
+    stacked: list[Array] = []
+    for index, (stack, result) in enumerate(zip(stacks, op.stacked, strict=True), op.scanned):
+        kind = tensor_type(result)
+        empty = np.empty((0, *shape_of(kind)[1:]), numpy_dtype(kind.element_type))
+        stacked.append(np.stack(stack[::-1] if op.turned(index) else stack) if stack else empty)
+    return (*carried, *stacked, np.array([number], np.int64))

@@ -62,14 +62,13 @@ class Phase:
 
     def allows(self, op: Operation) -> str | None:
         """Why ``op`` may not stand in IR after this phase, or None if it may."""
-        from xdsl.dialects.func import FuncOp
-
         dialect = op.name.split(".", 1)[0]
         if dialect not in self.dialects:
             return f"after the phase {self.name}, the dialect '{dialect}' may not occur"
         if op.name in self.forbidden:
             return f"after the phase {self.name}, {op.name} may not occur"
-        if self.main and op.name not in self.main and isinstance(op.parent_op(), FuncOp):
+        parent = op.parent_op()
+        if self.main and op.name not in self.main and parent is not None and parent.name in _HOLDERS:
             return f"after the phase {self.name}, {op.name} may only occur inside a dispatch"
         return None
 
@@ -79,8 +78,12 @@ _FUSED = frozenset({"graph.dispatch", "graph.yield"})
 _TILE = _GRAPH | {"tile", "arith", "math", "scf", "memref", "vector"}
 _PLAN = _TILE - {"func", "graph"} | {"plan"}
 _DISPATCHES = frozenset(
-    {"graph.dispatch", "graph.constant", "graph.checked", "graph.reshape", "graph.slice", "func.return"}
+    {
+        *("graph.dispatch", "graph.constant", "graph.checked", "graph.reshape", "graph.slice", "graph.loop"),
+        *("graph.next", "func.return"),
+    }
 )
+_HOLDERS = frozenset({"func.func", "graph.loop"})  # what holds a graph, of ops or of dispatches
 _CLEAN = ("canonicalise", "fold-constants", "cse", "dce")
 
 PHASES = (

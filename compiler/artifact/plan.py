@@ -16,6 +16,7 @@ from penstock.compiler.extents import (
     Extent,
     Symbol,
     is_static,
+    largest,
     surely,
     surely_differ,
     symbols_of,
@@ -36,8 +37,39 @@ ELEMENT_BYTES = {
 and so do numbers of fewer than 8 bits."""
 
 
+class Dtype(IntEnum):
+    """Element types on disk and in the C ABI."""
+
+    F16 = 1
+    BF16 = 2
+    F32 = 3
+    F64 = 4
+    I8 = 5
+    I16 = 6
+    I32 = 7
+    I64 = 8
+    UI8 = 9
+    UI16 = 10
+    UI32 = 11
+    UI64 = 12
+    I1 = 13
+    F8E4M3FN = 14
+    F8E4M3FNUZ = 15
+    F8E5M2 = 16
+    F8E5M2FNUZ = 17
+    F8E8M0 = 18
+    F4E2M1 = 19
+    I4 = 20
+    UI4 = 21
+    I2 = 22
+    UI2 = 23
+
+
 MAX_GUARDS = 32
 """Of one command: their senses are bits of one number."""
+
+MAX_LOOPS = 16
+"""In each other."""
 
 
 class PlanError(Exception):
@@ -63,6 +95,8 @@ class CommandKind(IntEnum):
     COPY = 1
     CHECK = 2
     BIND = 3
+    LOOP = 4
+    NEXT = 5
 
 
 @dataclass(frozen=True)
@@ -82,14 +116,42 @@ class TensorInfo:
         return size
 
 
+class Order(IntEnum):
+    """Which of several parts of memory a round of a loop has: part i, the i-th from the end; of two, i mod 2 (``NOW``)
+    or the other one."""
+
+    FORWARD = 0
+    BACKWARD = 1
+    NOW = 2
+    NEXT = 3
+
+
+@dataclass(frozen=True)
+class Move:
+    """Memory moves with the rounds of the loop that command ``loop`` begins: there are ``turns`` parts, ``step`` bytes
+    apart."""
+
+    loop: int
+    order: Order
+    step: Extent
+    turns: Extent
+
+
 @dataclass(frozen=True)
 class BufferRange:
-    """``bytes`` bytes at ``offset`` of a space; ``index`` picks the input, output or buffer (0 for other spaces)."""
+    """``bytes`` bytes at ``offset`` of a space; ``index`` picks the input, output or buffer (0 for other spaces).
+    ``moves``: how far from there a round of a loop finds them."""
 
     space: Space
     offset: Extent
     bytes: Extent
     index: int = 0
+    moves: tuple[Move, ...] = ()
+
+    @property
+    def reach(self) -> Extent:
+        """Bytes from the start of the space to the end of the last part."""
+        return self.offset + self.bytes + sum(largest(move.turns - 1, 0) * move.step for move in self.moves)
 
 
 @dataclass(frozen=True)
@@ -114,6 +176,10 @@ class WeightSlot:
 class Command:
     """One step: dispatch a kernel over ``units`` parallel units, copy ``reads[0]`` to ``writes[0]``, end the run with
     ``message`` unless the boolean ``reads[0]`` is true, or bind: read from ``reads[0]``, an i64, what ``units`` is.
+
+    A loop reads its trip count (i64) and whether to begin (i1), and writes the number of the round (i64); command
+    ``kernel`` ends it, which reads whether there is another round and writes how many there were. There are ``units``
+    rounds at most.
 
     The kernel's buffers are ``reads`` then ``writes``. ``grain`` is the fewest units worth handing to one more thread
     (cost model): below ``2 * grain`` units the command stays serial. ``source`` names the source nodes, for profiling;
@@ -222,6 +288,7 @@ class Plan:
             raise PlanError("two kernels have one name")
         self._validate_symbols()
         self._validate_counted()
+        self._validate_loops()
         end = 0
         for slot in self.weights:
             if slot.offset < end or slot.offset % ALIGNMENT:
@@ -255,12 +322,35 @@ class Plan:
                 waiting.pop(0)
             # What is written may be as large as its place until it has been counted.
             known = [command.units, *(r.bytes for r in command.reads), *(r.offset for r in command.arguments)]
+            known += [extent for r in command.arguments for move in r.moves for extent in (move.step, move.turns)]
             unknown = [extent for extent in known if symbols_of(extent) & set(waiting)]
             reads_sizes = any(self._uncounted(r, len(waiting)) for r in command.reads)
             if unknown or reads_sizes:
                 raise PlanError(f"command {number} ({command.source}) depends on what has not been counted yet")
         if waiting:
             raise PlanError(f"nothing counts {', '.join(map(str, waiting))}")
+
+    def _validate_loops(self) -> None:
+        """Loops nest, each with its end, and nothing is counted in them; what moves does so with a loop."""
+        begun: list[int] = []
+        for number, command in enumerate(self.commands):
+            if command.kind == CommandKind.LOOP:
+                begun.append(number)
+                partner = self.commands[command.kernel : command.kernel + 1]
+                if [(p.kind, p.kernel) for p in partner] != [(CommandKind.NEXT, number)] or len(begun) > MAX_LOOPS:
+                    raise PlanError(f"the loop at command {number} has no end")
+            elif command.kind == CommandKind.NEXT and (not begun or begun.pop() != command.kernel):
+                raise PlanError(f"command {number} ends no loop")
+            elif command.kind == CommandKind.BIND and begun:
+                raise PlanError(f"command {number} counts in a loop")
+            for argument in (*command.arguments, *(condition for condition, _ in command.guards)):
+                for move in argument.moves:
+                    if not any(c.kind == CommandKind.LOOP for c in self.commands[move.loop : move.loop + 1]):
+                        raise PlanError(f"command {number} moves with no loop")
+                    if move.order in (Order.NOW, Order.NEXT) and move.turns != 2:
+                        raise PlanError(f"command {number} has a value in {move.turns} places")
+        if begun:
+            raise PlanError("a loop does not end")
 
     def _uncounted(self, read: BufferRange, waiting: int) -> bool:
         """Whether sizes are read among which there is one of the last ``waiting`` symbols."""
@@ -281,6 +371,8 @@ class Plan:
             for argument in (*command.arguments, *(condition for condition, _ in command.guards)):
                 yield argument.offset
                 yield argument.bytes
+                for move in argument.moves:
+                    yield from (move.step, move.turns)
             yield from (command.units, command.flops, command.bytes)
         for pair in self.equal:
             yield from pair
@@ -315,6 +407,10 @@ class Plan:
         elif command.kind == CommandKind.BIND:
             if [argument.bytes for argument in command.arguments] != [8] or command.writes:
                 raise PlanError("a bind reads one i64")
+        elif command.kind in (CommandKind.LOOP, CommandKind.NEXT):
+            sizes = [8, 1, 8] if command.kind == CommandKind.LOOP else [1, 8]
+            if [argument.bytes for argument in command.arguments] != sizes or len(command.writes) != 1:
+                raise PlanError("a loop reads its trip count and condition, and writes a number")
         elif not 0 <= command.kernel < len(self.kernels):
             raise PlanError(f"there is no kernel {command.kernel}")
         elif not command.writes:
@@ -324,7 +420,7 @@ class Plan:
         """Every argument lies in its space, which may be read or written as the command does it. Raises PlanError."""
         for argument in (*command.arguments, *(condition for condition, _ in command.guards)):
             size = self.space_bytes(argument.space, argument.index)
-            end = argument.offset + argument.bytes
+            end = argument.reach
             if any(surely(a, "<", b) for a, b in ((argument.offset, 0), (argument.bytes, 0), (size, end))):
                 raise PlanError(f"{argument} does not lie inside its space of {size} bytes")
             if argument.space == Space.BUFFER:

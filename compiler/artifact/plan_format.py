@@ -15,14 +15,17 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 from penstock.compiler.artifact.extent_code import DEEPEST, LONGEST, Term, TermKind, extent_of, program_of
 from penstock.compiler.artifact.plan import (
+    MAX_LOOPS,
     ArenaBuffer,
     BufferRange,
     Command,
     CommandKind,
+    Dtype,
+    Move,
+    Order,
     Plan,
     PlanError,
     Space,
@@ -32,37 +35,9 @@ from penstock.compiler.artifact.plan import (
 from penstock.compiler.extents import Dim, Extent, Symbol
 
 MAGIC = b"PENSPLAN"
-VERSION = 6
+VERSION = 7
 """Version of the whole artifact format: any change of the file or of a record raises it."""
 WORD = 64  # commands in one record of needs
-
-
-class Dtype(IntEnum):
-    """Element types on disk and in the C ABI."""
-
-    F16 = 1
-    BF16 = 2
-    F32 = 3
-    F64 = 4
-    I8 = 5
-    I16 = 6
-    I32 = 7
-    I64 = 8
-    UI8 = 9
-    UI16 = 10
-    UI32 = 11
-    UI64 = 12
-    I1 = 13
-    F8E4M3FN = 14
-    F8E4M3FNUZ = 15
-    F8E5M2 = 16
-    F8E5M2FNUZ = 17
-    F8E8M0 = 18
-    F4E2M1 = 19
-    I4 = 20
-    UI4 = 21
-    I2 = 22
-    UI2 = 23
 
 
 @dataclass(frozen=True)
@@ -93,7 +68,7 @@ def _string(name: str, doc: str) -> tuple[tuple[str, str, str], ...]:
 
 TABLES = (
     "tensors", "dims", "weights", "needs", "variants", "kernels", "commands", "arguments", "symbols", "extents",
-    "terms", "buffers", "sizes", "equals", "counted", "strings",
+    "terms", "buffers", "sizes", "equals", "counted", "moves", "strings",
 )  # fmt: skip
 """The tables, in file order; each starts at the next multiple of 8 after the one before."""
 
@@ -158,13 +133,17 @@ RECORDS: dict[str, Record] = {
             "commands",
             "One step of the plan.",
             (
-                ("kind", "u16", "0 dispatch, 1 copy, 2 check, 3 bind"),
+                ("kind", "u16", "0 dispatch, 1 copy, 2 check, 3 bind, 4 loop, 5 next"),
                 ("device", "u16", "0: the CPU"),
-                ("kernel", "u32", "counted from the variant's first"),
+                ("kernel", "u32", "counted from the variant's first; of a loop and its next, the other's command"),
                 ("first_argument", "u32", "index into arguments"),
                 ("read_count", "u16", "arguments only read, first"),
                 ("write_count", "u16", "arguments written, after them"),
-                ("units", "quantity", "parallel units; of a bind, what the i64 it reads is"),
+                (
+                    "units",
+                    "quantity",
+                    "parallel units; of a bind, what the i64 it reads is; of a loop, the most rounds",
+                ),
                 ("grain", "i64", "fewest units worth one more thread"),
                 ("flops", "quantity", "arithmetic of one execution"),
                 ("bytes", "quantity", "memory traffic of one execution"),
@@ -225,6 +204,18 @@ RECORDS: dict[str, Record] = {
             "counted",
             "One of the last symbols: known once a bind has read it, in the order of this table.",
             (("most", "quantity", "the greatest value it can have"),),
+        ),
+        Record(
+            "moves",
+            "How far an argument is from its offset in a round of a loop; in order of arguments.",
+            (
+                ("argument", "u32", "index into arguments"),
+                ("loop", "u32", "the command that begins the loop, counted from the variant's first"),
+                ("order", "u32", "0 step * i, 1 step * (turns - 1 - i), 2 step * (i mod 2), 3 the other one"),
+                ("reserved", "u32", "0"),
+                ("step", "quantity", "bytes from one part to the next"),
+                ("turns", "quantity", "how many parts there are: what i is less than"),
+            ),
         ),
         Record("sizes", "One i64 of the space 4.", (("symbol", "u32", "which symbol"), ("reserved", "u32", "0"))),
         Record(
@@ -412,6 +403,10 @@ def _encode_variant(tables: _Tables, isa: str, variant: Variant) -> None:
         )
         for argument in (*command.arguments, *(condition for condition, _ in command.guards)):
             offset, size = tables.quantity(argument.offset), tables.quantity(argument.bytes)
+            for move in argument.moves:
+                step, turns = tables.quantity(move.step), tables.quantity(move.turns)
+                place = {"argument": tables.count("arguments"), "loop": move.loop, "order": move.order}
+                tables.add("moves", **place, reserved=0, step=step, turns=turns)
             tables.add("arguments", space=argument.space, index=argument.index, offset=offset, bytes=size)
 
 
@@ -479,8 +474,9 @@ class _Decoder:
                 self.quantity(argument["offset"]),
                 self.quantity(argument["bytes"]),
                 argument["index"],
+                self.moves(number),
             )
-            for argument in self.rows["arguments"][first : first + every]
+            for number, argument in enumerate(self.rows["arguments"][first : first + every], first)
         ]
         return Command(
             kind=CommandKind(row["kind"]),
@@ -494,6 +490,13 @@ class _Decoder:
             bytes=self.quantity(row["bytes"]),
             message=self.text(row, "message"),
             guards=tuple((one, bool(senses >> bit & 1)) for bit, one in enumerate(arguments[reads + writes :])),
+        )
+
+    def moves(self, argument: int) -> tuple[Move, ...]:
+        return tuple(
+            Move(row["loop"], Order(row["order"]), self.quantity(row["step"]), self.quantity(row["turns"]))
+            for row in self.rows["moves"]
+            if row["argument"] == argument
         )
 
     def needs(self, commands: int) -> tuple[frozenset[int], ...]:
@@ -556,7 +559,9 @@ def c_header() -> str:
         "",
         "enum { " + ", ".join(f"SPACE_{space.name} = {space.value}" for space in Space) + " };",
         "enum { " + ", ".join(f"COMMAND_{kind.name} = {kind.value}" for kind in CommandKind) + " };",
+        "enum { " + ", ".join(f"ORDER_{order.name} = {order.value}" for order in Order) + " };",
         "enum { " + ", ".join(f"TERM_{kind.name} = {kind.value}" for kind in TermKind) + " };",
+        f"enum {{ LOOPS_DEEPEST = {MAX_LOOPS} }};",
         f"enum {{ TERMS_MOST = {LONGEST}, TERMS_DEEPEST = {DEEPEST} }};",
         "enum {",
         *(f"    TABLE_{name.upper()} = {number}," for number, name in enumerate(TABLES)),

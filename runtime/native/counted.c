@@ -16,6 +16,8 @@ uint32_t pens_command_level(const pens_model *model, uint32_t number)
         uint32_t offset = pens_level(model, a->offset), bytes = pens_level(model, a->bytes);
         level = offset > level ? offset : level;
         level = bytes > level ? bytes : level;
+        uint32_t moves = pens_move_level(model, a);
+        level = moves > level ? moves : level;
     }
     return level;
 }
@@ -50,7 +52,7 @@ static void take_pointers(pens_session *session, const pens_step *s, const plan_
             continue;
         uintptr_t base = a->space == SPACE_INPUT ? (uintptr_t)inputs[a->index]
                                                  : (uintptr_t)pens_output_memory(session, a->index, outputs);
-        s->buffers[i] = (void *)(base + pens_value(session, a->offset));
+        s->buffers[i] = (void *)(base + pens_value(session, a->offset) + pens_shift(session, a));
     }
 }
 

@@ -116,6 +116,13 @@ static inline uint32_t pens_level(const pens_model *model, plan_quantity quantit
     return quantity >= 0 ? 0 : model->levels[-1 - quantity];
 }
 
+/* loop.c: the moves of an argument; how many symbols must have been counted for them to be known; how far beyond its
+ * offset they take it, as far as is known (0 if that is no number); and the checks when a model is loaded. */
+const plan_move *pens_moves(const pens_model *model, const plan_argument *argument, uint32_t *count);
+uint32_t pens_move_level(const pens_model *model, const plan_argument *argument);
+int pens_reach(const pens_model *model, const plan_argument *argument, const int64_t *values, int64_t *reach);
+pens_status pens_check_loops(const pens_model *model, const plan_variant *variant, pens_error *error);
+
 /* extents.c */
 pens_status pens_check_extents(pens_model *model, pens_error *error);
 const char *pens_symbol_name(const pens_model *model, uint32_t index);

@@ -182,9 +182,13 @@ static int argument_fits(const pens_model *model, const plan_variant *variant, c
         if (command < b->first || command > b->last)
             return 0;
     }
+    int64_t reach;
+    if (!pens_reach(model, a, values, &reach))
+        return 0;
     if (whole < 0)
         return 1;
-    return offset <= whole && bytes <= whole - (offset < 0 ? 0 : offset);
+    whole -= offset < 0 ? 0 : offset;
+    return whole >= 0 && bytes <= whole && reach <= whole - (bytes < 0 ? 0 : bytes);
 }
 
 /* Is all of a command that is known under `values` (NULL: only numbers) in bounds? */
@@ -211,6 +215,10 @@ static int command_fits(const pens_model *model, const plan_variant *variant, ui
             return 0;
     if (c->kind == COMMAND_DISPATCH)
         return c->kernel < variant->kernel_count && c->write_count > 0;
+    if (c->kind == COMMAND_LOOP)
+        return c->read_count == 2 && c->write_count == 1 && from[0].bytes == 8 && from[1].bytes == 1 && from[2].bytes == 8;
+    if (c->kind == COMMAND_NEXT)
+        return c->read_count == 1 && c->write_count == 1 && c->guard_count == 0 && from[0].bytes == 1 && from[1].bytes == 8;
     if (c->read_count != 1)
         return 0;
     int64_t bytes = known(from->bytes, values);
@@ -234,7 +242,7 @@ static int is_known(const pens_model *model, const plan_command *c, uint32_t bou
         return 0;
     for (uint32_t i = 0; i < PENS_ARGUMENTS(c); i++, a++) {
         int whole = i >= c->read_count && i < (uint32_t)c->read_count + c->write_count && c->kind == COMMAND_DISPATCH;
-        if (pens_level(model, a->offset) > bound || (!whole && pens_level(model, a->bytes) > bound))
+        if (pens_level(model, a->offset) > bound || pens_move_level(model, a) > bound || (!whole && pens_level(model, a->bytes) > bound))
             return 0;
         if (a->space != SPACE_SIZES || bound == model->counts[TABLE_COUNTED])
             continue;
@@ -297,7 +305,8 @@ pens_status pens_check_variant(const pens_model *model, const plan_variant *v, p
     for (uint32_t i = 0; i < v->command_count; i++)
         if (!command_fits(model, v, i, NULL))
             return pens_fail(error, PENS_DAMAGED, "The artifact is damaged: command %u is out of bounds.", i);
-    return check_counting(model, v, error);
+    pens_status status = pens_check_loops(model, v, error);
+    return status == PENS_OK ? check_counting(model, v, error) : status;
 }
 
 pens_status pens_check_sizes(const pens_model *model, const int64_t *sizes, const int64_t *values,

@@ -5,11 +5,13 @@
 #include <stdint.h>
 
 #define PENS_PLAN_MAGIC "PENSPLAN"
-#define PENS_FORMAT_VERSION 6u
+#define PENS_FORMAT_VERSION 7u
 
 enum { SPACE_ARENA = 0, SPACE_WEIGHTS = 1, SPACE_INPUT = 2, SPACE_OUTPUT = 3, SPACE_SIZES = 4, SPACE_BUFFER = 5 };
-enum { COMMAND_DISPATCH = 0, COMMAND_COPY = 1, COMMAND_CHECK = 2, COMMAND_BIND = 3 };
+enum { COMMAND_DISPATCH = 0, COMMAND_COPY = 1, COMMAND_CHECK = 2, COMMAND_BIND = 3, COMMAND_LOOP = 4, COMMAND_NEXT = 5 };
+enum { ORDER_FORWARD = 0, ORDER_BACKWARD = 1, ORDER_NOW = 2, ORDER_NEXT = 3 };
 enum { TERM_CONSTANT = 0, TERM_SYMBOL = 1, TERM_ADD = 2, TERM_MUL = 3, TERM_FLOORDIV = 4, TERM_MAX = 5, TERM_MIN = 6 };
+enum { LOOPS_DEEPEST = 16 };
 enum { TERMS_MOST = 4096, TERMS_DEEPEST = 16 };
 enum {
     TABLE_TENSORS = 0,
@@ -27,15 +29,16 @@ enum {
     TABLE_SIZES = 12,
     TABLE_EQUALS = 13,
     TABLE_COUNTED = 14,
-    TABLE_STRINGS = 15,
-    TABLE_COUNT = 16
+    TABLE_MOVES = 15,
+    TABLE_STRINGS = 16,
+    TABLE_COUNT = 17
 };
 
 /* A number, or below 0 the extent number -1 - q. */
 typedef int64_t plan_quantity;
 
 /* Bytes of one record of each table, in file order. */
-#define PENS_RECORD_BYTES { 32, 8, 24, 8, 48, 16, 72, 24, 24, 16, 16, 16, 8, 16, 8, 1 }
+#define PENS_RECORD_BYTES { 32, 8, 24, 8, 48, 16, 72, 24, 24, 16, 16, 16, 8, 16, 8, 32, 1 }
 
 /* One table of the directory. */
 typedef struct {
@@ -99,13 +102,13 @@ _Static_assert(sizeof(plan_kernel) == 16, "plan_kernel");
 
 /* One step of the plan. */
 typedef struct {
-    uint16_t kind; /* 0 dispatch, 1 copy, 2 check, 3 bind */
+    uint16_t kind; /* 0 dispatch, 1 copy, 2 check, 3 bind, 4 loop, 5 next */
     uint16_t device; /* 0: the CPU */
-    uint32_t kernel; /* counted from the variant's first */
+    uint32_t kernel; /* counted from the variant's first; of a loop and its next, the other's command */
     uint32_t first_argument; /* index into arguments */
     uint16_t read_count; /* arguments only read, first */
     uint16_t write_count; /* arguments written, after them */
-    plan_quantity units; /* parallel units; of a bind, what the i64 it reads is */
+    plan_quantity units; /* parallel units; of a bind, what the i64 it reads is; of a loop, the most rounds */
     int64_t grain; /* fewest units worth one more thread */
     plan_quantity flops; /* arithmetic of one execution */
     plan_quantity bytes; /* memory traffic of one execution */
@@ -173,6 +176,17 @@ typedef struct {
     plan_quantity most; /* the greatest value it can have */
 } plan_counted;
 _Static_assert(sizeof(plan_counted) == 8, "plan_counted");
+
+/* How far an argument is from its offset in a round of a loop; in order of arguments. */
+typedef struct {
+    uint32_t argument; /* index into arguments */
+    uint32_t loop; /* the command that begins the loop, counted from the variant's first */
+    uint32_t order; /* 0 step * i, 1 step * (turns - 1 - i), 2 step * (i mod 2), 3 the other one */
+    uint32_t reserved; /* 0 */
+    plan_quantity step; /* bytes from one part to the next */
+    plan_quantity turns; /* how many parts there are: what i is less than */
+} plan_move;
+_Static_assert(sizeof(plan_move) == 32, "plan_move");
 
 /* One i64 of the space 4. */
 typedef struct {

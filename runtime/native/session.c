@@ -22,8 +22,13 @@ static uint32_t task_count(int64_t units, int64_t grain, uint32_t threads)
     return most < 2 ? 1 : most < threads ? (uint32_t)most : threads;
 }
 
-/* Where an argument lies that is not the caller's. */
-static void *address_of(const pens_session *session, const plan_argument *argument)
+const char *pens_source(const pens_model *model, uint32_t number)
+{
+    const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + number);
+    return pens_text(model, c->source_offset, c->source_bytes);
+}
+
+void *pens_address(const pens_session *session, const plan_argument *argument)
 {
     uintptr_t base = (uintptr_t)session->arena;
     if (argument->space == SPACE_WEIGHTS)
@@ -32,7 +37,7 @@ static void *address_of(const pens_session *session, const plan_argument *argume
         base = (uintptr_t)session->size_memory;
     else if (argument->space == SPACE_BUFFER)
         base += session->placements[argument->index].offset;
-    return (void *)(base + pens_value(session, argument->offset));
+    return (void *)(base + pens_value(session, argument->offset) + pens_shift(session, argument));
 }
 
 void pens_prepare_step(pens_session *session, pens_step *s)
@@ -46,7 +51,7 @@ void pens_prepare_step(pens_session *session, pens_step *s)
     for (uint32_t a = 0; a < PENS_ARGUMENTS(c); a++) {
         const plan_argument *argument = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + a);
         if (argument->space != SPACE_INPUT && argument->space != SPACE_OUTPUT)
-            s->buffers[a] = address_of(session, argument);
+            s->buffers[a] = pens_address(session, argument);
     }
 }
 
@@ -79,6 +84,8 @@ void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch)
             int tells = bound < model->counts[TABLE_COUNTED] &&
                         pens_told_symbol(model, c->units) == pens_free_symbols(model) + bound;
             s->binds = tells ? ++bound : 0;
+        } else if (c->kind == COMMAND_LOOP || c->kind == COMMAND_NEXT) {
+            pens_prepare_loop(session, s, c);
         }
         pens_prepare_step(session, s);
         s->guards = s->buffers + c->read_count + c->write_count;
@@ -147,7 +154,7 @@ static int allocate(pens_session *session)
     session->contexts = aligned_alloc(_Alignof(pens_kernel_context), session->threads * sizeof *session->contexts);
     session->team = aligned_alloc(_Alignof(pens_team), sizeof *session->team);
     if (!session->buffers || !session->contexts || !session->team || !pens_allocate_selection(session, slots) ||
-        !pens_allocate_sizes(session))
+        !pens_allocate_sizes(session) || !pens_allocate_loops(session))
         return 0;
     if (model->counts[TABLE_SYMBOLS] > 0)
         return 1;
@@ -210,6 +217,7 @@ void pens_session_destroy(pens_session *session)
     free(session->contexts);
     free(session->team);
     pens_free_sizes(session);
+    pens_free_loops(session);
     free(session);
 }
 
@@ -315,6 +323,33 @@ static void describe(const pens_session *session, const pens_step *s, pens_recor
     };
 }
 
+/* One step: what it does, but for being left out. */
+static pens_status take_step(pens_session *session, const pens_step *s, int skip, uint32_t *at,
+                             const void *const *inputs, void *const *outputs, pens_error *error)
+{
+    if (s->loop)
+        return pens_loop(session, s, skip, at, inputs, outputs, error);
+    if (skip)
+        return PENS_OK;
+    return s->bind ? pens_bind(session, s, inputs, outputs, error) : run_step(session, s, error);
+}
+
+/* A step of a loop runs many times: its record begins when the first does, and ends later by the time of all. */
+static void add_time(const pens_session *session, const pens_step *s, pens_record *record, uint64_t begun, uint64_t ended)
+{
+    if (record->source != NULL) {
+        pens_record once;
+        describe(session, s, &once);
+        record->end_ns += ended - begun;
+        record->flops += once.flops;
+        record->bytes += once.bytes;
+        return;
+    }
+    describe(session, s, record);
+    record->start_ns = begun;
+    record->end_ns = ended;
+}
+
 static pens_status run(pens_session *session, const void *const *inputs, void *const *outputs, pens_record *records,
                        pens_error *error)
 {
@@ -322,23 +357,27 @@ static pens_status run(pens_session *session, const void *const *inputs, void *c
     if (counts)
         pens_forget_counts(session);
     pens_status status = take_pointers(session, inputs, outputs, error);
-    uint64_t start = records != NULL ? now_ns() : 0;
     const pens_program *active = session->active;
+    if (records != NULL)
+        memset(records, 0, active->step_count * sizeof *records);
+    uint64_t start = records != NULL ? now_ns() : 0;
     for (uint32_t i = 0; status == PENS_OK && i < active->step_count; i++) {
         const pens_step *s = &active->steps[i];
         const int skip = left_out(s);
         if (records == NULL) {
-            if (!skip)
-                status = s->bind ? pens_bind(session, s, inputs, outputs, error) : run_step(session, s, error);
+            status = take_step(session, s, skip, &i, inputs, outputs, error);
             continue;
         }
-        describe(session, s, &records[i]);
-        records[i].start_ns = records[i].end_ns = now_ns() - start;
-        if (skip)
-            continue;
-        status = s->bind ? pens_bind(session, s, inputs, outputs, error) : run_step(session, s, error);
-        records[i].end_ns = now_ns() - start;
+        const uint32_t number = i;
+        uint64_t begun = now_ns() - start;
+        status = take_step(session, s, skip, &i, inputs, outputs, error);
+        add_time(session, s, &records[number], begun, skip ? begun : now_ns() - start);
     }
+    for (uint32_t i = 0; records != NULL && i < active->step_count; i++)
+        if (records[i].source == NULL) { /* of a loop without rounds */
+            describe(session, &active->steps[i], &records[i]);
+            records[i].flops = records[i].bytes = 0;
+        }
     if (counts && status == PENS_OK)
         pens_describe_tensors(session);
     return status;

@@ -27,7 +27,18 @@ typedef struct {
     void **guards; /* booleans that must be as the senses say, or else the step is left out */
     uint32_t binds;      /* of a bind: 1 + the number of the counted symbol that it tells, 0 if that is known already */
     int bind;            /* it is a bind */
+    uint32_t loop;       /* COMMAND_LOOP or COMMAND_NEXT, else 0 */
+    uint32_t jump;       /* of those: steps from one to the other */
+    uint32_t first_moving, moving_count; /* of a loop: what moves with its rounds */
+    int64_t trips;       /* of a loop that is running: rounds at most */
 } pens_step;
+
+/* An argument that moves with the rounds of a loop, once for each such loop. */
+typedef struct {
+    const plan_move *move;
+    const plan_argument *place;
+    uint32_t loop, command, argument; /* numbers of commands, and which argument of the second it is */
+} pens_moving;
 
 /* What a run executes: all commands, or those that chosen outputs need. */
 typedef struct {
@@ -70,6 +81,9 @@ struct pens_session {
     const pens_tensor *tensors; /* under the current sizes; the model's own where it has no symbols */
     int ready;                  /* it has sizes, or needs none */
     uint32_t known;             /* how many symbols have been counted in this run */
+    int64_t *turns;             /* by command that begins a loop: the number of the round */
+    pens_moving *moving;        /* in order of loops */
+    uint32_t moving_count;
     /* Of a model with symbols. */
     int64_t *sizes;         /* by symbol */
     int64_t *asked;         /* the sizes while they are read off the inputs */
@@ -89,6 +103,21 @@ uint8_t *pens_map(uint64_t bytes);
 /* What depends on sizes in one step: units, bytes, and pointers but for the caller's. */
 void pens_prepare_step(pens_session *session, pens_step *step);
 int pens_reserve(pens_session *session, uint64_t arena, uint64_t scratch);
+
+/* Where an argument lies that is not the caller's. */
+void *pens_address(const pens_session *session, const plan_argument *argument);
+/* The nodes that a command comes from. */
+const char *pens_source(const pens_model *model, uint32_t number);
+
+/* loop.c: the step `s` at `at`, which begins a loop or ends a round; `at` becomes the step before the one to go on with.
+ * `skip`: the loop is left out. */
+int pens_allocate_loops(pens_session *session);
+void pens_free_loops(pens_session *session);
+void pens_prepare_loop(pens_session *session, pens_step *step, const plan_command *command);
+/* How far from its offset an argument is in the current rounds. */
+uint64_t pens_shift(const pens_session *session, const plan_argument *argument);
+pens_status pens_loop(pens_session *session, const pens_step *s, int skip, uint32_t *at, const void *const *inputs,
+                      void *const *outputs, pens_error *error);
 
 /* select.c */
 int pens_allocate_selection(pens_session *session, uint64_t slots);

@@ -75,6 +75,12 @@ pens_status pens_know_command(pens_session *session, uint32_t number, const int6
         status = know(session, a->offset, sizes, error);
         if (status == PENS_OK)
             status = know(session, a->bytes, sizes, error);
+        uint32_t count;
+        for (const plan_move *m = pens_moves(model, a, &count); status == PENS_OK && count > 0; m++, count--) {
+            status = know(session, m->step, sizes, error);
+            if (status == PENS_OK)
+                status = know(session, m->turns, sizes, error);
+        }
     }
     return status;
 }

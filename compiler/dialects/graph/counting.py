@@ -35,6 +35,15 @@ class Counting(GraphOp):
 
     count = Int(doc="the extent that is counted")
 
+    @property
+    def counts(self) -> bool:
+        """True if the number is not known before the op has run."""
+        return True
+
+    def symbols(self) -> set[Symbol]:
+        """The symbols in the result types and parameters, and inside."""
+        return _own_symbols(self)
+
     def most(self) -> Extent:
         """The greatest number there can be."""
         raise NotImplementedError(self.name)
@@ -67,7 +76,7 @@ class NonZero(Counting):
 def counted(op: Operation) -> list[tuple[Counting, OpResult]]:
     """The counting ops that ``op`` is or, a dispatch, holds; each with the result of ``op`` that is the number."""
     if isinstance(op, Counting):
-        return [(op, op.results[-1])]
+        return [(op, op.results[-1])] if op.counts else []
     if not isinstance(op, Dispatch):
         return []
     inner = [each for each in op.body.ops if isinstance(each, Counting)]
@@ -92,8 +101,10 @@ def counted_symbols(ops: Iterable[Operation], inputs: Iterable[SSAValue]) -> dic
 
 def mentioned(op: Operation) -> set[Symbol]:
     """The symbols in the result types and parameters of ``op``, and of what is inside of it."""
-    if isinstance(op, Dispatch):
-        return op.symbols()
+    return op.symbols() if isinstance(op, Dispatch | Counting) else _own_symbols(op)
+
+
+def _own_symbols(op: Operation) -> set[Symbol]:
     extents = [
         extent for result in op.results if isinstance(result.type, TensorType) for extent in shape_of(result.type)
     ]

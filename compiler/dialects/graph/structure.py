@@ -207,7 +207,7 @@ class Dispatch(GraphOp):
         values = [*self.body.args, *(result for op in self.body.ops for result in op.results)]
         extents = [extent for value in values for extent in shape_of(value.type)]
         for op in self.body.ops:
-            extents += [extent for name in getattr(op, "parameters", ()) for extent in _numbers(getattr(op, name))]
+            extents += [extent for name in getattr(op, "parameters", ()) for extent in numbers(getattr(op, name))]
         return {symbol for extent in extents for symbol in symbols_of(extent)}
 
     def infer(self) -> list[Tensor]:
@@ -265,7 +265,8 @@ class Dispatch(GraphOp):
         )
 
 
-def _numbers(parameter: Any) -> Sequence[Any]:
+def numbers(parameter: Any) -> Sequence[Any]:
+    """The items of a parameter that is a list, or the parameter itself."""
     return cast("Sequence[Any]", parameter) if isinstance(parameter, tuple) else (parameter,)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from penstock.compiler.dialects.declared import TypeRuleError
 from penstock.compiler.dialects.plan.base import memory_bytes, shape_of_memory
+from penstock.compiler.dialects.plan.loops import Loop, Part, part_extents, parts_of, spans
 from penstock.compiler.dialects.plan.program import (
     UNPLACED,
     Bind,
@@ -40,13 +41,23 @@ def aligned(size: Extent) -> Extent:
 
 
 def lifetimes(program: Program) -> dict[Place, tuple[int, int]]:
-    """The first and the last command, counted from 0, that touch each buffer; buffers nothing touches are left out."""
+    """The first and the last command, counted from 0, that touch each buffer; buffers nothing touches are left out.
+
+    What a loop reads or writes that does not belong to one round alone lives as long as the loop."""
     result: dict[Place, tuple[int, int]] = {}
+    moving: dict[int, set[Place]] = {}
     for number, command in enumerate(program.commands()):
         for operand in command.operands:
             place, _ = base_of(operand)
             if isinstance(place, Buffer):
                 result[place] = (result.get(place, (number, number))[0], number)
+                for part in parts_of(operand):
+                    moving.setdefault(part.loop, set()).add(place)
+    for loop, (begin, end) in spans(program).items():
+        for place, (first, last) in result.items():
+            inside, apart = begin <= first and last <= end, last < begin or end < first
+            if place in moving.get(loop, ()) or not (inside or apart):
+                result[place] = (min(first, begin), max(last, end))
     return result
 
 
@@ -61,6 +72,7 @@ def check_program(program: Program) -> None:
             raise TypeRuleError(f"the program's {kind.name} have the indices {indices}, not 0, 1, 2 ...")
     _check_symbols(program)
     _check_commands(program)
+    _check_loops(program)
     _check_counted(program)
     buffers = [op for op in program.body.ops if isinstance(op, Buffer)]
     if program.symbols:
@@ -77,6 +89,10 @@ def extents_of(program: Program) -> Iterator[Extent]:
             yield from shape_of_memory(result)
         if isinstance(op, View):
             yield op.offset
+            if isinstance(op, Part):
+                yield from (op.step, op.turns)
+        elif isinstance(op, Loop):
+            yield op.limit
         elif isinstance(op, Dispatch):
             yield from (*op.units, op.flops, op.bytes)
         elif isinstance(op, Bind):
@@ -116,6 +132,20 @@ def _check_commands(program: Program) -> None:
             raise TypeRuleError(f"nothing writes the output {place.called}")
 
 
+def _check_loops(program: Program) -> None:
+    """Loops nest, what moves with their rounds is used in them, or after them if it is what the last has written, and
+    nothing is counted in them."""
+    found = spans(program)
+    for number, command in enumerate(program.commands()):
+        if isinstance(command, Bind) and any(begin < number < end for begin, end in found.values()):
+            raise TypeRuleError(f"command {number} counts in a loop, where each round might count another number")
+        for operand in command.operands:
+            for part in parts_of(operand):
+                begin, end = found.get(part.loop, (number, number))
+                if number <= begin or (number >= end and (part.order != "now" or operand in command.writes)):
+                    raise TypeRuleError(f"command {number} uses a part that the loop {part.loop} does not give it")
+
+
 def _check_counted(program: Program) -> None:
     """Counted symbols are bound in their order, and nothing that a command needs depends on one before it is bound.
     What is written as a whole is as large as it may become, so its size may be known later."""
@@ -143,7 +173,10 @@ def _needed(command: Command) -> Iterator[Extent]:
     for operand in command.operands:
         place, offset = base_of(operand)
         yield offset
-        if (
+        moves = list(part_extents(operand))
+        if moves:  # a place that rounds fill may be longer than is known
+            yield from (memory_bytes(operand), *moves)
+        elif (
             operand in command.reads
             or not isinstance(command, Dispatch)
             or memory_bytes(operand) != memory_bytes(place.out)

@@ -2,13 +2,15 @@
 
 In: a program, before or after places have addresses. Out: for each output, the numbers of its commands. The one idea:
 places are values, so what a command reads says which commands must have run; a check belongs to those who read the
-view that it guards. What binds a counted symbol is needed by every output: the symbol may stand anywhere.
+view that it guards. What binds a counted symbol is needed by every output: the symbol may stand anywhere. A loop is
+needed as a whole or not at all.
 """
 
 from __future__ import annotations
 
 from xdsl.ir import SSAValue
 
+from penstock.compiler.dialects.plan.loops import outermost
 from penstock.compiler.dialects.plan.program import Bind, Check, Command, Output, Place, Program, View, base_of
 
 
@@ -26,6 +28,7 @@ def needs(program: Program) -> tuple[frozenset[int], ...]:
             for output in command.outputs or ():
                 relying.setdefault(output, []).append(number)
     direct = [_read_from(command, number, writers, guards) for number, command in enumerate(commands)]
+    together = {number: range(a, b + 1) for a, b in outermost(program) for number in range(a, b + 1)}
     binds = [number for number, command in enumerate(commands) if isinstance(command, Bind)]
     found: list[frozenset[int]] = []
     for output in (op for op in program.body.ops if isinstance(op, Output)):
@@ -36,6 +39,7 @@ def needs(program: Program) -> tuple[frozenset[int], ...]:
             if number not in needed:
                 needed.add(number)
                 pending.extend(direct[number])
+                pending.extend(together.get(number, ()))
         found.append(frozenset(needed))
     return tuple(found)
 

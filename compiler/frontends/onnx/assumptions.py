@@ -14,6 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from xdsl.ir import Attribute, Block
+
+from penstock.compiler.dialects.graph.base import GraphOp
+from penstock.compiler.dialects.graph.loop import blocks_of
+from penstock.compiler.dtypes import shape_of
 from penstock.compiler.extents import (
     MOST,
     Dim,
@@ -24,13 +29,14 @@ from penstock.compiler.extents import (
     bounds,
     ceildiv,
     floordiv,
+    is_static,
     largest,
     quotient,
     smallest,
     surely,
     symbols_of,
 )
-from penstock.compiler.specialise import lone_symbol
+from penstock.compiler.specialise import lone_symbol, rewrite_arguments, rewrite_op, set_type
 
 Atom: TypeAlias = "Symbol | Quotient | Extremum"
 MAX_CHOICES = 64
@@ -49,6 +55,20 @@ class Assumption:
     def of(self, extent: Extent) -> Extent:
         """``extent`` under the assumption."""
         return replaced(extent, self.meaning)
+
+
+def assume_in(root: Block, assumption: Assumption) -> None:
+    """Rewrite the extents of a graph's ops, those of loops' bodies too, and infer again what follows from them."""
+    types: dict[Attribute, Attribute] = {}
+    blocks = blocks_of(root)
+    for block in blocks:
+        rewrite_arguments(block, assumption.of, types)
+    for op in (op for block in blocks for op in block.ops):
+        known = [value for value in (*op.operands, *op.results) if not is_static(shape_of(value.type))]
+        rewrite_op(op, assumption.of, types)
+        if known and isinstance(op, GraphOp):
+            for result, kind in zip(op.results, op.infer(), strict=True):
+                set_type(result, kind)
 
 
 def agreement(a: Extent, b: Extent, order: Mapping[str, int]) -> Assumption | None:

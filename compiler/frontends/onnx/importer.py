@@ -22,6 +22,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.base import Disagreement, GraphOp, TypeRuleError, tensor_bytes
 from penstock.compiler.dialects.graph.counting import is_needed
+from penstock.compiler.dialects.graph.loop import blocks_of
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import from_numpy, shape_of
 from penstock.compiler.errors import (
@@ -40,7 +41,7 @@ from penstock.compiler.errors import (
 from penstock.compiler.extents import Extent, NotStatic, Undecided, bounds, is_static, surely
 from penstock.compiler.frontends.onnx import converters, custom
 from penstock.compiler.frontends.onnx.ahead import declared_ahead
-from penstock.compiler.frontends.onnx.assumptions import Assumption, agreement
+from penstock.compiler.frontends.onnx.assumptions import Assumption, agreement, assume_in
 from penstock.compiler.frontends.onnx.counts import Counts
 from penstock.compiler.frontends.onnx.declared import DeclaredTypes
 from penstock.compiler.frontends.onnx.dimensions import Given
@@ -60,7 +61,7 @@ from penstock.compiler.frontends.onnx.values import Item, Listed, Maybe, Scope, 
 from penstock.compiler.locations import name_location
 from penstock.compiler.plugins import Operators
 from penstock.compiler.rewriting import drop_detached_users
-from penstock.compiler.specialise import rewrite_arguments, rewrite_op, set_equalities, set_type
+from penstock.compiler.specialise import set_equalities
 
 if TYPE_CHECKING:
     from penstock.compiler.frontends.onnx.reader import ModelSource
@@ -127,7 +128,8 @@ class Importer:
         self.problems: list[Problem] = list(model.problems)
         self.declared = DeclaredTypes(model.graph, dims)
         self.counts = Counts(self.declared.dimensions.order)
-        self.block = Block()
+        self.root = self.block = Block()  # of the function, and the one ops are put in: of a loop's body
+        self.rounds: list[SSAValue] = []  # the numbers of the rounds of the loops around, outermost first
         self.location: LocationAttr = UNKNOWN_LOC
         self.static = StaticValues(ctx.weights)
         self.guard: SSAValue | None = None  # true in a run that takes the branch being converted
@@ -178,7 +180,8 @@ class Importer:
             res_attrs=_name_attributes(outputs[: len(results)]),
         )
         module = ModuleOp([function])
-        needed = (pair for op in self.block.ops if isinstance(op, GraphOp) for pair in op.needs())
+        ops = (op for block in blocks_of(self.block) for op in block.ops)
+        needed = (pair for op in ops if isinstance(op, GraphOp) for pair in op.needs())
         set_equalities(module, dict.fromkeys([*self._equal, *((a, b) for a, b in needed if a != b)]))
         for op in (module, function, self.block.last_op):
             assert op is not None
@@ -298,7 +301,9 @@ class Importer:
         Engines disagree on which counts where a value ``around`` the subgraph has its name, so they must be equal.
         """
         if id(stored) not in self._stored:
+            block, self.block = self.block, self.root
             value = self._initializer(name, stored)
+            self.block = block
             if value is None:
                 return None
             self._stored[id(stored)] = (stored, value)
@@ -329,7 +334,8 @@ class Importer:
                     self.location = name_location(self.title(node))
                 results = self._convert(node, scope, opsets)
                 if not self._callers:
-                    self.kept.note(self._path, node, results)
+                    outside = self.block is self.root  # in a loop there is no one value
+                    self.kept.note(self._path, node, results if outside else [None] * len(results))
                 for name, value in zip(node.outputs, results, strict=True):
                     if not name:
                         continue
@@ -401,14 +407,7 @@ class Importer:
 
     def _assume(self, assumption: Assumption) -> None:
         """Take something for granted about sizes from here on, and in all that has been converted."""
-        types: dict[Any, Any] = {}
-        rewrite_arguments(self.block, assumption.of, types)
-        for op in self.block.ops:
-            known = [value for value in (*op.operands, *op.results) if not is_static(shape_of(value.type))]
-            rewrite_op(op, assumption.of, types)
-            if known and isinstance(op, GraphOp):
-                for result, kind in zip(op.results, op.infer(), strict=True):
-                    set_type(result, kind)
+        assume_in(self.root, assumption)
         self.declared.dimensions.rewrite(assumption.of)
         self.counts.refuse_later(assumption)
         self.static.forget()

@@ -50,7 +50,7 @@ class StaticValues:
                 self._known[current] = owner.array(self._weights)
             elif isinstance(owner, Extents):
                 self._known[current] = _array(owner)
-            elif not isinstance(owner, GraphOp):
+            elif not isinstance(owner, GraphOp) or owner.regions:
                 self._known[current] = None
             else:
                 missing = [operand for operand in owner.operands if operand not in self._known]

@@ -2,8 +2,8 @@
 
 Before: a function of graph ops. After: the function holds stored constants, checks, ``graph.dispatch`` and its return,
 and slices that are places in memory, where a value is cut in many (unrolled loops do: their rounds then share kernels);
-every other op stands in the body of a dispatch. Views and small constants are copied into every dispatch that uses
-them; other ops are computed once.
+every other op stands in the body of a dispatch. A loop stays, and its body is grouped as a function is. Views and small
+constants are copied into every dispatch that uses them; other ops are computed once.
 
 Legality and profit: an op follows a root into its dispatch when it is the only user of the value, is elementwise and
 does not broadcast it (or is a reshape, or a transpose that keeps the innermost axis). Contractions, convolutions,
@@ -29,6 +29,7 @@ from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.counting import Counting, counted, counted_symbols, mentioned
 from penstock.compiler.dialects.graph.elementwise import Elementwise
 from penstock.compiler.dialects.graph.logic import Select
+from penstock.compiler.dialects.graph.loop import Loop, Next, blocks_of
 from penstock.compiler.dialects.graph.shape import Expand, Iota, Reshape, Slice, Transpose
 from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch, Yield
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
@@ -80,7 +81,9 @@ class FormDispatches(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for function in op.body.block.ops:
             if isinstance(function, func.FuncOp):
-                Fusion(function, self.max_ops).run()
+                symbols: dict[str, int] = {}
+                for block in blocks_of(function.body.block):
+                    Fusion(block, self.max_ops, symbols).run()
 
 
 def root_kind(op: Operation) -> str | None:
@@ -114,19 +117,18 @@ def is_place(op: Operation) -> bool:
 
 
 class Fusion:
-    """The grouping of one function."""
+    """The grouping of one function, or of the body of a loop. ``symbols`` are the names of kernels made so far."""
 
-    def __init__(self, function: func.FuncOp, max_ops: int) -> None:
-        self.function, self.max_ops = function, max_ops
-        self.order = {op: index for index, op in enumerate(function.body.block.ops)}
+    def __init__(self, block: Block, max_ops: int, symbols: dict[str, int]) -> None:
+        self.block, self.max_ops = block, max_ops
         self.followers: dict[Operation, list[Operation]] = {}
         self.member: dict[Operation, Operation] = {}
-        self.symbols: dict[str, int] = {}
+        self.symbols = symbols
         self.done: dict[SSAValue, SSAValue] = {}
 
     def run(self) -> None:
         """Group, build the dispatches in place, and erase what they replace."""
-        block = self.function.body.block
+        block = self.block
         for op in list(block.ops):
             if root_kind(op) is not None and op not in self.member:
                 self._follow(op)
@@ -136,10 +138,12 @@ class Fusion:
             if isinstance(op, Counting):
                 self._materialise(op.results[-1])
         for index, value in enumerate(list(terminator.operands)):
-            terminator.operands[index] = self._materialise(value)
+            if not (isinstance(terminator, Next) and isinstance(value.owner, Constant)):
+                terminator.operands[index] = self._materialise(value)
         for op in reversed(list(block.ops)):
             unused = isinstance(op, GraphOp) and all(result.first_use is None for result in op.results)
-            if unused and not (isinstance(op, Dispatch) and counted(op)):
+            unused = unused and op is not terminator
+            if unused and not (isinstance(op, Dispatch | Loop) and counted(op)):
                 op.detach()
                 op.erase()
         self._sort(block)
@@ -178,7 +182,7 @@ class Fusion:
                         stack.append((owner, False))
 
         for op in live:
-            if isinstance(op, Dispatch | Constant | Checked | Slice):
+            if isinstance(op, Dispatch | Constant | Checked | Slice | Loop):
                 place(op)
         for op in order:
             op.detach()
@@ -230,8 +234,10 @@ class Fusion:
                 self.done[current] = current
                 stack.pop()
                 continue
-            body = None if isinstance(owner, Checked | Dispatch) or is_place(owner) else Body(self, current)
+            body = None if isinstance(owner, Checked | Dispatch | Loop) or is_place(owner) else Body(self, current)
             inputs = owner.operands if body is None else body.inputs
+            if isinstance(owner, Loop):  # what it reads of constants needs no kernel
+                inputs = [value for value in inputs if not isinstance(value.owner, Constant)]
             waiting = [needed for needed in inputs if needed not in self.done and isinstance(needed.owner, Operation)]
             if waiting:
                 stack.extend(waiting)
@@ -245,10 +251,16 @@ class Fusion:
 
     def _keep(self, op: Operation) -> None:
         """``op``, which is a dispatch already or stays outside of them, on what they compute."""
+        if isinstance(op, Loop):
+            for index, value in enumerate(list(op.operands)):
+                if not isinstance(value.owner, Constant):
+                    op.operands[index] = self.done.get(value, value)
+            self.done.update((result, result) for result in op.results)
+            return
         copy = op.clone(value_mapper={value: self.done.get(value, value) for value in op.operands})
-        last = self.function.body.block.last_op
+        last = self.block.last_op
         assert last is not None
-        self.function.body.block.insert_op_before(copy, last)
+        self.block.insert_op_before(copy, last)
         self.done.update(zip(op.results, copy.results, strict=True))
 
     def _build(self, body: Body) -> None:
@@ -264,9 +276,9 @@ class Fusion:
         arguments.add_op(Yield.create(operands=outputs, location=location))
         symbol = self._symbol(body)
         dispatch = Dispatch.around(inputs, arguments, kind=body.kind, symbol=symbol, location=location)
-        last = self.function.body.block.last_op
+        last = self.block.last_op
         assert last is not None
-        self.function.body.block.insert_op_before(dispatch, last)
+        self.block.insert_op_before(dispatch, last)
         for old, new in zip(body.outputs, dispatch.results, strict=True):
             new.name_hint = old.name_hint
             self.done[old] = new

@@ -8,6 +8,7 @@ one level are picked. The buffers of a program with symbols are listed with thei
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 from xdsl.ir import SSAValue
@@ -17,11 +18,14 @@ from penstock.compiler.artifact.plan import (
     BufferRange,
     Command,
     CommandKind,
+    Move,
+    Order,
     Plan,
     Space,
     TensorInfo,
     WeightSlot,
 )
+from penstock.compiler.dialects.plan import loops
 from penstock.compiler.dialects.plan import program as plan
 from penstock.compiler.dialects.plan.base import memory_bytes, memory_of, shape_of_memory
 from penstock.compiler.dialects.plan.memory import room
@@ -64,6 +68,16 @@ def _command(op: plan.Command, numbers: dict[str, int], position: int, ranges: _
         return Command(CommandKind.CHECK, reads, writes, source=source, message=op.message)
     if isinstance(op, plan.Bind):
         return Command(CommandKind.BIND, reads, writes, units=op.extent, source=" + ".join(source_names(op.location)))
+    if isinstance(op, loops.Loop | loops.Next):
+        return Command(
+            CommandKind.LOOP if isinstance(op, loops.Loop) else CommandKind.NEXT,
+            reads,
+            writes,
+            kernel=ranges.loops[op.number][isinstance(op, loops.Loop)],
+            units=op.limit if isinstance(op, loops.Loop) else 1,
+            source=" + ".join(source_names(op.location)),
+            guards=tuple((ranges.of(value), holds) for value, holds in op.guards),
+        )
     if not isinstance(op, plan.Dispatch):
         return Command(CommandKind.COPY, reads, writes, source="copy", bytes=2 * reads[0].bytes)
     return Command(
@@ -88,10 +102,19 @@ class _Ranges:
         self.buffers = [] if placed else [op for op in program.body.ops if isinstance(op, plan.Buffer)]
         self.sizes = [op for op in program.body.ops if isinstance(op, plan.Sizes)]
         self._numbers = {op: number for number, op in enumerate(self.buffers)}
+        self.loops = loops.spans(program)
         ends = accumulate((8 * len(op.symbols) for op in self.sizes), initial=0)
         self._starts = dict(zip(self.sizes, ends, strict=False))
 
     def of(self, value: SSAValue) -> BufferRange:
+        moves = tuple(
+            Move(self.loops[part.loop][0], Order[part.order.upper()], part.step, part.turns)
+            for part in loops.parts_of(value)
+        )
+        return replace(self._still(value), moves=moves) if moves else self._still(value)
+
+    def _still(self, value: SSAValue) -> BufferRange:
+        """Where ``value`` lies in round 0, or in the last one where rounds go backward."""
         place, offset = plan.base_of(value)
         size = memory_bytes(value)
         match place:

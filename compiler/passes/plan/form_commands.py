@@ -4,24 +4,26 @@ Before: ``@main`` with stored constants, dispatches, checks and reshapes, and a 
 ``plan.program`` instead of ``@main``. Results that are returned are computed straight into the caller's memory, a
 reshape is a view, and what is returned but computed nowhere (an input, a weight, a value returned twice) is copied.
 Kernels over symbolic extents read the values of their symbols from a place that the runtime fills.
+The commands of a loop's body stand between its begin and its end (``form_loops``).
 What only the side of a select reads that a run does not take is left out in that run (``guards``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from xdsl.context import Context
 from xdsl.dialects import func
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr
-from xdsl.ir import Operation, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.counting import counted, counted_symbols
+from penstock.compiler.dialects.graph.loop import Loop
 from penstock.compiler.dialects.graph.shape import Reshape, Slice
 from penstock.compiler.dialects.graph.structure import Checked, Constant
 from penstock.compiler.dialects.graph.structure import Dispatch as GraphDispatch
@@ -33,6 +35,7 @@ from penstock.compiler.dtypes import I64, byte_width, shape_of
 from penstock.compiler.extents import Extent, Symbol, symbols_of
 from penstock.compiler.limits import at_most
 from penstock.compiler.locations import is_known, name_location
+from penstock.compiler.passes.plan.form_loops import form_loop
 from penstock.compiler.passes.plan.guards import guards_of, in_order
 from penstock.compiler.rewriting import OpT
 from penstock.compiler.specialise import equalities, input_symbols
@@ -50,7 +53,7 @@ class FormCommands(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for function in list(op.body.block.ops):
             if isinstance(function, func.FuncOp):
-                former = _Former(function, kernels_by_level(op), cast(CompilerContext, ctx))
+                former = Former(function, kernels_by_level(op), cast(CompilerContext, ctx))
                 block = function.body.block
                 first, counts = input_symbols(function), counted_symbols(block.ops, block.args)
                 _list_symbols(former.run(), first, counts, equalities(op))
@@ -65,7 +68,9 @@ def kernels_by_level(module: ModuleOp) -> dict[str, dict[str, Kernel]]:
     }
 
 
-class _Former:
+class Former:
+    """A function while it becomes a program; ``memory`` are the places of its values."""
+
     def __init__(self, function: func.FuncOp, kernels: dict[str, dict[str, Kernel]], ctx: CompilerContext) -> None:
         self.function, self.kernels, self.ctx = function, kernels, ctx
         self.program = plan.Program.empty(function.sym_name.data, list(kernels))
@@ -74,47 +79,21 @@ class _Former:
         self.sizes: dict[tuple[str, ...], SSAValue] = {}
         self.outputs: list[SSAValue] = []
         self.guards: dict[Operation, list[tuple[SSAValue, bool]]] = {}
+        self.direct: dict[SSAValue, SSAValue] = {}  # where results are to go that are returned
+        self.counting = False
+        self.loops = 0
 
     def run(self) -> plan.Program:
         """Put the program where the function is."""
         block = self.function.body.block
         returned = list(cast(Operation, block.last_op).operands)
         self._interface(returned)
-        direct: dict[SSAValue, SSAValue] = {}
-        for value, output in zip(returned, self.outputs, strict=True):
-            if isinstance(source := _computed(value), SSAValue):
-                direct.setdefault(source, output)
         relying: dict[Operation, list[int]] = {}
         for index, value in enumerate(returned):
             for check in _checks(value):
                 relying.setdefault(check, []).append(index)
-        counting = any(counted(op) for op in block.ops if isinstance(op, GraphDispatch))
-        self.guards = {} if counting else guards_of(self.function)  # what counts must never be left out
-        for op in in_order(block, self.guards) if self.guards else block.ops:
-            if isinstance(op, Constant):
-                self._weight(op)
-            elif isinstance(op, Reshape):
-                base = self.memory[op.operands[0]]
-                view = plan.View.build(base, result=memory_of(op.out), location=op.location)
-                self.memory[op.out] = self._add(view, op.out).out
-            elif isinstance(op, Slice):
-                start = _first_element(op) * byte_width(element_of(op.out))
-                base = self.memory[op.operands[0]]
-                view = plan.View.build(base, result=memory_of(op.out), location=op.location, offset=start)
-                self.memory[op.out] = self._add(view, op.out).out
-            elif isinstance(op, Checked):
-                value, holds = (self.memory[operand] for operand in op.operands)
-                view = plan.View.build(value, result=memory_of(op.out), location=op.location)
-                self.memory[op.out] = self._add(view, op.out).out
-                given: dict[str, Any] = {"outputs": relying[op]} if op in relying else {}
-                self._add(plan.Check.build(holds, view.out, message=op.message, location=op.location, **given))
-            elif isinstance(op, GraphDispatch):
-                self._dispatch(op, direct)
-        for value, output in zip(returned, self.outputs, strict=True):
-            source = _computed(value)
-            if source is None or direct[source] is not output:
-                location = cast(Operation, output.owner).location
-                self._add(plan.Copy.build(self.memory[value], output, location=location))
+        self.counting = any(counted(op) for op in block.ops)
+        self.block(block, returned, self.outputs, relying)
         parent = self.function.parent
         assert parent is not None
         parent.insert_op_before(self.program, self.function)
@@ -122,7 +101,58 @@ class _Former:
         self.function.erase()
         return self.program
 
-    def _add(self, op: OpT, names: SSAValue | None = None) -> OpT:
+    def block(
+        self,
+        block: Block,
+        returned: Sequence[SSAValue],
+        targets: Sequence[SSAValue],
+        relying: Mapping[Operation, list[int]],
+    ) -> None:
+        """The commands of a function or of the body of a loop, whose values ``returned`` go to ``targets``.
+        ``relying``: the outputs that rely on a check."""
+        outer = self.direct, self.guards
+        self.direct = {}
+        for value, target in zip(returned, targets, strict=True):
+            if isinstance(source := _computed(value), SSAValue):
+                self.direct.setdefault(source, target)
+        self.guards = {} if self.counting else guards_of(block)  # what counts must never be left out
+        for op in in_order(block, self.guards) if self.guards else block.ops:
+            if isinstance(op, Constant):
+                self._weight(op)
+            elif isinstance(op, Reshape):
+                base = self.memory[op.operands[0]]
+                view = plan.View.build(base, result=memory_of(op.out), location=op.location)
+                self.memory[op.out] = self.add(view, op.out).out
+            elif isinstance(op, Slice):
+                start = _first_element(op) * byte_width(element_of(op.out))
+                base = self.memory[op.operands[0]]
+                view = plan.View.build(base, result=memory_of(op.out), location=op.location, offset=start)
+                self.memory[op.out] = self.add(view, op.out).out
+            elif isinstance(op, Checked):
+                value, holds = (self.memory[operand] for operand in op.operands)
+                view = plan.View.build(value, result=memory_of(op.out), location=op.location)
+                self.memory[op.out] = self.add(view, op.out).out
+                given: dict[str, Any] = {"outputs": relying[op]} if op in relying else {}
+                self.add(plan.Check.build(holds, view.out, message=op.message, location=op.location, **given))
+            elif isinstance(op, GraphDispatch):
+                self._dispatch(op)
+            elif isinstance(op, Loop):
+                form_loop(self, op)
+                self._bind(op)
+        for value, target in zip(returned, targets, strict=True):
+            source = _computed(value)
+            if source is None or self.direct[source] is not target:
+                location = cast(Operation, target.owner).location
+                self.add(plan.Copy.build(self.memory[value], target, location=location))
+        self.direct, self.guards = outer
+
+    def guards_before(self, op: Operation) -> tuple[list[SSAValue], list[int]]:
+        """The booleans that guard ``op``, and what each must be."""
+        guards = self.guards.get(op, [])
+        return [self.memory[value] for value, _ in guards], [int(holds) for _, holds in guards]
+
+    def add(self, op: OpT, names: SSAValue | None = None) -> OpT:
+        """Put ``op`` at the end of the program; its result is called as ``names`` is."""
         self.program.body.add_op(op)
         if names is not None:
             op.results[0].name_hint = names.name_hint
@@ -134,42 +164,47 @@ class _Former:
         names = _names(self.function.arg_attrs, len(arguments))
         for index, (name, value) in enumerate(zip(names, arguments, strict=True)):
             op = plan.Input.build(result=memory_of(value), location=name_location(name), index=index, called=name)
-            self.memory[value] = self._add(op, value).out
+            self.memory[value] = self.add(op, value).out
         names = _names(self.function.res_attrs, len(returned))
         for index, (name, value) in enumerate(zip(names, returned, strict=True)):
             location = value.owner.location if isinstance(value.owner, Operation) else name_location(name)
             location = location if is_known(location) else name_location(name)
             op = plan.Output.build(result=memory_of(value), location=location, index=index, called=name)
-            self.outputs.append(self._add(op, value).out)
+            self.outputs.append(self.add(op, value).out)
 
     def _weight(self, op: Constant) -> None:
         array = op.array(self.ctx.weights)
         key = op.key if "key" in op.attributes else self.ctx.weights.add(array)
         if key not in self.weights:
             weight = plan.Weight.build(result=memory_of(op.out), location=op.location, key=key)
-            self.weights[key] = self._add(weight, op.out).out
+            self.weights[key] = self.add(weight, op.out).out
         self.memory[op.out] = self.weights[key]
 
-    def _dispatch(self, op: GraphDispatch, direct: dict[SSAValue, SSAValue]) -> None:
+    def place(self, result: SSAValue, op: Operation) -> None:
+        """Memory for a result of ``op``: where it is to go in the end, or a buffer."""
+        target = self.direct.get(result)
+        if target is None:
+            buffer = plan.Buffer.build(result=memory_of(result), location=op.location)
+            self.memory[result] = self.add(buffer, result).out
+            return
+        self.memory[result] = target
+        if memory_of(target) != memory_of(result):
+            view = plan.View.build(target, result=memory_of(result), location=op.location)
+            self.memory[result] = self.add(view, result).out
+
+    def _dispatch(self, op: GraphDispatch) -> None:
         for result in op.results:
-            if result in direct:
-                self.memory[result] = direct[result]
-                if memory_of(direct[result]) != memory_of(result):
-                    view = plan.View.build(direct[result], result=memory_of(result), location=op.location)
-                    self.memory[result] = self._add(view, result).out
-            else:
-                buffer = plan.Buffer.build(result=memory_of(result), location=op.location)
-                self.memory[result] = self._add(buffer, result).out
+            self.place(result, op)
         kernels = [kernels[op.symbol] for kernels in self.kernels.values()]
         cost = op.cost()
         names = next((kernel.sizes for kernel in kernels), ())
-        guards = self.guards.get(op, [])
+        guards, when = self.guards_before(op)
         command = plan.Dispatch.build(
             *(self.memory[value] for value in op.operands),
             *([self._sizes(names)] if names else []),
             *(self.memory[value] for value in op.results),
-            *(self.memory[value] for value, _ in guards),
-            when=[int(holds) for _, holds in guards],
+            *guards,
+            when=when,
             kernel=op.symbol,
             outputs=len(op.results),
             units=[kernel.units for kernel in kernels],
@@ -178,16 +213,20 @@ class _Former:
             bytes=cost.bytes,
             location=op.location,
         )
-        self._add(command)
+        self.add(command)
+        self._bind(op)
+
+    def _bind(self, op: Operation) -> None:
+        """The numbers that ``op`` has counted are known from here on."""
         for counting, value in counted(op):
-            self._add(plan.Bind.build(self.memory[value], extent=counting.count, location=op.location))
+            self.add(plan.Bind.build(self.memory[value], extent=counting.count, location=op.location))
 
     def _sizes(self, names: tuple[str, ...]) -> SSAValue:
         """The place of these symbols' values."""
         if names not in self.sizes:
             kind = memory((len(names),), I64)
             op = plan.Sizes.build(result=kind, location=name_location("sizes"), symbols=names)
-            self.sizes[names] = self._add(op).out
+            self.sizes[names] = self.add(op).out
         return self.sizes[names]
 
 
@@ -224,11 +263,14 @@ def _first_element(op: Slice) -> Extent:
 
 
 def _computed(value: SSAValue) -> SSAValue | None:
-    """The dispatch's result that ``value`` is, perhaps in another shape; None for an input or a weight."""
+    """The result of a dispatch, or what a loop has stacked or counted, that ``value`` is, perhaps in another shape;
+    None for an input, a weight or what a loop carries, which has a place already."""
     owner = value.owner
     while isinstance(owner, Reshape | Checked):
         value = owner.operands[0]
         owner = value.owner
+    if isinstance(owner, Loop):
+        return value if value not in owner.results[: owner.carried] else None
     return value if isinstance(owner, GraphDispatch) else None
 
 

@@ -1,9 +1,9 @@
 """Which dispatches a run may leave out: those that only feed the side of a select that is not taken.
 
-In: a function of dispatches. Out: for each dispatch, booleans and the values they must have for its results to matter,
-and an order in which these are computed first. The one idea: what a select does not choose may be anything, so a value
-that every reader reads under a condition need not be there when the condition does not hold. Branches and rounds after
-a loop's exit, which the front end computes and selects from, thereby cost nothing.
+In: a function of dispatches, or the body of a loop. Out: for each dispatch and loop, booleans and the values they must
+have for its results to matter, and an order in which these are computed first. The one idea: what a select does not
+choose may be anything, so a value that every reader reads under a condition need not be there when the condition does
+not hold. Branches and rounds after a loop's exit, which the front end computes and selects from, thereby cost nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from xdsl.dialects import func
 from xdsl.ir import Block, BlockArgument, Operation, OpResult, SSAValue
 
 from penstock.compiler.artifact.plan import MAX_GUARDS
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.logic import Select
+from penstock.compiler.dialects.graph.loop import Loop
 from penstock.compiler.dialects.graph.shape import Expand, Reshape
 from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch
 from penstock.compiler.dtypes import I1, shape_of
@@ -25,19 +25,19 @@ Guard: TypeAlias = "frozenset[tuple[SSAValue, bool]]"
 NEVER_LEFT_OUT: Guard = frozenset()
 
 
-def guards_of(function: func.FuncOp) -> dict[Operation, list[tuple[SSAValue, bool]]]:
-    """For every dispatch that may be left out, the boolean values of the function and what each must be."""
-    block = function.body.block
+def guards_of(block: Block) -> dict[Operation, list[tuple[SSAValue, bool]]]:
+    """For every dispatch and loop that may be left out, the boolean values of the block and what each must be."""
     order = {op: number for number, op in enumerate(block.ops)}
     found = _Demand()
     result: dict[Operation, list[tuple[SSAValue, bool]]] = {}
     for op in reversed(list(block.ops)):
         own = found.of(op.results)
-        if isinstance(op, Dispatch):
+        if isinstance(op, Dispatch | Loop):
             # One that would need more conditions always runs, and then what it reads must be there.
             own = NEVER_LEFT_OUT if own is not None and len(own) > MAX_GUARDS else own
-            inner = _inside(op)
-            for argument, operand in zip(op.body.args, op.operands, strict=True):
+            inner = _inside(op) if isinstance(op, Dispatch) else {}
+            arguments: list[SSAValue] = list(op.body.args) if inner else list(op.operands)
+            for argument, operand in zip(arguments, op.operands, strict=True):
                 found.need(operand, None if own is None else own | inner.get(argument, NEVER_LEFT_OUT))
             if own:
                 result[op] = _in_order_of_appearance(own, order)

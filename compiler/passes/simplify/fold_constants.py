@@ -47,7 +47,7 @@ class FoldConstant(Pattern):
         self.weights, self.max_bytes, self.releasing = ctx.weights, max_bytes, releasing
 
     def rewrite(self, op: GraphOp, rewriter: Rewriter, /) -> None:
-        if isinstance(op, Constant | Checked | Dispatch | Yield | Iota) or not op.operands:
+        if isinstance(op, Constant | Checked | Dispatch | Yield | Iota) or op.regions or not op.operands:
             return
         if not all(_is_known(value.owner) for value in op.operands):
             return

@@ -246,23 +246,22 @@ def test_trip_count_fed_is_what_a_scan_output_declares() -> None:
 
 
 def test_loop_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No bound, no declared length, too many ops, values that change shape under an uncertain condition."""
-    fed = POWERS.replace("(float[3] x)", "(float[3] x, int64 n)", 1).replace("Loop (five,", "Loop (n,")
-    (problem,) = problems(model(fed.replace("float[5,3] every", "float[m,3] every")))
-    assert (problem.code, "how often it runs" in problem.reason) == ("PENS-M014", True)
+    """Values that change shape where only a run knows how often, or under an uncertain condition; too many ops of a
+    loop that cannot stay one."""
     text = """agraph (float[3] x, int64 n, bool c) => (float y) <bool yes = {1}> {
         y = Loop (n, c, x) <body = round (int64 i, bool go, float[a] v) => (bool on, float[b] w) {
             on = Identity (go)
-            w = Concat <axis = 0> (v, x)
+            w = Concat <axis = 0> (v, v)
         }>
     }"""
     (problem,) = problems(model(text))
-    assert "nothing bounds it" in problem.reason
+    assert (problem.code, "it carries f32[3] into a round and f32[6]" in problem.reason) == ("PENS-M014", True)
     (problem,) = problems(model(text.replace("Loop (n,", "Loop (four,").replace("bool yes = {1}", "int64 four = {4}")))
     assert "f32[6] and f32[3]" in problem.reason
-    monkeypatch.setattr(control, "MAX_UNROLLED", 100)
-    (problem,) = problems(model(POWERS.replace("five = {5}", "five = {500}").replace("[5,3]", "[500,3]")))
-    assert (problem.code, "unrolled 500 times" in problem.reason) == ("PENS-M003", True)
+    monkeypatch.setattr(control, "WORTH_UNROLLING", 2)
+    monkeypatch.setattr(control, "MAX_UNROLLED", 3)
+    (problem,) = problems(model(text.replace("Loop (n, c", "Loop (, yes").replace("Identity (go)", "Not (c)")))
+    assert "it carries f32[3] into a round and f32[6]" in problem.reason
 
 
 def test_faults_in_a_body_are_told_once() -> None:

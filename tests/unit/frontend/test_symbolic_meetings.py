@@ -126,24 +126,27 @@ def test_custom_operators() -> None:
         np.testing.assert_allclose(run.run({"x": x})["y"], x * x + 0.5, rtol=1e-6)
 
 
+def test_loops_over_an_axis_whose_size_a_run_says() -> None:
+    scanned = session("""agraph (float[steps,4] x, float[4] s) => (float[4] e, float[steps,4] y) {
+        e, y = Scan <num_scan_inputs = 1, body = one (float[4] a, float[4] b) => (float[4] c, float[4] d) {
+        c = Add (a, b)  d = Identity (c) }> (s, x) }""")
+    rounds = session("""agraph (float[steps,4] x) => (float[steps,4] y) <bool go = {1}> {
+        shape = Shape <start = 0, end = 1> (x)  none = Squeeze (shape)
+        y = Loop (none, go, x) <body = one (int64 i, bool c, float[steps,4] a) => (bool d, float[steps,4] b) {
+        d = Identity (c)  b = Neg (a) }> }""")
+    for steps in (3, 1, 40):
+        x, s = floats(steps, 4), floats(4)
+        found = scanned.run({"x": x, "s": s})
+        np.testing.assert_allclose(found["y"], s + np.cumsum(x, 0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found["e"], s + x.sum(0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(rounds.run({"x": x})["y"], -x if steps % 2 else x)
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         ("matrices", "agraph (float[b,n,n] x) => (float[b] y) { y = Det (x) }"),
         ("sampled", "agraph (float[b,3,h,9] x, float[b,4,4,2] g) => (float[b,3,4,4] y) { y = GridSample (x, g) }"),
-        (
-            "scanned",
-            """agraph (float[steps,4] x, float[4] s) => (float[4] e, float[steps,4] y) {
-               e, y = Scan <num_scan_inputs = 1, body = one (float[4] a, float[4] b) => (float[4] c, float[4] d) {
-               c = Add (a, b)  d = Identity (c) }> (s, x) }""",
-        ),
-        (
-            "rounds",
-            """agraph (float[steps,4] x) => (float[steps,4] y) <bool go = {1}> {
-               shape = Shape <start = 0, end = 1> (x)  none = Squeeze (shape)
-               y = Loop (none, go, x) <body = one (int64 i, bool c, float[steps,4] a) => (bool d, float[steps,4] b) {
-               d = Identity (c)  b = Neg (a) }> }""",
-        ),
     ],
 )
 def test_what_needs_numbers_is_refused(name: str, text: str) -> None:

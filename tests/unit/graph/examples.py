@@ -163,5 +163,5 @@ CASES: dict[str, list[Case]] = {
     ],
 }  # fmt: skip
 
-BY_HAND = {"constant", "custom", "dispatch", "yield"}
+BY_HAND = {"constant", "custom", "dispatch", "loop", "next", "yield"}
 """Ops that need more than operands and parameters; test_structure and test_custom_kernels have their examples."""

@@ -1,8 +1,9 @@
-"""If, Loop and Scan: control flow that is worked out when compiling.
+"""If, Loop and Scan.
 
-In: a node with subgraphs. Out: the ops of the branch taken, or of every round. The one idea: all ops are pure, so a
-branch or round of which only a run knows whether it counts is computed all the same, and its results are selected;
-what checks it makes count only where it does.
+In: a node with subgraphs. Out: the ops of the branch taken, or of every round; or, of a loop that is long, or as long
+as a run says, a ``graph.loop`` (``rolled``). The one idea: all ops are pure, so a branch or round of which only a run
+knows whether it counts is computed all the same, and its results are selected; what checks it makes count only where it
+does.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from penstock.compiler.dialects.graph.base import GraphOp, element_of
 from penstock.compiler.dialects.graph.shape import Concat
 from penstock.compiler.dtypes import I1, numpy_dtype, shape_of
 from penstock.compiler.errors import INVALID_NODE, MODEL_TOO_LARGE, SHAPE_UNKNOWN
+from penstock.compiler.extents import Dim, Extent, largest
 from penstock.compiler.frontends.onnx.arithmetic import Value, Values, truth
 from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.frontends.onnx.converters.rolled import Rolled, roll
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
 from penstock.compiler.frontends.onnx.node_context import Assumed, NodeContext, Refusal
 from penstock.compiler.frontends.onnx.records import Graph
 from penstock.compiler.frontends.onnx.values import Item, Listed, Maybe, show_type
 
-MAX_UNROLLED = 20_000  # ops of all rounds of one loop
+MAX_UNROLLED = 20_000  # ops of all rounds of one loop that cannot be rolled
+WORTH_UNROLLING = 1_000  # ops of all rounds of one that can
 Items = list["Item | None"]
 
 
@@ -116,35 +120,69 @@ def _inner(item: Item | None) -> SSAValue | Listed | None:
 # Loop ----------------------------------------------------------------------------------------------------------------
 
 
+class _TooLong(Exception):
+    """A loop that is better, or has to be, a loop in the graph. ``bounded``: it could be unrolled all the same."""
+
+    def __init__(self, refusal: Refusal, *, bounded: bool) -> None:
+        super().__init__()
+        self.refusal, self.bounded = refusal, bounded
+
+
+def _unrolled_or_rolled(n: NodeContext, unroll: Callable[[int], Items], rolled: Callable[[], Items]) -> Items:
+    """What ``unroll`` gives for a loop of few ops, else what ``rolled`` gives; and if that is refused, the first again
+    for as many ops as there may be."""
+    importer = n.importer
+    try:
+        return unroll(WORTH_UNROLLING)
+    except _TooLong as too_long:
+        reason = too_long
+    told, refused = len(importer.problems), None
+    try:
+        results = rolled()
+        if not reason.bounded or len(importer.problems) == told:
+            return results
+    except Refusal as refusal:
+        if not reason.bounded:
+            raise
+        refused = refusal
+    del importer.problems[told:]
+    try:
+        return unroll(MAX_UNROLLED)
+    except _TooLong as too_long:
+        raise (refused or too_long.refusal) from None
+
+
 @converter("Loop")
 def loop(n: NodeContext) -> Items:
-    """Unrolled; how often it runs is known, bounded (no scan outputs), or declared by the shape of a scan output."""
-    return _Loop(n).convert()
+    """Unrolled where it is short (1,000 ops for all rounds it may have), else a loop as a run goes on."""
+    return _unrolled_or_rolled(n, lambda most: _Loop(n, most).convert(), lambda: _Loop(n, 0).rolled())
 
 
 class _Loop:
     """One Loop while it is unrolled. ``going`` is whether the current round counts; None: it surely does."""
 
-    def __init__(self, n: NodeContext) -> None:
-        self.n, self.body = n, n.graph("body")
+    def __init__(self, n: NodeContext, most: int) -> None:
+        self.n, self.body, self.most = n, n.graph("body"), most
         self.carried: Items = [n.item(index) for index in range(2, len(n.inputs))]
         scans = len(self.body.outputs) - 1 - len(self.carried)
         if scans < 0 or len(n.node.outputs) > len(self.body.outputs) - 1:
             reason = f"its body has {len(self.body.outputs)} outputs for {len(self.carried)} loop-carried values"
             raise Refusal(INVALID_NODE, f"{reason} and {len(n.node.outputs)} outputs")
         self.scans: list[list[SSAValue]] = [[] for _ in range(scans)]
-        self.limit: int | None = None  # rounds, where that is known
+        self.limit: Extent | None = None  # rounds, where that is known
         self.trips: Value | None = None  # rounds at most, where they are fed
         if n.fed(0):
             self.trips = n.value(0).reshape([])
         elif n.has(0):
-            self.limit = max(0, int(n.static_scalar(0, "its trip count")))
+            self.limit = largest(0, n.extent(0, "its trip count"))
         self.going: Value | None = None
         self.promise: int | None = None  # rounds that a scan output's declared shape stands for
         self.held: list[Value] = []  # what must hold for the promise
 
     def convert(self) -> Items:
         n, number, start = self.n, 0, self.n.importer.ops
+        if isinstance(self.limit, Dim):
+            raise _TooLong(_too_large(""), bounded=False)
         running = self._settle(_truth(n, n.input(1), "its condition")) if n.has(1) else True
         while running and self._more(number):
             outputs = self._round(number)
@@ -152,7 +190,7 @@ class _Loop:
             if outputs is None:
                 return [None] * len(n.node.outputs)
             running = self._settle(_truth(n, outputs, "the condition its body gives"), within=True)
-            _limited(n, start, number, self.limit if self.going is None else None)
+            _limited(n, start, number, self.limit, self.most)
         if self.promise is not None and number < self.promise:
             raise Refusal(INVALID_NODE, f"it runs {number} times, but the model declares {self.promise}")
         return self._results()
@@ -169,22 +207,55 @@ class _Loop:
         if self.scans:
             return self._promised(number)
         if self.limit is None:
-            reason = "how often it runs depends on the model's inputs, and nothing bounds it"
-            raise Refusal(SHAPE_UNKNOWN, reason, "Make its trip count a constant of the model.")
+            raise _TooLong(_too_large(""), bounded=False)
         return True
 
     def _promised(self, number: int) -> bool:
         """Whether the declared shape of the first scan output has a round ``number``; a run will check that."""
-        n, going = self.n, self.going
+        going = self.going
         assert going is not None
         if self.promise is None:
-            shape = n.promised("how often it runs", len(self.carried)) or (0,)
-            self.promise = shape[0]
+            self.promise = self._declared()
+            if self.promise is None:
+                raise _TooLong(_too_large(""), bounded=False)
             if self.promise < number:
                 raise Refusal(INVALID_NODE, f"it runs {number} times at least, but the model declares {self.promise}")
         self.held.append(going if number < self.promise else going.op("not"))
         self.going = None  # the run ends unless it is so
         return number < self.promise
+
+    def _declared(self) -> int | None:
+        """How many rounds the model declares by the shape of its first scan output."""
+        for index in range(len(self.scans)):
+            shape = self.n.importer.declared_shape(self.n.node, len(self.carried) + index, self.n.scope)
+            if shape and not isinstance(shape[0], Dim):
+                return shape[0]
+        return None
+
+    def rolled(self) -> Items:
+        """The node as a loop of the graph."""
+        n, count = self.n, len(self.carried)
+        going = _truth(n, n.input(1), "its condition") if n.has(1) else None
+        known = None if going is None else n.importer.evaluate(going)
+        if known is not None:
+            going = None if known.item() else n.constant(False, I1)
+        loop = Rolled(
+            rounds=self.limit,
+            trips=None if self.trips is None else self.trips.ssa,
+            going=going,
+            carried=self.carried,
+            wanted=[n.wants(count + index) for index in range(len(self.scans))],
+            promise=self._declared() if self.scans else None,
+        )
+
+        def convert(number: SSAValue, carried: Sequence[SSAValue], rows: Sequence[SSAValue]) -> Items | None:
+            outputs = n.run(self.body, self._arguments(number, carried))
+            if any(item is None for item in outputs):
+                return None
+            outputs[0] = _truth(n, _tensor_of(n, outputs[0]), "the condition its body gives")
+            return outputs if n.has(1) else [n.constant(True, I1), *outputs[1:]]
+
+        return roll(n, loop, convert)[: len(n.node.outputs)]
 
     def _settle(self, condition: SSAValue, *, within: bool = False) -> bool:
         """Take in a condition: False ends the loop, one that only a run knows makes the next round uncertain."""
@@ -204,11 +275,7 @@ class _Loop:
         """Convert the body once more, and take over its results. The condition it gives, or None if it failed."""
         n = self.n
         n.importer.spend()
-        arguments: Items = [n.constant(np.int64(number)), n.constant(True, I1), *self.carried]
-        for index, declared in enumerate(self.body.inputs[:2]):
-            value = arguments[index]
-            if declared.dims == (1,) and isinstance(value, SSAValue):  # both forms of one number are in use
-                arguments[index] = n.reshape(value, [1])
+        arguments = self._arguments(n.constant(np.int64(number)), self.carried)
         selecting = self.going
         if selecting is None:
             outputs = n.run(self.body, arguments)
@@ -225,6 +292,16 @@ class _Loop:
         for values, item in zip(self.scans, outputs[1 + len(self.carried) :], strict=True):
             values.append(_same(n, values, item, "a round"))
         return condition if isinstance(condition, SSAValue) else None
+
+    def _arguments(self, number: SSAValue, carried: Sequence[Item | None]) -> Items:
+        """What the body is called with: both forms of one number are in use."""
+        n = self.n
+        arguments: Items = [number, n.constant(True, I1), *carried]
+        for index, declared in enumerate(self.body.inputs[:2]):
+            value = arguments[index]
+            if declared.dims == (1,) and isinstance(value, SSAValue):
+                arguments[index] = n.reshape(value, [1])
+        return arguments
 
     def _results(self) -> Items:
         """The node's outputs after the last round."""
@@ -249,16 +326,26 @@ class _Loop:
         return None if item is None else _stacked(self.n, [], 0, item)
 
 
-def _limited(n: NodeContext, start: int, rounds: int, total: int | None) -> None:
-    """Refuse a loop that becomes too many ops, as soon as that can be seen."""
+def _limited(n: NodeContext, start: int, rounds: int, total: Extent | None, most: int) -> None:
+    """Give up unrolling a loop that becomes more than ``most`` ops, as soon as that can be seen."""
     made = n.importer.ops - start
-    if made > MAX_UNROLLED or (total is not None and made // rounds * total > MAX_UNROLLED):
+    if made > most or (total is not None and made // rounds * total > most):
         often = "" if total is None else f" {total:,} times"
-        raise Refusal(
-            MODEL_TOO_LARGE,
-            f"unrolled{often} it becomes more than {MAX_UNROLLED:,} operations",
-            "Use LSTM, GRU, CumSum or whole-tensor operators in place of the loop.",
-        )
+        raise _TooLong(_too_large(often), bounded=True)
+
+
+def _too_large(often: str) -> Refusal:
+    return Refusal(
+        MODEL_TOO_LARGE,
+        f"unrolled{often} it becomes more than {MAX_UNROLLED:,} operations",
+        "Use LSTM, GRU, CumSum or whole-tensor operators in place of the loop.",
+    )
+
+
+def _tensor_of(n: NodeContext, item: Item | None) -> SSAValue:
+    n.require(isinstance(item, SSAValue), "the condition its body gives is one boolean")
+    assert isinstance(item, SSAValue)
+    return item
 
 
 def _same(n: NodeContext, before: Sequence[SSAValue], item: Item | None, what: str) -> SSAValue:
@@ -374,8 +461,45 @@ def _scan(
     n: NodeContext, states: Sequence[SSAValue], scans: Sequence[SSAValue], axes: Sequence[int], backward: Sequence[bool]
 ) -> Items:
     """Final states, then scan outputs stacked along axis 0."""
+    return _unrolled_or_rolled(
+        n,
+        lambda most: _unrolled_scan(n, states, scans, axes, backward, most),
+        lambda: _rolled_scan(n, states, scans, axes, backward),
+    )
+
+
+def _rolled_scan(
+    n: NodeContext, states: Sequence[SSAValue], scans: Sequence[SSAValue], axes: Sequence[int], backward: Sequence[bool]
+) -> Items:
+    body: Graph = n.graph("body")
+    fronted = [
+        n.transpose(value, [axis, *(i for i in range(n.rank(value)) if i != axis)])
+        for value, axis in zip(scans, axes, strict=True)
+    ]
+    for value in fronted[1:]:
+        n.require_equal(n.shape(value)[0], n.shape(fronted[0])[0], "its scan inputs have as many elements to scan")
+    wanted = [n.wants(index) for index in range(len(states), len(body.outputs))]
+    loop = Rolled(n.shape(fronted[0])[0], None, None, states, fronted, backward, wanted)
+
+    def convert(_: SSAValue, carried: Sequence[SSAValue], rows: Sequence[SSAValue]) -> Items | None:
+        made = n.run(body, [*carried, *rows])
+        return None if any(item is None for item in made) else [n.constant(True, I1), *made]
+
+    return roll(n, loop, convert)
+
+
+def _unrolled_scan(
+    n: NodeContext,
+    states: Sequence[SSAValue],
+    scans: Sequence[SSAValue],
+    axes: Sequence[int],
+    backward: Sequence[bool],
+    most: int,
+) -> Items:
     body: Graph = n.graph("body")
     extents = {n.shape(value)[axis] for value, axis in zip(scans, axes, strict=True)}
+    if any(isinstance(extent, Dim) for extent in extents):
+        raise _TooLong(_too_large(""), bounded=False)
     n.require(len(extents) == 1, f"its scan inputs have different numbers of elements to scan: {sorted(extents)}")
     n.require(len(body.outputs) >= len(states), f"its body has {len(body.outputs)} outputs for {len(states)} states")
     n.require(len(body.outputs) >= len(n.node.outputs), f"its body has {len(body.outputs)} outputs, it has more")
@@ -397,7 +521,7 @@ def _scan(
             _same(n, [state], item, "a round")
         for values, item in zip(outputs, made[len(states) :], strict=True):
             values.append(_same(n, values, item, "a round"))
-        _limited(n, start, number + 1, length)
+        _limited(n, start, number + 1, length, most)
     if length:
         return [*carried, *(_stacked(n, values, 0) for values in outputs)]
     likes = n.run(body, [*states, *(_blank(n, value, axis) for value, axis in zip(scans, axes, strict=True))])

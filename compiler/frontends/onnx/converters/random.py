@@ -7,7 +7,7 @@ elements, nodes or runs.
 
 Key: the bits of the attribute ``seed`` as f32 and 0 (of Dropout's, an integer: its lower and upper word); without a
 seed, the first eight bytes of the SHA-256 of the node's name. Counter: i in two words, how often the node was converted
-before (in a loop that is unrolled), 0.
+before (in a loop that is unrolled), 0; in a loop that is not, the number of the round, and that of the loop around it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,11 @@ class Words:
         place = n.build(Iota, axis=0, result=tensor([math.prod(shape)], U64))
         low, high = self._halves(place)
         zero = self.n.constant(0, U32)
-        self.words = self._rounds([low, high, n.constant(before, U32), zero], [seed & 0xFFFFFFFF, seed >> 32])
+        rounds = [n.cast(number, U32) for number in n.importer.rounds[::-1]]
+        third, fourth = [*rounds, *([] if rounds else [n.constant(before, U32)]), zero][:2]
+        if len(rounds) > 2:
+            raise n.unsupported("it draws random numbers in three loops around each other")
+        self.words = self._rounds([low, high, third, fourth], [seed & 0xFFFFFFFF, seed >> 32])
 
     def _op(self, name: str, *operands: SSAValue) -> SSAValue:
         return self.n.build(graph_op(name), *operands)
