@@ -15,6 +15,7 @@ from penstock.compiler.errors import NOTED, ModelError
 from penstock.runtime.errors import RuntimeFailure
 
 I64 = TensorProto.INT64
+RNG = np.random.default_rng(7)
 X = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 
@@ -130,11 +131,44 @@ def test_resize(mode: str, coordinate: str) -> None:
     fed.refuses(roi=empty, scales=np.array([1, 1, 2, 0.75], np.float32))
 
 
+@pytest.mark.parametrize("attributes", [{}, {"pads": [1, 0, 0, 1]}, {"strides": [2, 3]}, {"dilations": [2, 1]}])
+def test_images_from_columns_of_any_block(attributes: dict[str, Any]) -> None:
+    """Of blocks that make as many rows and columns, each works; one whose product only wraps to theirs does not."""
+    image = np.array([6, 7])
+    counts = {  # of blocks of 2 x 3, by what is set
+        "": 5 * 5,
+        "pads": 6 * 6,
+        "strides": 3 * 2,
+        "dilations": 4 * 5,
+    }
+    columns = RNG.standard_normal((2, 12, counts["".join(attributes)])).astype(np.float32)
+    fed = Fed("Col2Im", columns, {"image": image, "block": np.array([2, 3])}, [2, 2, 6, 7], **attributes)
+    fed.agrees(image=image, block=[2, 3])
+    fed.refuses(image=image, block=[1, 6])
+    fed.refuses(image=image, block=[2**32, 3 * 2**32])
+    fed.refuses(image=image, block=[-2, -3])
+    fed.refuses(image=image, block=[0, 0])
+    fed.refuses(image=[7, 6], block=[2, 3])
+    fed.agrees(image=image, block=[2, 3])
+
+
+def test_blocks_of_either_shape() -> None:
+    image = np.array([4, 4])
+    columns = RNG.standard_normal((1, 6, 6)).astype(np.float32)  # 3 x 2 blocks of 2 x 3, or 2 x 3 of 3 x 2
+    fed = Fed("Col2Im", columns, {"image": image, "block": np.array([2, 3])}, [1, 1, 4, 4])
+    fed.agrees(image=image, block=[2, 3])
+    fed.agrees(image=image, block=[3, 2])
+    fed.refuses(image=image, block=[6, 1])
+
+
 def test_what_no_parameter_can_give_is_refused_when_compiling() -> None:
     with pytest.raises(ModelError, match="PENS-M013"):
         Fed("Reshape", X, {"shape": np.array([6, 4])}, [6, 5])
     with pytest.raises(ModelError, match="PENS-M014"):
         Fed("Reshape", X, {"shape": np.array([6, 4])}, ["rows", 4])
+    sizes = {"image": np.array([6, 7]), "block": np.array([2, 3])}
+    with pytest.raises(ModelError, match="12 rows are not the blocks of 5 channels"):
+        Fed("Col2Im", np.zeros((2, 12, 25), np.float32), sizes, [2, 5, 6, 7])
 
 
 def test_a_slow_way_is_noted_and_refused_under_strict() -> None:

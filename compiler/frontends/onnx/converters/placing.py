@@ -12,7 +12,7 @@ from penstock.compiler.dialects.graph.determinant import Det
 from penstock.compiler.dialects.graph.scatter import ScatterElements, ScatterNd
 from penstock.compiler.dialects.graph.shape import Pad, Slice
 from penstock.compiler.dtypes import I64, tensor
-from penstock.compiler.frontends.onnx.arithmetic import Values
+from penstock.compiler.frontends.onnx.arithmetic import Value, Values, counting
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.node_context import NodeContext
 
@@ -66,8 +66,8 @@ def _enlarged(n: NodeContext, x: SSAValue, shape: list[int]) -> SSAValue:
 
 @converter("Col2Im")
 def col_to_im(n: NodeContext) -> SSAValue:
-    """Any number of spatial axes. The block's shape is known when compiling; an image shape fed at run time must be the
-    declared one."""
+    """Any number of spatial axes. An image shape fed at run time must be the declared one, and a block shape fed at run
+    time must give the declared channels."""
     x = n.ranked(0, 3)
     if n.fed(1):
         image = list(n.promised("its image shape")[2:])
@@ -76,10 +76,26 @@ def col_to_im(n: NodeContext) -> SSAValue:
     else:
         image = [int(extent) for extent in n.static(1, "image_shape").reshape(-1)]
     spatial = len(image)
-    block = _block(n, spatial, image)
+    n.require(spatial > 0 and min(image) > 0, f"there are no blocks in an image of {image}")
     dilations, strides = n.per_axis("dilations", spatial, 1, 1), n.per_axis("strides", spatial, 1, 1)
     pads = n.per_axis("pads", 2 * spatial, 0, 0)
     padded = [extent + pads[a] + pads[a + spatial] for a, extent in enumerate(image)]
+    if n.fed(2):
+        x, channels, places = _fed_places(n, x, strides, dilations, padded)
+        result = _summed(n, x, places, channels, padded)
+    else:
+        result = _from_blocks(n, x, strides, dilations, padded)
+    if not any(pads):
+        return result
+    target = tensor([*n.shape(result)[:2], *image], element_of(x))
+    return n.build(Slice, result, starts=[0, 0, *pads[:spatial]], steps=[1] * (spatial + 2), result=target)
+
+
+def _from_blocks(n: NodeContext, x: SSAValue, strides: list[int], dilations: list[int], padded: list[int]) -> SSAValue:
+    """The padded image from blocks of a shape known when compiling."""
+    spatial = len(padded)
+    block = [int(extent) for extent in n.static(2, "block_shape").reshape(-1)]
+    n.require(len(block) == spatial and min(block) > 0, f"blocks of {block} do not fit an image of {spatial} axes")
     counts = [(padded[a] - dilations[a] * (block[a] - 1) - 1) // strides[a] + 1 for a in range(spatial)]
     batch, rows, columns = n.shape(x)
     taps = math.prod(block)
@@ -89,18 +105,44 @@ def col_to_im(n: NodeContext) -> SSAValue:
     )
     channels = rows // taps
     if strides == block and set(dilations) == {1}:
-        result = _tiled(n, x, [batch, channels], block, counts, padded)
-    else:
-        places = _places(block, counts, strides, dilations, padded).reshape(1, 1, taps * columns)
-        flat = n.expand(n.number(0, x), [batch, channels, math.prod(padded)])
-        indices = n.expand(n.constant(places), [batch, channels, taps * columns])
-        updates = n.reshape(x, [batch, channels, taps * columns])
-        joined = n.build(ScatterElements, flat, indices, updates, axis=2, reduction="add")
-        result = n.reshape(joined, [batch, channels, *padded])
-    if not any(pads):
-        return result
-    target = tensor([batch, channels, *image], element_of(x))
-    return n.build(Slice, result, starts=[0, 0, *pads[:spatial]], steps=[1] * (spatial + 2), result=target)
+        return _tiled(n, x, [batch, channels], block, counts, padded)
+    return _summed(n, x, n.constant(_places(block, counts, strides, dilations, padded)), channels, padded)
+
+
+def _summed(n: NodeContext, x: SSAValue, places: SSAValue, channels: int, padded: list[int]) -> SSAValue:
+    """The sums of what lies at one place; ``places`` are row-major positions in the padded image, [taps, columns]."""
+    batch, (taps, columns) = n.shape(x)[0], n.shape(places)
+    flat = n.expand(n.number(0, x), [batch, channels, math.prod(padded)])
+    indices = n.expand(n.reshape(places, [1, 1, taps * columns]), [batch, channels, taps * columns])
+    updates = n.reshape(x, [batch, channels, taps * columns])
+    joined = n.build(ScatterElements, flat, indices, updates, axis=2, reduction="add")
+    return n.reshape(joined, [batch, channels, *padded])
+
+
+def _fed_places(
+    n: NodeContext, x: SSAValue, strides: list[int], dilations: list[int], padded: list[int]
+) -> tuple[SSAValue, int, SSAValue]:
+    """``x`` behind a check of the block's shape, which is fed at run time; the declared channels; and where element
+    (tap, column) goes, computed when the model runs."""
+    channels = n.promised("its block shape")[1]
+    _, rows, columns = n.shape(x)
+    n.require(channels > 0 and rows % channels == 0, f"{rows} rows are not the blocks of {channels} channels")
+    n.require(n.shape(n.input(2)) == (len(padded),), f"a block shape has {len(padded)} numbers")
+    taps, given = rows // channels, n.value(2)
+    block = Values.minimum(Values.maximum(given, 1), padded)
+    room = [padded[a] - 1 - (block[a] - 1) * dilations[a] for a in range(len(padded))]
+    counts = [Values.maximum(left, 0) / strides[a] + 1 for a, left in enumerate(room)]
+    holds = Values.equal(given, block).all() & Values.equal(block.reduce("prod"), taps)
+    blocks = Value(n, n.number(1, given.ssa))
+    for left, count in zip(room, counts, strict=True):
+        holds, blocks = holds & (left >= 0), blocks * count
+    holds = holds & Values.equal(blocks, columns)
+    tap, column = counting(n, taps).reshape([taps, 1]), counting(n, columns).reshape([1, columns])
+    place, pitch = (tap + column) * 0, 1
+    for a in reversed(range(len(padded))):
+        place = place + ((tap % block[a]) * dilations[a] + (column % counts[a]) * strides[a]) * pitch
+        tap, column, pitch = tap / block[a], column / counts[a], pitch * padded[a]
+    return n.checked(x, holds, "its block shape"), channels, place.ssa
 
 
 def _tiled(
@@ -116,13 +158,6 @@ def _tiled(
     if not any(rest):
         return image
     return n.build(Pad, image, n.number(0, x), low=[0] * (2 + spatial), high=[0, 0, *rest])
-
-
-def _block(n: NodeContext, spatial: int, image: list[int]) -> list[int]:
-    block = [int(extent) for extent in n.static(2, "block_shape").reshape(-1)]
-    fits = len(block) == spatial and spatial > 0 and min(*block, *image) > 0
-    n.require(fits, f"blocks of {block} do not fit an image of {image}")
-    return block
 
 
 def _places(
