@@ -20,12 +20,17 @@ from compiled import compile_with
 from peers import Arrays, Peer, Run, all_peers
 
 
-def peak_memory() -> int:
-    """Bytes of resident memory this process has had at most (VmHWM, which exec resets, unlike getrusage's figure)."""
+def memory(field: str) -> int:
+    """Bytes of resident memory: VmRSS now, VmHWM at most (since exec, unlike getrusage's figure)."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
-    raise OSError("/proc/self/status has no VmHWM")
+    raise OSError(f"/proc/self/status has no {field}")
+
+
+def peak_memory() -> int:
+    """Bytes of resident memory this process has had at most."""
+    return memory("VmHWM")
 
 
 class Cell:
@@ -41,7 +46,7 @@ class Cell:
         start = time.perf_counter()
         self.peer = all_peers()[peer]()
         version = self.peer.version()
-        return {"version": version, "import_s": time.perf_counter() - start}
+        return {"version": version, "import_s": time.perf_counter() - start, "idle": memory("VmRSS")}
 
     def compile(self, model: str, folder: str, threads: int, cache: str | None) -> dict[str, Any]:
         """Compile a model; seconds include reading it and writing the result, not importing the engine.
@@ -58,7 +63,7 @@ class Cell:
         assert self.peer is not None
         start = time.perf_counter()
         self.run = self.peer.load(Path(path), threads)
-        return {"load_s": time.perf_counter() - start}
+        return {"load_s": time.perf_counter() - start, "planned": self.peer.planned}
 
     def check(self, inputs: str, outputs: str) -> dict[str, Any]:
         """Run once on the inputs of an .npz file and store the outputs in another."""

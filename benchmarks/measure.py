@@ -29,7 +29,8 @@ class Measurement:
     is faster than all of them. `best_peer` is that engine. `roofline` is the part of the machine's ceilings reached.
     `error` is the largest absolute difference from the f64 reference's outputs, as a part of the range of that output's
     values. `same_bits` says whether the outputs have the bits they have with one thread. `failure` replaces all;
-    `missing` says that it is an engine that is not installed.
+    `missing` says that it is an engine that is not installed. `peak` and `idle` are the process's resident memory at
+    most, and when nothing but the engine was imported; `planned` is what the engine says weights and values take.
     """
 
     model: str
@@ -49,6 +50,8 @@ class Measurement:
     best_s: float | None = None
     calls: int = 0
     peak: int | None = None
+    idle: int | None = None
+    planned: int | None = None
     error: float | None = None
     same_bits: bool | None = None
     ratio: float | None = None
@@ -73,7 +76,7 @@ class Effort:
     """
 
     rounds: int = 5
-    seconds: float = 0.5
+    seconds: float = 0.4
     most: float = 8.0
     calls: int = 1
     priority: bool = False
@@ -166,9 +169,11 @@ def _measure_in_turn(
             process = Process(effort.priority)
             processes.append(process)
             try:
-                item.version = process("open", peer=item.peer)["version"]
+                opened = process("open", peer=item.peer)
+                item.version, item.idle = opened["version"], opened["idle"]
                 path = paths[item.peer, item.threads]
-                item.load_s = process("load", effort.compile_limit, path=path, threads=item.threads)["load_s"]
+                loaded = process("load", effort.compile_limit, path=path, threads=item.threads)
+                item.load_s, item.planned = loaded["load_s"], loaded["planned"]
                 outputs = _outputs_path(folder, item)
                 request = {"inputs": str(inputs), "outputs": str(outputs)}
                 item.first_s = process("check", effort.call_limit, **request)["first_s"]

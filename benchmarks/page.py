@@ -40,7 +40,9 @@ holds them all. It counts no exponentials and no intermediate values, and a fast
 
 Compile time includes reading the model and writing the artifact, not importing Python modules; where it is kept between
 runs, it is that of the run that compiled. Load time ends when the first call can be made, the file in the page cache
-(for engines that read ONNX: and the graph optimised). Memory is the process's peak of resident memory after all calls.
+(for engines that read ONNX: and the graph optimised). Memory is the process's peak of resident memory after all calls;
+*added* is how much that is above the same process with nothing but the engine imported, *planned* what the engine says
+its weights, values and scratch take.
 Error is the largest absolute difference from torch's result in f64, as a part of the range of the output's values; the
 column *same bits* compares with the one-thread run.
 """
@@ -170,7 +172,7 @@ def standing(row: Row | None) -> list[str]:
 def properties(rows: list[Row]) -> Table:
     """A row per model, engine and number of threads."""
     header = ["model", "engine", "threads", "compile", "file MB", "kernels", "load", "first call", "peak MB"]
-    header += ["ratio", "of roofline", "error", "same bits"]
+    header += ["added MB", "planned MB", "ratio", "of roofline", "error", "same bits"]
     body: list[list[str]] = []
     for row in rows:
         if row["failure"]:
@@ -181,8 +183,13 @@ def properties(rows: list[Row]) -> Table:
         times = [duration(row["load_s"]), duration(row["first_s"])]
         start = [row["model"], row["peer"], str(row["threads"]), duration(row["compile_s"]), megabytes(row["size"])]
         ratio, _, part = standing(row)
-        body.append([*start, kernels, *times, megabytes(row["peak"]), ratio, part, error, same])
+        body.append([*start, kernels, *times, *memory(row), ratio, part, error, same])
     return header, body
+
+
+def memory(row: Row) -> list[str]:
+    """Peak, what serving added to the idle process, and what the engine planned, in MB."""
+    return [megabytes(row["peak"]), megabytes(row["peak"] - row["idle"]), megabytes(row["planned"])]
 
 
 def failures(rows: list[Row]) -> list[str]:

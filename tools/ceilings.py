@@ -25,7 +25,7 @@ STEPS = 1_000_000
 COPY_BYTES = 64 << 20
 """Bytes of each of the two arrays copied: several times the last level cache a core can expect."""
 
-REPEATS = 5
+REPEATS = 10
 
 STREAMS = 8
 """Vectors read in one step of the loop that measures reading."""

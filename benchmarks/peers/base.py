@@ -34,7 +34,7 @@ class Peer(ABC):
     `precision` is what it computes in; engines are ranked among those of the same. `ours` are ranked against the
     others, not among them. What `compile` makes is kept between runs where `cached`, made for each number of threads
     where `per_thread_count`. Above `largest_model` bytes (of the ONNX file) the engine shows nothing that another does
-    not, and is left out.
+    not, and is left out. `planned`, set by `load`, are the bytes of weights and values an engine says it will need.
     """
 
     name: ClassVar[str]
@@ -43,6 +43,7 @@ class Peer(ABC):
     cached: ClassVar[bool] = False
     per_thread_count: ClassVar[bool] = False
     largest_model: ClassVar[int | None] = None
+    planned: int | None = None
 
     @abstractmethod
     def version(self) -> str:

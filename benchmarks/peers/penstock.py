@@ -17,6 +17,7 @@ class Penstock(Peer):
 
     def version(self) -> str:
         import penstock
+        import penstock.runtime
 
         return penstock.__version__
 
@@ -32,4 +33,8 @@ class Penstock(Peer):
     def load(self, path: Path, threads: int) -> Run:
         import penstock
 
-        return penstock.load(path).session(threads=threads).run
+        model = penstock.load(path)
+        memory = model.memory
+        if memory.arena is not None and memory.scratch_per_thread is not None:
+            self.planned = memory.weights + memory.arena + threads * memory.scratch_per_thread
+        return model.session(threads=threads).run

@@ -241,12 +241,27 @@ def test_durations() -> None:
     assert texts == ["2.5 s", "12.3 ms", "42 us", "7 ns", ""]
 
 
+def test_kernels_against_the_measured_peak(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    options = ("--filter", "matmul 256x256", "--targets", "--rounds", 1, "--seconds", 0.01, "--peers", "penstock")
+    done = script("kernels.py", *options, "--json", tmp_path / "k.json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads((tmp_path / "k.json").read_text())
+    (item,) = document["results"]
+    reached = 2 * 256**3 / item["median_s"] >= 0.9 * document["peaks"]["1"]
+    assert f"{int(reached)} of 1 targets reached" in done.stdout
+    assert item["peak"] > item["idle"] > 0
+    assert item["planned"] >= 256 * 256 * 4
+
+
 @pytest.mark.usefixtures("benchmark_modules")
 def test_single_operators_are_models() -> None:
     """Each micro benchmark is a valid model whose stated work is right for a case counted by hand."""
     onnxruntime = pytest.importorskip("onnxruntime")
-    kernels = {kernel.name: kernel for kernel in importlib.import_module("single_ops").all_kernels()}
+    single_ops = importlib.import_module("single_ops")
+    kernels = {kernel.name: kernel for kernel in single_ops.all_kernels()}
     assert kernels["conv 64->64 56x56 3x3"].flops == 2 * 64 * 64 * 9 * 56 * 56
+    assert sum(kernel.target is not None for kernel in kernels.values()) == len(single_ops.TARGETS) == 4 + 22
     assert kernels["depthwise 96->96 112x112 3x3 s2"].flops == 2 * 96 * 9 * 56 * 56
     for name in ("matmul 1x3072x768", "LayerNormalization 128x768", "MaxPool 1x64x112x112"):
         kernel = kernels[name]
