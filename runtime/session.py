@@ -27,6 +27,7 @@ from penstock.runtime.errors import (
     WRONG_SIZES,
 )
 from penstock.runtime.library import Error, Executor, Record, SessionOptions, check, library
+from penstock.runtime.recycling import LARGE_BYTES, Recycler
 
 if TYPE_CHECKING:
     from penstock.runtime.model import Model
@@ -109,6 +110,10 @@ class Session:
         self._arguments = tuple(ctypes.cast(a, ctypes.c_void_p) for a in (self._in, self._out))
         self._error_argument = ctypes.cast(ctypes.byref(self._error), ctypes.c_void_p)
         self._run = native.pens_run
+        self._recycler = Recycler()
+        self._large: dict[int, int] = {}
+        if not model.symbols:
+            self._find_large()
         # The argument arrays belong to one call: from filling them in until it returns, a second one is refused.
         self._idle = threading.Lock()
         if model.counted and not model.symbols:
@@ -262,6 +267,12 @@ class Session:
         key, inputs, outputs = self._chosen, enumerate(self._inputs), enumerate(self._outputs)
         self._feeds = [(i, each) for i, each in inputs if key is None or i in self._choices[key]]
         self._fetches = [(i, each) for i, each in outputs if key is None or i in key]
+        self._find_large()
+
+    def _find_large(self) -> None:
+        """The outputs, by index, that are large enough to recycle their memory, with their bytes."""
+        sizes = [(i, math.prod(shape) * dtype.itemsize) for i, (_, dtype, shape) in self._fetches]
+        self._large = {i: size for i, size in sizes if size >= LARGE_BYTES}
 
     def _shape_counted(self, results: dict[str, Array]) -> None:
         """Give the outputs that were counted the shapes that the run has found."""
@@ -283,6 +294,7 @@ class Session:
             raise SESSION_BUSY.error()
         try:
             self._handle = None
+            self._recycler = Recycler()
             self._finalizer()
         finally:
             self._idle.release()
@@ -359,7 +371,12 @@ class Session:
         results: dict[str, Array] = {}
         pointers = self._out
         for index, (name, dtype, shape) in self._fetches:
-            array = np.empty(shape, dtype) if out is None or name not in out else out[name]
+            if out is not None and name in out:
+                array = out[name]
+            elif index in self._large:
+                array = self._recycler.empty(index, shape, dtype, self._large[index])
+            else:
+                array = np.empty(shape, dtype)
             results[name] = array
             pointers[index] = _address(array)
         return results
