@@ -72,6 +72,8 @@ class Peeler:
     softcap: float = 0.0
     masks: list[Mask] = field(default_factory=list[Mask])
     causal_offset: Extent | None = None
+    rules: list[Mask] = field(default_factory=list[Mask])
+    """The masks that ``causal_offset`` stands for."""
     shapes: list[tuple[int, ...]] = field(default_factory=list[tuple[int, ...]])
     ops: list[Operation] = field(default_factory=list[Operation])
 
@@ -83,6 +85,8 @@ class Peeler:
             self.shapes.append(shape_of(self.value.type))
             if isinstance(op, Matmul):
                 ops = [op, *reversed(self.ops)]
+                if self._later_keys_may_count():
+                    self.masks, self.causal_offset = [*self.masks, *self.rules], None
                 found = Scores(op, self.scale, self.softcap, self.masks, self.causal_offset, self.shapes, ops)
                 return None if op.b_panel else found
             if not isinstance(op, GraphOp) or not any(layer(op) for layer in layers):
@@ -154,10 +158,32 @@ class Peeler:
             return
         shape = shape_of(self.value.type)
         offset = self._causal_positions(mask, shape) if array is None else causal_offset(array, shape[-2:])
+        found = Mask(mask, self.scale, shape)
         if offset is not None and self.causal_offset in (None, offset):
             self.causal_offset = offset
+            self.rules.append(found)
         else:
-            self.masks.append(Mask(mask, self.scale, shape))
+            self.masks.append(found)
+
+    def _later_keys_may_count(self) -> bool:
+        """True if a mask may hide all keys that the causal rule lets a query see, as the padding on the left of a short
+        sequence does. Keys that the rule hides by a finite number have weight then."""
+        lowest = (self._lowest(rule.value) for rule in self.rules)
+        if any(low == -math.inf for low in lowest):
+            return False
+        return bool(self.rules) and any(self._lowest(mask.value) <= NEGLIGIBLE for mask in self.masks)
+
+    def _lowest(self, mask: SSAValue) -> float:
+        """The lowest number in ``mask``; the lowest finite one if that is not known."""
+        array = known_array(mask, self.weights)
+        if array is not None:
+            return float(array.min())
+        op = mask.owner
+        while isinstance(op, Reshape | Expand):
+            op = op.operands[0].owner
+        numbers = [number_of(side, self.weights) for side in op.operands[1:]] if isinstance(op, Select) else []
+        known = [number for number in numbers if number is not None]
+        return min(known) if known and len(known) == len(numbers) else float(np.finfo(np.float32).min)
 
     def _hidden(self, mask: SSAValue) -> Positions | None:
         """Positions above 0 just where ``mask`` hides a key, if it is 0 or a very low number as they say."""

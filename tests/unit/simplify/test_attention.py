@@ -112,14 +112,27 @@ def test_causal_rule(form: str, offset: int, low: float):
     assert len(op.operands) == 3
 
 
-def test_causal_rule_written_with_positions_and_a_padding_mask():
+@pytest.mark.parametrize("low", [-math.inf, LOW])
+def test_causal_rule_written_with_positions_and_a_padding_mask(low: float):
+    """Where padding hides all earlier keys, later ones count, if the rule hides them by a finite number."""
     net = net_of_heads()
     seen = net.le(net.iota(result="3x5xi64", axis=1), net.add(net.iota(result="3x5xi64", axis=0), 2))
-    s = net.add(net.select(seen, scores(net), np.float32(LOW)), net.mask)
+    s = net.add(net.select(seen, scores(net), np.float32(low)), net.mask)
     op = attention_of(net, output(net, s))
-    assert op.causal
-    assert op.causal_offset == 2
+    assert op.causal == (low == -math.inf)
+    assert op.causal_offset == (2 if op.causal else 0)
     assert len(op.operands) == 4
+
+
+@pytest.mark.parametrize("low", [-math.inf, LOW, -10000.0])
+@pytest.mark.parametrize("padding", [LOW, -10000.0, -1.0])
+def test_causal_rule_and_padding_on_the_left(padding: float, low: float):
+    """The first query sees padding only. A bias that hides nothing leaves the rule as it is."""
+    net = net_of_heads()
+    hidden = np.where(np.arange(5) < 2, np.float32(padding), np.float32(0))
+    s = net.add(net.add(scores(net), causal_mask(0, low)), hidden)
+    op = attention_of(net, output(net, s))
+    assert op.causal == (low == -math.inf or padding == -1)
 
 
 def test_mask_of_zeros_is_none():
