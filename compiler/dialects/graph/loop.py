@@ -8,7 +8,7 @@ everything in it has the same type in every round, so it is optimised, lowered a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self
 
 from xdsl.dialects.builtin import LocationAttr
 from xdsl.ir import Block, Region, SSAValue
@@ -36,9 +36,6 @@ from penstock.compiler.dialects.graph.counting import Counting
 from penstock.compiler.dialects.graph.structure import Yield, numbers
 from penstock.compiler.dtypes import I1, I64, shape_of, tensor
 from penstock.compiler.extents import Extent, Symbol, symbols_of
-
-if TYPE_CHECKING:
-    from xdsl.ir import Operation
 
 MOST_ROUNDS = 1 << 30
 """After so many rounds a run ends with a sentence, if nothing bounds a loop more closely."""
@@ -132,7 +129,7 @@ class Loop(Counting):
     @property
     def stacked(self) -> list[SSAValue]:
         """The results that are stacked."""
-        return list(self.results)[self.carried : -1]
+        return [*self.results[self.carried : -1]]
 
     @property
     def counts(self) -> bool:
@@ -223,9 +220,3 @@ def blocks_of(block: Block) -> list[Block]:
     """``block`` and the bodies of the loops in it, inner ones first."""
     inner = [found for op in block.ops if isinstance(op, Loop) for found in blocks_of(op.body)]
     return [*inner, block]
-
-
-def loop_around(op: Operation) -> Loop | None:
-    """The loop in whose body ``op`` stands directly."""
-    parent = op.parent_op()
-    return cast(Loop, parent) if isinstance(parent, Loop) else None

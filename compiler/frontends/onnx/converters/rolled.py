@@ -21,6 +21,7 @@ from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import I1, I64, shape_of, tensor
 from penstock.compiler.errors import SHAPE_UNKNOWN
 from penstock.compiler.extents import Extent, is_static, typical
+from penstock.compiler.frontends.onnx.arithmetic import Value
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
 from penstock.compiler.frontends.onnx.sizes import sizes_as_data
 from penstock.compiler.frontends.onnx.values import Item, show_type
@@ -59,22 +60,23 @@ def roll(n: NodeContext, loop: Rolled, convert: Made) -> list[Item | None]:
     importer = n.importer
     outer, importer.block = importer.block, block
     importer.rounds.append(block.args[0])
-    finished = False
+    given: list[SSAValue] | None = None
+    count = 0
     try:
         made = convert(block.args[0], block.args[1 : 1 + len(first)], block.args[1 + len(first) :])
         if made is not None:
             condition, after, stacked = _split(n, loop, first, made, block)
+            count = len(stacked)
             given = sizes_as_data(block, importer.static, [condition, *after, *stacked])
             _drop_unused(block, given)
-            finished = True
     finally:
         importer.block = outer
         importer.rounds.pop()
-        if not finished:
+        if given is None:
             forget(block)
-    if made is None:
+    if given is None:
         return [None] * (len(first) + len(loop.wanted))
-    return _Closing(n, loop, first, block, given).results(len(stacked))
+    return _Closing(n, loop, first, block, given).results(count)
 
 
 def _tensor(value: Item | None) -> SSAValue:
@@ -91,7 +93,7 @@ def _split(
     """Condition, carried values and wanted rows of a body that has been converted; values that grow are rows."""
     condition, *values = [_tensor(value) for value in made]
     after, stacked = values[: len(first)], values[len(first) :]
-    if any(counted(op) for op in block.walk() if isinstance(op, Operation)):
+    if any(counted(op) for op in block.walk()):
         reason = "its body gives results as long as their data says, and it runs as often as the model's inputs say"
         raise Refusal(SHAPE_UNKNOWN, reason, "Make its trip count a small constant, or take NonZero out of its body.")
     rows = [row for row, wanted in zip(stacked, loop.wanted, strict=True) if wanted]
@@ -157,6 +159,7 @@ class _Closing:
         self.n, self.loop, self.block, self.given = n, loop, block, list(given)
         self.first = list(first)
         self.captured: list[SSAValue] = []
+        self.promised = False  # the number of rounds is what the model declares, and a run is held to it
 
     def results(self, stacked: int) -> list[Item | None]:
         n, loop, first = self.n, self.loop, self.first
@@ -195,6 +198,17 @@ class _Closing:
         results: list[Item | None] = [next(stacks) if wanted else None for wanted in loop.wanted]
         for index, (_, axis) in loop.grown.items():
             last[index] = _joined(n, self.first[index], next(stacks), axis)
+        if self.promised:
+            ran = Value(n, n.reshape(made.results[-1], []))
+            holds = ran.op("eq", Value(n, n.sizes(np.asarray(loop.promise, object))))
+            made_here = set(made.results)
+            checked = [
+                n.checked(value, holds, "how often it runs")
+                if isinstance(value, SSAValue) and (value in made_here or index in loop.grown)
+                else value
+                for index, value in enumerate([*last, *results])
+            ]
+            return checked
         return [*last, *results]
 
     def _known_trips(self) -> Extent:
@@ -207,7 +221,8 @@ class _Closing:
         if certain and loop.rounds is not None:
             return loop.rounds, True, MOST_ROUNDS
         if loop.promise is not None and rows:
-            return loop.promise, False, loop.promise
+            self.promised = True
+            return loop.promise, True, MOST_ROUNDS
         if not rows:
             return UNKNOWN, False, MOST_ROUNDS
         most: Extent = MOST_ROWS
