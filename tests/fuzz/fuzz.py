@@ -282,6 +282,54 @@ def counting() -> Any:
     return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], {"made": "for the fuzzer"}, {})
 
 
+def looping() -> Any:
+    """An artifact of loops in each other, rows of the inner one in a row of the outer one; its code does nothing."""
+    from penstock.compiler.artifact.elf import LinkedImage
+    from penstock.compiler.artifact.plan import (
+        ArenaBuffer,
+        BufferRange,
+        Command,
+        CommandKind,
+        Move,
+        Order,
+        Plan,
+        Space,
+        TensorInfo,
+    )
+    from penstock.compiler.artifact.writer import Contents
+    from penstock.compiler.extents import Symbol, symbol
+
+    steps = symbol("steps", 0, 1 << 30)
+    trips, going, number, rounds, more = (
+        BufferRange(Space.BUFFER, 0, size, at) for at, size in enumerate((8, 1, 8, 8, 1))
+    )
+    outer, inner = Move(0, Order.FORWARD, 64, steps), Move(1, Order.BACKWARD, 16, 4)
+    now, to = Move(0, Order.NOW, 16, 2), Move(0, Order.NEXT, 16, 2)
+    row, seen = BufferRange(Space.INPUT, 0, 16, 0, (inner, outer)), BufferRange(Space.BUFFER, 0, 16, 6, (inner, outer))
+    before, after = BufferRange(Space.BUFFER, 0, 16, 5, (now,)), BufferRange(Space.BUFFER, 0, 16, 5, (to,))
+    commands = [
+        Command(CommandKind.LOOP, (trips, going), (number,), kernel=5, units=1 << 30, source="outer"),
+        Command(CommandKind.LOOP, (trips, going), (number,), kernel=3, units=steps, source="inner"),
+        Command(CommandKind.DISPATCH, (row, before), (seen, BufferRange(Space.OUTPUT, 0, 16, 0, (outer,))), source="k"),
+        Command(CommandKind.NEXT, (more,), (rounds,), kernel=1),
+        Command(CommandKind.DISPATCH, (before,), (after,), source="cell"),
+        Command(CommandKind.NEXT, (more,), (rounds,), kernel=0),
+        Command(CommandKind.COPY, (before,), (BufferRange(Space.OUTPUT, 0, 16, 1),), source="copy"),
+    ]
+    sizes = (8, 1, 8, 8, 1, 32, 64 * steps)
+    plan = Plan(
+        [TensorInfo("x", "f32", (steps, 16))],
+        [TensorInfo("y", "f32", (steps, 16)), TensorInfo("last", "f32", (4,))],
+        ["kernel"],
+        commands,
+        arena_bytes=64 * steps + 512,
+        symbols=(Symbol("steps", 0, 1 << 30),),
+        buffers=tuple(ArenaBuffer(size, 0, 6) for size in sizes),
+    )
+    image = LinkedImage(b"\xc3" * 64, {"kernel": 0})
+    return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], {"made": "for the fuzzer"}, {})
+
+
 def loader(folder: Path, runs: int, seed: int) -> subprocess.CompletedProcess[str]:
     """``runs`` damaged artifacts, loaded by the sanitized runtime. Raises NoSanitizer."""
     import penstock
@@ -292,7 +340,7 @@ def loader(folder: Path, runs: int, seed: int) -> subprocess.CompletedProcess[st
     for name in ("mlp_b1", "lstm"):
         paths.append(folder / f"{name}.pens")
         penstock.compile(MODELS / f"{name}.onnx", target="cpu:x86-64-v3").save(paths[-1])
-    for made in (symbolic, counting):
+    for made in (symbolic, counting, looping):
         paths.append(folder / f"{made.__name__}.pens")
         writer.write(made(), paths[-1])
     return subprocess.run([program, str(runs), str(seed), *paths], capture_output=True, text=True, check=False)

@@ -185,6 +185,46 @@ static int try_choosing(pens_session *session, uint32_t outputs)
     return pens_session_select(session, &one, 1, &error) == PENS_OK;
 }
 
+/* Is all that a step reads and writes in the arena? */
+static int is_own(const pens_session *session, const pens_step *s)
+{
+    const pens_model *model = session->model;
+    const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + s->command);
+    const plan_argument *a = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
+    for (uint32_t i = 0; i < PENS_ARGUMENTS(c); i++)
+        if (a[i].space != SPACE_ARENA && a[i].space != SPACE_BUFFER)
+            return 0;
+    return session->levels == NULL || session->levels[s->command] <= session->known;
+}
+
+/* Turn every loop, without the commands in it: what moves stays where it may be. */
+static int try_rounds(pens_session *session, const pens_model *model)
+{
+    pens_error error = {PENS_OK, ""};
+    const void **from = calloc(pens_input_count(model) + 1u, sizeof *from);
+    void **to = calloc(pens_output_count(model) + 1u, sizeof *to);
+    int sound = 1;
+    for (uint32_t i = 0; sound && session->arena_bytes < LARGEST_ARENA && i < session->active->step_count; i++) {
+        const pens_step *s = &session->active->steps[i], *next = s + s->jump;
+        if (s->loop != COMMAND_LOOP || !is_own(session, s) || !is_own(session, next))
+            continue;
+        int64_t trips = below(6);
+        uint32_t at = i;
+        memcpy(s->buffers[0], &trips, sizeof trips);
+        *(uint8_t *)s->buffers[1] = 1;
+        pens_status status = pens_loop(session, s, 0, &at, from, to, &error);
+        while (status == PENS_OK && at == i && sound) {
+            at = i + s->jump;
+            *(uint8_t *)next->buffers[0] = below(8) > 0;
+            status = pens_loop(session, next, 0, &at, from, to, &error);
+            sound = is_sound(session);
+        }
+    }
+    free(from);
+    free(to);
+    return sound;
+}
+
 enum { LARGEST_OUTPUT = 1 << 16 };
 
 /* Go from bind to bind with numbers of all sorts, on memory of the size that the session says. */
@@ -251,7 +291,7 @@ static int try_sizes(pens_session *session, const pens_model *model)
         error.message[0] = 0;
         pens_status status = round % 2 ? pens_session_set_shapes(session, shapes, &error)
                                        : pens_session_set_sizes(session, sizes, &error);
-        sound = sound && (status == PENS_OK ? session->ready && is_sound(session) && try_counts(session, model)
+        sound = sound && (status == PENS_OK ? session->ready && is_sound(session) && try_counts(session, model) && try_rounds(session, model)
                                             : error.message[0] != 0);
     }
     free(sizes);
@@ -282,9 +322,9 @@ static int try_loading(const uint8_t *data, uint64_t bytes)
         largest = pens_output(model, i).bytes > largest ? pens_output(model, i).bytes : largest;
     int symbolic = pens_symbol_count(model) > 0, sound = 1;
     if ((symbolic || largest < LARGEST_ARENA) && pens_session_create(model, &options, &session, &error) == PENS_OK) {
-        sound = symbolic ? try_sizes(session, model) : is_sound(session) && try_counts(session, model);
+        sound = symbolic ? try_sizes(session, model) : is_sound(session) && try_counts(session, model) && try_rounds(session, model);
         if (sound && !symbolic && try_choosing(session, outputs))
-            sound = is_sound(session) && try_counts(session, model);
+            sound = is_sound(session) && try_counts(session, model) && try_rounds(session, model);
         pens_session_destroy(session);
     }
     pens_unload(model);

@@ -14,6 +14,7 @@ from onnx import numpy_helper, parser
 import penstock
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.frontends.onnx import check_model, import_model
+from penstock.compiler.frontends.onnx.converters import control
 from penstock.compiler.interpreter import run_module
 from penstock.runtime.errors import RuntimeFailure
 
@@ -208,3 +209,52 @@ def test_only_the_outputs_that_are_asked_for() -> None:
         part = session.run({"n": np.array(9), "h": H}, outputs=[name])
         assert list(part) == [name]
         np.testing.assert_array_equal(part[name], whole[name])
+
+
+def test_rounds_that_the_model_declares(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "WORTH_UNROLLING", 0)
+    made = fed()
+    made.graph.output[1].type.tensor_type.shape.dim[0].dim_value = 5
+    session = penstock.compile(made.SerializeToString()).load().session(threads=1)
+    every = session.run({"n": np.array(5), "h": H})["every"]
+    np.testing.assert_allclose(every[0], np.tanh(H @ W), rtol=1e-5)
+    for wrong in (4, 6):
+        with pytest.raises(RuntimeFailure, match=r"how often it runs is not what|runs more than 5 times"):
+            session.run({"n": np.array(wrong), "h": H})
+
+
+def test_random_numbers_are_those_of_unrolled_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = model("""agraph (float[3] x) => (float[3] y, float[4,3] every) <int64 four = {4}, bool yes = {1}> {
+        y, every = Loop (four, yes, x) <body = round (int64 i, bool go, float[3] s)
+            => (bool on, float[3] t, float[3] r) {
+            on = Identity (go)  r = RandomUniform <shape = [3]> ()  t = Add (s, r)
+        }>
+    }""")
+    x = np.zeros(3, np.float32)
+    unrolled = penstock.compile(made.SerializeToString()).load().session(threads=1).run({"x": x})
+    monkeypatch.setattr(control, "WORTH_UNROLLING", 0)
+    rolled = penstock.compile(made.SerializeToString()).load().session(threads=1).run({"x": x})
+    np.testing.assert_array_equal(rolled["every"], unrolled["every"])
+    assert len(np.unique(rolled["every"])) == 12
+
+
+def test_a_body_that_counts_is_refused() -> None:
+    made = model("""agraph (int64 n, float[3] x) => (float[3] y) <bool yes = {1}> {
+        y = Loop (n, yes, x) <body = round (int64 i, bool go, float[3] s) => (bool on, float[3] t) {
+            on = Identity (go)  at = NonZero (s)  c = Cast <to = 1> (at)  m = ReduceSum (c)  q = Reshape (m, one)
+            t = Add (s, q)
+        }>
+    }""")
+    made.graph.initializer.append(numpy_helper.from_array(np.array([1]), "one"))
+    (problem,) = check_model(made)
+    assert problem.code == "PENS-M014"
+    assert "its body gives results as long as their data says" in problem.reason
+
+
+def test_a_profile_adds_up_the_rounds() -> None:
+    session = penstock.compile(fed().SerializeToString()).load().session(threads=1)
+    few, many, none = (session.profile({"n": np.array(n), "h": H})[1] for n in (2, 20, 0))
+    assert len(few) == len(many) == len(none)
+    pairs = [(a.flops, b.flops, c.flops) for a, b, c in zip(few, many, none, strict=True) if a.kernel and a.flops]
+    assert pairs
+    assert all(10 * a == b and c == 0 for a, b, c in pairs)
