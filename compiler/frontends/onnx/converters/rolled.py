@@ -202,13 +202,12 @@ class _Closing:
             ran = Value(n, n.reshape(made.results[-1], []))
             holds = ran.op("eq", Value(n, n.sizes(np.asarray(loop.promise, object))))
             made_here = set(made.results)
-            checked = [
+            return [
                 n.checked(value, holds, "how often it runs")
                 if isinstance(value, SSAValue) and (value in made_here or index in loop.grown)
                 else value
                 for index, value in enumerate([*last, *results])
             ]
-            return checked
         return [*last, *results]
 
     def _known_trips(self) -> Extent:
