@@ -57,7 +57,8 @@ class CompileOptions:
     (``fuse{max-ops=8}``). ``verify_each``: verify the IR after every pass instead of at phase borders. ``keep_debug``:
     put the IR after each phase into the artifact. ``strict``: what would only be noted is an error. ``keep``: names of
     values, or of nodes, that become outputs too. ``plugins``: Python files, or classes, of custom operators
-    (``penstock.operators``).
+    (``penstock.operators``). ``winograd``: whether convolutions may be computed by Winograd's minimal filtering
+    (docs/layout-and-fusion.md).
     """
 
     target: str = "cpu"
@@ -68,6 +69,7 @@ class CompileOptions:
     strict: bool = False
     keep: Sequence[str] = ()
     plugins: Sequence[Any] = ()
+    winograd: bool = True
 
     def __post_init__(self) -> None:
         for name, listed in (("keep", self.keep), ("plugins", self.plugins)):
@@ -360,6 +362,8 @@ def new_context(options: CompileOptions, model: str = "") -> CompilerContext:
     from penstock.compiler.context import CompilerContext
 
     facts: dict[str, object] = {"isa": options.levels, "model": model, "dims": dict(sorted(options.dims.items()))}
+    if not options.winograd:
+        facts["winograd"] = 0
     return CompilerContext(target=options.backend, options=facts)
 
 

@@ -76,6 +76,7 @@ class Branch:
     condition: SSAValue
     results: tuple[SSAValue, ...] = ()
     yielded: tuple[SSAValue, ...] = ()
+    taken: Block | None = None
 
     def yield_(self, *values: SSAValue) -> None:
         """The values of the side being built."""
@@ -528,7 +529,7 @@ class KernelBuilder:
         self._scopes.append(_Scope(block))
         yield branch
         self._close(block, branch.yielded)
-        self._pending = block
+        branch.taken = block
 
     @contextmanager
     def otherwise(self, branch: Branch) -> Generator[None]:
@@ -538,7 +539,8 @@ class KernelBuilder:
         self._scopes.append(_Scope(block))
         yield
         self._close(block, branch.yielded)
-        op = scf.IfOp(branch.condition, types, Region(self._pending), Region(block))
+        assert branch.taken is not None
+        op = scf.IfOp(branch.condition, types, Region(branch.taken), Region(block))
         branch.results = tuple(self._insert(op).results)
 
     @contextmanager

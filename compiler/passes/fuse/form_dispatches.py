@@ -40,6 +40,7 @@ from penstock.compiler.locations import fuse_ops, source_names
 ROOT_KINDS = {
     "graph.matmul": "contraction",
     "graph.conv": "convolution",
+    "graph.winograd_conv": "winograd",
     "graph.pool": "window",
     "graph.reduce": "reduction",
     "graph.arg_reduce": "reduction",

@@ -50,6 +50,20 @@ def test_compile_writes_an_artifact_and_says_what_it_did(penstock: Program, mlp:
         assert word in ran.out
 
 
+def test_compile_without_winograd(penstock: Program, tmp_path: Path) -> None:
+    """The flag and the pass's option say the same; without them, large convolutions are transformed."""
+    weights = np.ones((16, 16, 3, 3), np.float32)
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 16, 24, 24])
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv", pads=[1] * 4)
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "g", [image], [result], [onnx.numpy_helper.from_array(weights, "w")])
+    path = tmp_path / "conv.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+    assert "winograd_conv" in penstock("compile", path, "--to", "layout").out
+    for options in (("--no-winograd",), ("-p", "winograd{max-tile=0}")):
+        assert "winograd_conv" not in penstock("compile", path, "--to", "layout", *options).out
+
+
 def test_compile_json(penstock: Program, mlp: Path) -> None:
     facts = json.loads(penstock("compile", mlp, "-o", "m.pens", "--json").out)
     assert facts["artifact"] == "m.pens"

@@ -102,6 +102,10 @@ CASES: dict[str, list[Case]] = {
         case("1x8x8x6xf32", "3x3x1x6xf32", groups=6, layout="channels_last"),
         case("1x8x8x6xf32", "2x3x3x6x8xf32", panel=8, out_channels=10, layout="channels_last"),
     ],
+    "winograd_conv": [
+        case("1x5x6x16xf32", "1x16x16x32xf32", tile=2, out_channels=20, pads_low=(1, 1), pads_high=(0, 1)),
+        case("2x4x4x3xf32", "2x36x3x8xf32", tile=4, out_channels=16, pads_low=(0, 0), pads_high=(0, 0)),
+    ],
     "conv_transpose": [
         case("1x4x5x5xf32", "4x3x3x3xf32", strides=(2, 2), output_padding=(1, 0)),
         case("1x5x4xf32", "3x4x2xf32", groups=2, layout="channels_last"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
-from penstock.compiler.backends.cpu.jit import run_kernel
+from penstock.compiler.backends.cpu.jit import LoadedKernel, load_kernel
 from penstock.compiler.backends.cpu.target import LEVELS, cpu_target, host_isa
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.structure import Constant, Dispatch, Yield
@@ -65,17 +66,24 @@ def reference(dispatch: Dispatch, arrays: Sequence[NDArray[Any]]) -> list[NDArra
     return [known[value] for value in dispatch.terminator.operands]
 
 
-def native(dispatch: Dispatch, arrays: Sequence[NDArray[Any]], isa: str, pieces: int = 1) -> list[NDArray[Any]]:
-    """What the dispatch's kernel computes on ``isa``, its units run in ``pieces`` ranges."""
+@lru_cache(maxsize=4)
+def loaded(dispatch: Dispatch, isa: str) -> LoadedKernel:
+    """The dispatch's kernel, verified, compiled and loaded once."""
     kernel = lower_dispatch(dispatch, cpu_target(isa))
     kernel.verify()
+    return load_kernel(kernel, isa)
+
+
+def native(dispatch: Dispatch, arrays: Sequence[NDArray[Any]], isa: str, pieces: int = 1) -> list[NDArray[Any]]:
+    """What the dispatch's kernel computes on ``isa``, its units run in ``pieces`` ranges."""
+    kernel = loaded(dispatch, isa)
     shapes = [(shape_of(v.type), numpy_dtype(element_of(v))) for v in dispatch.terminator.operands]
     results = [np.full(shape, 77, dtype) for shape, dtype in shapes]
     flat = [np.ascontiguousarray(a).reshape(-1) for a in arrays] + [r.reshape(-1) for r in results]
     flat = [a.view(np.int8).view(a.dtype) if a.dtype.kind != "u" else a.view(f"i{a.itemsize}") for a in flat]
-    edges = np.linspace(0, kernel.units, pieces + 1).astype(int)
+    edges = np.linspace(0, kernel.kernel.units, pieces + 1).astype(int)
     for begin, end in pairwise(edges):
-        run_kernel(kernel, flat, isa=isa, begin=int(begin), end=int(end))
+        kernel(flat, int(begin), int(end))
     return results
 
 
