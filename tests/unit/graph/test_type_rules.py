@@ -10,6 +10,7 @@ from unit.graph.building import build
 from penstock.compiler.dialects.graph import operation
 from penstock.compiler.dialects.graph.base import TypeRuleError
 
+WINOGRAD = {"tile": 2, "out_channels": 8, "pads_low": (0, 0), "pads_high": (0, 0)}
 REFUSED: list[tuple[str, tuple[str, ...], str | None, dict[str, Any], str]] = [
     ("add", ("3xf32", "3xf16"), None, {}, "operands must share one element type, not f16, f32"),
     ("add", ("3xi1", "3xi1"), None, {}, "graph.add takes numeric operands, not i1"),
@@ -101,6 +102,10 @@ REFUSED: list[tuple[str, tuple[str, ...], str | None, dict[str, Any], str]] = [
     ("matmul", ("2x3xf32", "1x3x8xf32"), None, {"b_panel": 8, "n": 9}, r"for 9 columns has shape \[2,3,8\]"),
     ("pack", ("3xf32",), None, {"panel": 8}, "rank 2 or more"),
     ("pack", ("3x4xf32",), None, {"panel": 0}, "a panel has columns"),
+    ("winograd_conv", ("1x5x5x16xf32", "1x25x16x32xf32"), None, {**WINOGRAD, "tile": 3}, "has 2 or 4 outputs"),
+    ("winograd_conv", ("1x5x5x16xf32", "1x36x16x32xf32"), None, WINOGRAD, r"have shape \[1,16,16,32\]"),
+    ("winograd_conv", ("1x5x5x16xf16", "1x16x16x32xf16"), None, WINOGRAD, "takes f32, not f16"),
+    ("winograd_conv", ("1x2x5x16xf32", "1x16x16x32xf32"), None, WINOGRAD, "a window of 3 by 3 does not fit"),
     ("conv", ("1x3x5xf32", "4x2x3xf32"), None, {}, "2 input channels in 1 group"),
     ("conv", ("1x3x5xf32", "4x3x9xf32"), None, {}, "a window of 9 does not fit 5 elements along spatial axis 0"),
     ("conv", ("1x4x5xf32", "3x2x3xf32"), None, {"groups": 2}, "3 output channels cannot be cut into 2 groups"),

@@ -23,6 +23,7 @@ from penstock.compiler.dialects.graph.reduction import ArgReduce, Cumulative, Re
 from penstock.compiler.dialects.graph.shape import Concat, Pad, Reshape, Slice, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import F32, I64, tensor
+from penstock.compiler.passes.lower.kernel import lower_dispatch
 from penstock.compiler.passes.lower.schedules.contraction import L1_WAY_BYTES, L1_WAYS, choose_blocking
 from penstock.compiler.weights import WeightStore
 
@@ -36,6 +37,19 @@ CHANNELS_LAST = {"layout": "channels_last"}
 def test_elementwise_chains_broadcast(left: tuple[int, ...], right: tuple[int, ...]) -> None:
     """Merged axes, tails, broadcasting along any axis, empty tensors."""
     check(make("map", [left, right], lambda x, y: [Gelu.build(Mul.build(Add.build(x, y).out, y).out).out]))
+
+
+@pytest.mark.parametrize(("rows", "fetches"), [(1, False), (12, False), (64, True)])
+def test_panels_are_fetched_ahead_where_rows_hide_it(rows: int, fetches: bool) -> None:
+    """Also at the last panel, after which there is nothing to fetch."""
+
+    def build(a: Any, b: Any) -> list[Any]:
+        return [Matmul.build(a, b, b_panel=64, n=600).out]
+
+    dispatch = make("contraction", [(rows, 33), (10, 33, 64)], build)
+    text = str(lower_dispatch(dispatch, LEVELS["x86-64-v4"]))
+    assert ("tile.prefetch" in text) == fetches
+    check(dispatch)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 32, 48), (1, 37, 50, 1), (2, 5, 7, 11), (1, 1, 17, 16)])

@@ -13,7 +13,6 @@ from unit.lower.test_symbolic import check as check_symbolic
 
 from penstock.compiler.backends.cpu.target import LEVELS
 from penstock.compiler.dialects.graph.activation import Relu
-from penstock.compiler.dialects.graph.base import TypeRuleError
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.elementwise import Add
 from penstock.compiler.dialects.graph.winograd import POINTS, WINDOW, WinogradConv, transform_weights, transforms
@@ -178,13 +177,3 @@ def test_blocks_fit_registers_and_cover_all_panels(machine: Any, total: int) -> 
         assert PANEL % block.columns == 0
         assert block.rows * vectors + vectors < machine.vector_registers
         assert 1 <= block.panels <= -(-features // PANEL)
-
-
-def test_types_that_do_not_fit_are_refused() -> None:
-    case = CASES[0]
-    for shape, tile in ((packed_shape(case, 4), 2), (packed_shape(case, 2), 3), ((1, 16, 8, PANEL), 2)):
-        with pytest.raises(TypeRuleError):
-            make("winograd", [case[0], shape], lambda a, b, tile=tile: [winograd(a, b, tile, case).out])
-    small: Case = ((1, 1, 2, 16), 16, (0, 0), (0, 0))
-    with pytest.raises(TypeRuleError, match="does not fit"):
-        make("winograd", [small[0], packed_shape(small, 2)], lambda a, b: [winograd(a, b, 2, small).out])

@@ -3,6 +3,7 @@
 In: ``graph.matmul`` (batched, operands as views, the right one packed in panels or plain). Out: a kernel whose unit is
 a block of rows of one panel of columns. The one idea: MR x NR accumulators stay in registers over K, a unit sweeps
 its rows while the panel of B stays in cache, and what follows the product is applied to the accumulators.
+Weights that pass once through the cache are fetched a panel ahead, a line at every step: memory and arithmetic overlap.
 Tile sizes: MR * NV + NV + 1 registers at most (Goto and van de Geijn 2008; measured in docs/performance.md).
 """
 
@@ -27,6 +28,8 @@ from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
 MAX_UNROLLED_CHAINS = 4
 L1_WAY_BYTES = 4096  # addresses so far apart share a set of the L1 cache: 64 sets of 64-byte lines
+CACHE_LINE = 64
+HIDING_TILES = 4  # row tiles whose arithmetic takes as long as fetching a panel from memory
 L1_WAYS = 12  # rows of A so far apart that stay in the cache together
 NEARLY_EQUAL = 1.04  # scores closer than this say nothing; loads decide
 
@@ -129,7 +132,9 @@ class Contraction:
         end = k.b.imin(k.b.iadd(start, sweep), full)
         if full != 0:
             with k.b.loop(start, end) as loop:
-                self._tile(at, iv(loop.index, 0, largest(full - 1, 0)) * rows, rows, columns)
+                number = iv(loop.index, 0, largest(full - 1, 0))
+                ahead = self._ahead(iv(k.e.scalar(number - block * sweep), 0, sweep - 1), columns)
+                self._tile(at, number * rows, rows, columns, ahead)
         if full * rows == self.m:
             return
 
@@ -142,13 +147,28 @@ class Contraction:
         with k.b.when(k.b.compare("eq", k.b.index(k.e.scalar(block)), k.b.index(ceildiv(row_tiles, sweep) - 1))):
             last_rows()
 
-    def _tile(self, at: Coordinates, row: Expr, rows: int, columns: Strip) -> None:
+    def _ahead(self, number: Expr, columns: Strip) -> Expr | None:
+        """Where row tile ``number`` of a unit fetches the next panel from: one cache line at each step over k, so that
+        a tile fetches as many lines as K in the order of memory, and the units of a panel all of it. Tiles after those
+        touch the last part again. None where there are not tiles enough."""
+        lines = columns.width * byte_width(self.element) // CACHE_LINE  # of each row of the panel, fetched by a unit
+        whole = columns.width == self.blocking.columns and columns.limit is None
+        if not self.panel or not whole or lines == 0 or self.blocking.sweep < max(lines, HIDING_TILES):
+            return None
+        k = self.k
+        part = k.b.imin(k.e.scalar(number), lines - 1)
+        part = iv(part, 0, lines - 1) if isinstance(part, SSAValue) else Expr(part)
+        part = part + columns.start.mod(self.panel).floordiv(columns.width // lines)
+        following = (columns.start.floordiv(self.panel) + 1) * (self.depth * self.panel)
+        return k.settle(following + part * (self.depth * (columns.width // lines)))
+
+    def _tile(self, at: Coordinates, row: Expr, rows: int, columns: Strip, ahead: Expr | None = None) -> None:
         """One register tile: the sum over k, then the epilogue."""
         k = self.k
         chains = self.blocking.chains if rows == self.blocking.rows else self._chains(rows, columns.width)
         with k.e.lanes((rows, columns.width), columns.limits(1)):
             sums = [k.b.splat(0, (rows, columns.width), self.register)] * chains
-            sums = accumulate(k, self.depth, sums, lambda t, total: self._step(at, row, columns.start, t, total))
+            sums = accumulate(k, self.depth, sums, lambda t, total: self._step(at, row, columns.start, t, total, ahead))
             total = combine(k, sums)
             coordinates = (*at, row + lane(0, rows), columns.start + lane(1, columns.width))
             k.finish(self.op.out, coordinates, Typed(total, self.element))
@@ -159,9 +179,14 @@ class Contraction:
             return self.blocking.chains
         return chains_for(rows, -(-columns // self.k.machine.lanes), typical(self.depth))
 
-    def _step(self, at: Coordinates, row: Expr, column: Expr, depth: Expr, total: SSAValue) -> SSAValue:
+    def _step(
+        self, at: Coordinates, row: Expr, column: Expr, depth: Expr, total: SSAValue, ahead: Expr | None
+    ) -> SSAValue:
         """total + A[rows, depth] * B[depth, columns]."""
         k = self.k
+        if ahead is not None:
+            step = CACHE_LINE // byte_width(self.element)
+            k.b.prefetch(k.e.buffers[self.b], k.e.scalar(ahead + depth * step), 2)
         rows, columns = k.e.tile.extents
         a_batch = self._batch_of(self.a, at)
         a = k.e.value(self.a, (*a_batch, row + lane(0, rows), depth)).value
