@@ -76,7 +76,7 @@ class Branch:
     condition: SSAValue
     results: tuple[SSAValue, ...] = ()
     yielded: tuple[SSAValue, ...] = ()
-    taken: Block | None = None
+    taken: Block = field(default_factory=Block)
 
     def yield_(self, *values: SSAValue) -> None:
         """The values of the side being built."""
@@ -525,11 +525,9 @@ class KernelBuilder:
     def then(self, condition: SSAValue) -> Generator[Branch]:
         """The side taken when ``condition`` holds; must be followed by ``otherwise`` on the same branch."""
         branch = Branch(condition)
-        block = Block()
-        self._scopes.append(_Scope(block))
+        self._scopes.append(_Scope(branch.taken))
         yield branch
-        self._close(block, branch.yielded)
-        branch.taken = block
+        self._close(branch.taken, branch.yielded)
 
     @contextmanager
     def otherwise(self, branch: Branch) -> Generator[None]:
@@ -539,7 +537,6 @@ class KernelBuilder:
         self._scopes.append(_Scope(block))
         yield
         self._close(block, branch.yielded)
-        assert branch.taken is not None
         op = scf.IfOp(branch.condition, types, Region(branch.taken), Region(block))
         branch.results = tuple(self._insert(op).results)
 
