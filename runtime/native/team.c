@@ -92,7 +92,7 @@ int64_t pens_take_unit(pens_kernel_context *context)
 void pens_form_team(pens_kernel_context *contexts, uint32_t members, int64_t units)
 {
     pens_team *team = contexts[0].team;
-    int64_t share = units / members, extra = units % members, begin = 0;
+    int64_t share = members == 1 ? units : units / members, extra = units - share * members, begin = 0;
     team->members = members, team->units = (uint64_t)units, team->contexts = contexts;
     atomic_store_explicit(&team->done, 0, memory_order_relaxed);
     atomic_store_explicit(&team->over, 0, memory_order_relaxed);
