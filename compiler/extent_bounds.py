@@ -34,10 +34,10 @@ def bounds_of(dim: Dim) -> tuple[float, float]:
     """(lowest, highest) value, or further apart."""
     low, high = _interval(dim)
     # floor(n / d) lies in [(n - d + 1) / d, n / d]: where a multiple of d is added, what n is made of may cancel.
-    for side, relaxed in ((0, _relax(dim, lower=True)), (1, _relax(dim, lower=False))):
-        if relaxed is not None:
-            other = bounds(relaxed)
-            low, high = (max(low, other[0]), high) if side == 0 else (low, min(high, other[1]))
+    for relax in (_relax, _relax_all):
+        below, above = relax(dim, lower=True), relax(dim, lower=False)
+        low = low if below is None else max(low, -_floor(-bounds(below[0])[0], below[1]))
+        high = high if above is None else min(high, _floor(bounds(above[0])[1], above[1]))
     low, high = (
         max(low, _shifted(dim)),
         min(high, -_shifted(Dim(tuple((atoms, -factor) for atoms, factor in dim.terms)))),
@@ -136,8 +136,8 @@ def _floor(a: float, b: float) -> float:
     return a
 
 
-def _relax(dim: Dim, *, lower: bool) -> Extent | None:
-    """An extent without one of the floor divisions by a number that is never above (``lower``) or below ``dim``."""
+def _relax(dim: Dim, *, lower: bool) -> tuple[Extent, int] | None:
+    """(an extent without one of the floor divisions by a number, 1), never above (``lower``) or below ``dim``."""
     for monomial, factor in dim.terms:
         if len(monomial) != 1 or not isinstance(monomial[0], Quotient):
             continue
@@ -147,5 +147,27 @@ def _relax(dim: Dim, *, lower: bool) -> Extent | None:
         rest = dim - Dim(((monomial, factor),))
         above = numerator * (factor // divisor)
         below = (numerator - (divisor - 1)) * (factor // divisor)
-        return rest + (below if (factor > 0) == lower else above)
+        return rest + (below if (factor > 0) == lower else above), 1
     return None
+
+
+def _relax_all(dim: Dim, *, lower: bool) -> tuple[Extent, int] | None:
+    """(extent, number) without floor divisions by numbers, whose quotient is never above (``lower``) or below ``dim``:
+    as each division alone may leave a fraction, all of ``dim`` is taken times a common multiple of the divisors."""
+    divided = {
+        monomial: monomial[0]
+        for monomial, _ in dim.terms
+        if len(monomial) == 1 and isinstance(monomial[0], Quotient) and not isinstance(monomial[0].divisor, Dim)
+    }
+    if len(divided) < 2:
+        return None
+    scale = math.lcm(*(each.divisor for each in divided.values()))
+    total: Extent = 0
+    for monomial, factor in dim.terms:
+        if monomial not in divided:
+            total = total + Dim(((monomial, factor * scale),))
+            continue
+        numerator, divisor = divided[monomial].numerator, divided[monomial].divisor
+        reach = numerator - (divisor - 1) if (factor > 0) == lower else numerator
+        total = total + reach * (factor * (scale // divisor))
+    return total, scale

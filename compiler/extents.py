@@ -254,9 +254,13 @@ def _floordiv(numerator: Extent, divisor: Extent) -> Extent:
     if exact is not None:
         return exact
     whole, rest = split(numerator, divisor)
-    if surely(rest, ">=", 0) and surely(rest, "<", divisor):
+    if not isinstance(divisor, Dim):
+        least, most = bounds(rest)
+        if isinstance(least, int) and isinstance(most, int) and least // divisor == most // divisor:
+            return whole + least // divisor
+    elif surely(rest, ">=", 0) and surely(rest, "<", divisor):
         return whole
-    if surely(rest, "<", 0) and surely(-rest, "<=", divisor):
+    elif surely(rest, "<", 0) and surely(-rest, "<=", divisor):
         return whole - 1
     if not isinstance(rest, Dim):
         rest = Dim((((), rest),))

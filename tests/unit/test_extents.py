@@ -161,6 +161,8 @@ def test_substituting_numbers_evaluates(written: Written, sizes: dict[str, int])
         (SEQ - SEQ + 3, "3"),
         (0 // SEQ, "0"),
         ((SEQ - 1) // SEQ, "0"),
+        ((symbol("n", 32, 63) + 32) // 32, "2"),
+        (largest(0, 5 * ceildiv(SEQ // 4, 5) - SEQ // 4), "5*((seq + 16) floordiv 20) - (seq floordiv 4)"),
     ],
 )
 def test_simplifications(extent: Extent, text: str | None) -> None:

@@ -74,11 +74,15 @@ def assume_in(root: Block, assumption: Assumption) -> None:
 def agreement(a: Extent, b: Extent, order: Mapping[str, int]) -> Assumption | None:
     """The assumption under which ``a`` and ``b`` are equal; of two symbols the one earlier in ``order`` stays. None if
     they cannot be equal, or no simple assumption makes them."""
+    extrema = [atom for atom in (*_atoms(a), *_atoms(b)) if isinstance(atom, Extremum)]
+    meaning: dict[Atom, Extent] = {atom: _by_surplus(atom) for atom in extrema}
+    if meaning and replaced(a, meaning) == replaced(b, meaning):
+        return Assumption(meaning)  # they are equal for every size, as max(0, n - 4) + min(4, n) is n
     for chosen in _choices(a, b):
         x, y = _repeatedly(a, chosen), _repeatedly(b, chosen)
         if x == y:
             return _of_choice(chosen)
-    return _solved(a, b, order) or _multiples(a, b)
+    return _solved(a, b, order) or _ones(a, b) or _multiples(a, b)
 
 
 def decision(a: Extent, b: Extent) -> Iterator[Assumption]:
@@ -216,6 +220,20 @@ def _limits(atom: Extremum, chosen: Extent) -> dict[Atom, Extent] | None:
     return {symbol: _ranged(symbol, low, high)} if low <= high else None
 
 
+def _by_surplus(extremum: Extremum) -> Extent:
+    """The maximum or minimum of two extents by how much the one is more than the other, in one form for both: of x and
+    y, x + max(0, y - x) and y - max(0, y - x), where y - x begins with a positive term."""
+    if len(extremum.operands) != 2:
+        return _lone(extremum)
+    inner: dict[Atom, Extent] = {atom: _by_surplus(atom) for atom in _inside(extremum) if isinstance(atom, Extremum)}
+    x, y = (replaced(operand, inner) for operand in extremum.operands)
+    difference = y - x
+    if isinstance(difference, Dim) and difference.terms[0][1] < 0:
+        x, y, difference = y, x, -difference
+    surplus = largest(0, difference)
+    return x + surplus if extremum.kind == "max" else y - surplus
+
+
 # Equal sizes ---------------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +254,31 @@ def _solved(a: Extent, b: Extent, order: Mapping[str, int]) -> Assumption | None
             if found is not None:
                 return found
     return None
+
+
+def _ones(a: Extent, b: Extent) -> Assumption | None:
+    """That a product of floor divisions of single symbols is 1, as where a pooled image is flattened: each of them is,
+    since none is less, in the range of its symbol in which it is."""
+    difference = _without_common_factor(a - b)
+    if not isinstance(difference, Dim) or [factor for _, factor in difference.terms] not in ([1, -1], [-1, 1]):
+        return None
+    (product, _), (one, _) = difference.terms
+    if one or any(bounds(_lone(atom))[0] < 1 for atom in product):
+        return None
+    meaning: dict[Atom, Extent] = {}
+    for atom in product:
+        inside = list(symbols_of(_lone(atom)))
+        if not isinstance(atom, Quotient) or len(inside) != 1 or inside[0] in meaning:
+            return None
+
+        def is_one(drop: int, atom: Atom = atom, of: Symbol = inside[0]) -> bool:
+            return _repeatedly(_lone(atom), {of: _ranged(of, of.low, of.high - drop)}) == 1
+
+        drop = _least(0, inside[0].high - inside[0].low, is_one)
+        if drop is None:
+            return None
+        meaning[inside[0]] = _ranged(inside[0], inside[0].low, inside[0].high - drop)
+    return Assumption(meaning)
 
 
 def _multiples(a: Extent, b: Extent) -> Assumption | None:

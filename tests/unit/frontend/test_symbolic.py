@@ -175,6 +175,18 @@ def test_a_window_must_fit() -> None:
     assert input_shapes(module) == ["[n,1,h:4..2147483647,w_:4..2147483647]"]
 
 
+def test_a_pooled_image_is_flattened() -> None:
+    """Where an image is pooled to as many pixels as there are windows in it, and flattened as if that were one."""
+    window = {"kernel_shape": [8, 8], "strides": [8, 8], "ceil_mode": 1}
+    made = model(
+        [node("MaxPool", "x", "p", **window), node("Shape", "x", "shape", end=2), node("Reshape", "p shape", "y")],
+        [value("x", ["n", 4, "h", "w_"])],
+        [value("y", None)],
+    )
+    module = check(made, {"x": floats(2, 4, 8, 5)}, {"x": floats(1, 4, 3, 7)}, {"x": floats(3, 4, 1, 8)})
+    assert input_shapes(module) == ["[n,4,h:1..8,w_:1..8]"]
+
+
 # Shape arithmetic ----------------------------------------------------------------------------------------------------
 
 
@@ -316,6 +328,24 @@ def test_slices(start: int, end: int, step: int, shape: str | None) -> None:
     )  # fmt: skip
     module = check(made, *({"x": floats(n)} for n in (1, 2, 3, 4, 7)))
     assert shape is None or output_shapes(module) == [shape]
+
+
+@pytest.mark.parametrize("step", [1, 2, -1])
+@pytest.mark.parametrize("bound", ["start", "end"])
+def test_slices_from_a_bound_of_either_sign(bound: str, step: int) -> None:
+    """A bound that is counted from the front at some sizes and from the back at others: a table's last rows."""
+    made = model(
+        [
+            node("Shape", "s", "m"),
+            node("Sub", "five m", "bound"),
+            node("Slice", f"table {'bound far' if bound == 'start' else 'far bound'} axes step", "y"),
+        ],
+        [value("s", ["m"])],
+        [value("y", None)],
+        table=floats(5, 2), five=i64(5), axes=i64(0), step=i64(step),
+        far=i64(INT.max if (bound == "start") == (step > 0) else INT.min),
+    )  # fmt: skip
+    check(made, *({"s": floats(m)} for m in (1, 2, 4, 5, 6, 9, 10, 11, 13)))
 
 
 def test_slice_to_another_size() -> None:

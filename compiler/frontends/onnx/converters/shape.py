@@ -13,7 +13,18 @@ from penstock.compiler.dialects.graph.base import broadcast_shapes, element_of
 from penstock.compiler.dialects.graph.shape import Concat, Iota, Pad, Slice
 from penstock.compiler.dtypes import I64, numpy_dtype, tensor
 from penstock.compiler.errors import INVALID_NODE
-from penstock.compiler.extents import Dim, Extent, Extremum, NotStatic, ceildiv, is_static, largest, quotient, smallest
+from penstock.compiler.extents import (
+    Dim,
+    Extent,
+    Extremum,
+    NotStatic,
+    ceildiv,
+    is_static,
+    largest,
+    quotient,
+    smallest,
+    surely,
+)
 from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
@@ -189,12 +200,12 @@ def slice_(n: NodeContext) -> SSAValue:
 
 
 def _taken(first: Extent, last: Extent, step: int, extent: Extent) -> tuple[Extent, Extent]:
-    """(start, how many) of the indices from ``first`` to before ``last`` in steps: Python's rule for slices."""
-    if is_static((first, last, extent)):
-        taken = range(*slice(first, last, step).indices(extent))
-        return taken.start, len(taken)
+    """(start, how many) of the indices from ``first`` to before ``last`` in steps.
+
+    As the standard says it: Python's rule, but a start before the first element is that element, by negative steps too.
+    """
     low, high = (0, extent) if step > 0 else (-1, extent - 1)
-    start, end = (_inside(bound, extent, low, high) for bound in (first, last))
+    start, end = _inside(first, extent, 0, high), _inside(last, extent, low, high)
     if is_static((first, last)) and (first < 0) == (last < 0) and (last - first) * step <= 0:
         return start, 0  # however long the axis is
     distance = _distance(start, end) if step > 0 else _distance(end, start)
@@ -202,10 +213,16 @@ def _taken(first: Extent, last: Extent, step: int, extent: Extent) -> tuple[Exte
 
 
 def _inside(bound: Extent, extent: Extent, low: Extent, high: Extent) -> Extent:
-    """``bound`` counted from the front, held in [low, high]."""
+    """``bound`` counted from the front, held in [low, high]; ``high`` where that is nothing."""
     if is_static((bound,)) and abs(bound) >= 1 << 31:  # as far as it goes
-        return low if bound < 0 else high
-    return largest(bound + extent, low) if bound < 0 else smallest(bound, high)
+        return smallest(low, high) if bound < 0 else high
+    if surely(bound, "<", 0):
+        inside = largest(bound + extent, low)
+        return inside if surely(low, "<=", high) else smallest(inside, high)
+    if surely(bound, ">=", 0):
+        return smallest(bound, high)
+    behind = smallest(largest(-bound, 0), 1)  # 1 if it is negative, else 0: the sizes of a run tell
+    return smallest(largest(bound + behind * extent, low), high)
 
 
 def _distance(start: Extent, end: Extent) -> Extent:
