@@ -120,7 +120,7 @@ def batches_from_c(artifact: Path, folder: Path, number: int) -> tuple[list[floa
 
 def measure(graph: onnx.GraphProto, folder: Path, number: int) -> Iterator[tuple[str, list[float]]]:
     """Each way of calling one model, with the nanoseconds per call of its batches."""
-    x = np.ones([d.dim_value for d in graph.input[0].type.tensor_type.shape.dim], np.float32)
+    inputs = {"x": np.ones([d.dim_value for d in graph.input[0].type.tensor_type.shape.dim], np.float32)}
     path = folder / f"{graph.name}.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
     for peer_name in ENGINES:
@@ -131,14 +131,14 @@ def measure(graph: onnx.GraphProto, folder: Path, number: int) -> Iterator[tuple
             continue
         artifact = peer.compile(path, folder, 1).path
         run = peer.load(artifact, threads=1)
-        yield f"{peer_name} from Python", batches(lambda run=run: run({"x": x}), number)
+        yield f"{peer_name} from Python", batches(lambda run=run: run(inputs), number)
         if peer_name == "penstock":
             native = batches_from_c(Path(artifact), folder, number)
             if native is None:
                 print("penstock from C: not measured, there is no C compiler", file=sys.stderr)
                 continue
             times, result = native
-            expected = float(np.ravel(run({"x": x})["y"])[0])
+            expected = float(np.ravel(run(inputs)["y"])[0])
             if np.float32(result) != np.float32(expected):
                 raise SystemExit(f"penstock from C computes {result}, from Python {expected}")
             yield "penstock from C", times

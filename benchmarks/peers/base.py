@@ -57,5 +57,6 @@ class Peer(ABC):
     def load(self, path: Path, threads: int) -> Run:
         """Make a session with that number of threads and return the function that runs it on inputs by name.
 
-        The outputs come in the order of the model's; they may be overwritten by the next call.
+        The outputs come in the order of the model's; they may be overwritten by the next call. Where an engine can bind
+        inputs, it does so once for a dictionary: the same one, again and again, is what is measured.
         """
