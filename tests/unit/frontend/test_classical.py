@@ -38,6 +38,29 @@ def test_numbers_of_columns() -> None:
     peer("LinearRegressor", {"x": x}, coefficients=some(12).tolist(), intercepts=[1.0, 2.0, 3.0], targets=3)
 
 
+@pytest.mark.parametrize("transform", ["NONE", "SOFTMAX", "LOGISTIC"])
+@pytest.mark.parametrize("labels", [[0, 1], [7, -2, 5]])
+def test_linear_classification(labels: list[int], transform: str) -> None:
+    options: Any = {"coefficients": some(4 * len(labels)).tolist(), "intercepts": some(len(labels)).tolist()}
+    kinds = [np.int64, np.float32]
+    for x in (some(9, 4), some(4)):
+        peer(
+            "LinearClassifier",
+            {"x": x},
+            outputs=2,
+            kinds=kinds,
+            classlabels_ints=labels,
+            post_transform=transform,
+            **options,
+        )
+
+
+def test_string_labels_are_refused() -> None:
+    options: Any = {"classlabels_strings": ["a", "b"], "coefficients": some(6).tolist()}
+    with pytest.raises(ModelError, match="labels are strings"):
+        peer("LinearClassifier", {"x": some(2, 3)}, outputs=2, kinds=[np.int64, np.float32], **options)
+
+
 @pytest.mark.parametrize("norm", ["MAX", "L1", "L2"])
 def test_norms(norm: str) -> None:
     rows = np.abs(some(5, 4))

@@ -10,6 +10,8 @@ from xdsl.ir import SSAValue
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.index import Gather
+from penstock.compiler.dialects.graph.normalization import Softmax
+from penstock.compiler.dialects.graph.reduction import ArgReduce
 from penstock.compiler.dialects.graph.shape import Concat
 from penstock.compiler.dtypes import F32, is_float, numpy_dtype
 from penstock.compiler.frontends.onnx.arithmetic import Value, Values
@@ -95,6 +97,44 @@ def linear_regressor(n: NodeContext) -> SSAValue:
     offsets = [float(item) for item in n.attribute_list("intercepts")] or [0.0]
     n.require(len(offsets) in (1, targets), f"there are {len(offsets)} intercepts for {targets} targets")
     return (product + np.array(offsets, np.float32)).ssa
+
+
+@converter("LinearClassifier", domain=DOMAIN)
+def linear_classifier(n: NodeContext) -> list[SSAValue]:
+    """Integer labels, two or more, with a row of coefficients each; all transformations but PROBIT and SOFTMAX_ZERO."""
+    x, labels = n.cast(n.ranked(0, 1, 2), F32), class_labels(n, "classlabels_ints")
+    rows = n.reshape(x, [1, *n.shape(x)]) if n.rank(x) == 1 else x
+    weights = np.array(n.attribute_list("coefficients"), np.float32)
+    count, columns = len(labels), n.shape(rows)[1]
+    if count < 2 or weights.size != count * columns:
+        raise n.unsupported(f"{weights.size} coefficients for {count} labels of {columns} columns are not compiled")
+    product = Value(n, n.build(Matmul, rows, n.constant(np.ascontiguousarray(weights.reshape(count, -1).T))))
+    offsets = [float(item) for item in n.attribute_list("intercepts")] or [0.0]
+    n.require(len(offsets) in (1, count), f"there are {len(offsets)} intercepts for {count} labels")
+    return classified(n, product + np.array(offsets, np.float32), labels)
+
+
+def class_labels(n: NodeContext, attribute: str) -> Array:
+    """The labels of a classifier, i64 [classes]."""
+    if n.attribute_list("classlabels_strings"):
+        raise n.unsupported("its labels are strings, which are not compiled", "Use integers for labels.")
+    return np.array(n.attribute_list(attribute), np.int64)
+
+
+def classified(n: NodeContext, scores: Value, labels: Array) -> list[SSAValue]:
+    """A classifier's outputs: the label of the highest score (the first of equal ones), and ``scores`` [rows, classes]
+    transformed."""
+    best = n.build(ArgReduce, scores.ssa, kind="max", axis=1, keepdims=False)
+    label = n.build(Gather, n.constant(labels), best, axis=0)
+    match n.choice("post_transform", "NONE", "NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"):
+        case "NONE":
+            return [label, scores.ssa]
+        case "SOFTMAX":
+            return [label, n.build(Softmax, scores.ssa, axis=1)]
+        case "LOGISTIC":
+            return [label, scores.op("sigmoid").ssa]
+        case other:
+            raise n.unsupported(f"post_transform {other} is not compiled", "Apply it with operators of its own.")
 
 
 @converter("FeatureVectorizer", domain=DOMAIN)
