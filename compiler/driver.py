@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from penstock.compiler.errors import (
     BAD_VALUE,
+    NOT_ENOUGH_MEMORY,
     PHASE_ORDER,
     UNEXPECTED,
     UNKNOWN_ISA,
@@ -28,6 +29,7 @@ from penstock.compiler.errors import (
     InternalError,
     ModelError,
     OptionError,
+    Problem,
     TargetError,
     nearest,
 )
@@ -237,7 +239,7 @@ def run_phases(
     kept = _Keeper()
     if options.keep_debug:
         observers = [*observers, kept]
-    with _without_gc():
+    with _without_gc(), _enough_memory(source.name):
         started = time.perf_counter()
         module, ctx = _guarded(source.make)
         if phases[0].name == "import":
@@ -440,6 +442,16 @@ def _guarded(step: Callable[[], Any]) -> Any:
     except Exception as error:
         text = str(error).split("\n")[0].rstrip(".") or "no message"
         raise InternalError(UNEXPECTED, f"{type(error).__name__} while compiling: {text}.") from error
+
+
+@contextmanager
+def _enough_memory(name: str) -> Generator[None]:
+    """What the model called ``name`` takes beyond the memory there is becomes a ModelError."""
+    try:
+        yield
+    except MemoryError as error:
+        reason = "compiling it takes more memory than there is"
+        raise ModelError(Problem(NOT_ENOUGH_MEMORY, "", "", reason, NOT_ENOUGH_MEMORY.remedy), name) from error
 
 
 @contextmanager

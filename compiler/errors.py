@@ -123,6 +123,12 @@ DEPENDS_ON_SIZES = Code(
     "Give the symbols that the message names a value or a range: `--dim NAME=VALUE`, `--dim NAME=LOW..HIGH`.",
 )
 
+NOT_ENOUGH_MEMORY = Code(
+    "PENS-M021",
+    "Compiling the model takes more memory than there is.",
+    "Compile it where there is more, with fewer instruction set levels, or for smaller sizes.",
+)
+
 # Options, pipelines and inputs of a command: PENS-O ----------------------------------------------------------
 
 UNKNOWN_OPTION = Code(

@@ -137,7 +137,7 @@ class Runner:
         started = time.perf_counter()
         try:
             which.apply(self.ctx, module)
-        except PenstockError:
+        except (PenstockError, MemoryError):
             raise
         except Exception as error:
             text = str(error).split("\n")[0] or "no message"

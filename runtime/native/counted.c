@@ -56,7 +56,8 @@ static void take_pointers(pens_session *session, const pens_step *s, const plan_
     }
 }
 
-/* Everything that is known now that `session->known` symbols have been counted, and was not before. */
+/* Everything that is known now that `session->known` symbols have been counted, and was not before. Of a command, which
+ * may run before it is known how much it writes, that may be a part. */
 static pens_status derive(pens_session *session, const void *const *inputs, void *const *outputs, pens_error *error)
 {
     const pens_model *model = session->model;
@@ -66,7 +67,7 @@ static pens_status derive(pens_session *session, const void *const *inputs, void
     if (status == PENS_OK)
         status = pens_know_tensors(session, sizes, error);
     for (uint32_t i = 0; status == PENS_OK && i < model->variant->command_count; i++)
-        if (session->levels[i] == level)
+        if (session->levels[i] >= level)
             status = pens_know_command(session, i, sizes, error);
     if (status == PENS_OK)
         status = pens_check_sizes(model, sizes, session->values, session->levels, level, error);
@@ -77,7 +78,7 @@ static pens_status derive(pens_session *session, const void *const *inputs, void
             session->size_memory[i] = sizes[symbol];
     for (uint32_t i = 0; i < session->active->step_count; i++) {
         pens_step *s = &session->active->steps[i];
-        if (session->levels[s->command] != level)
+        if (session->levels[s->command] < level)
             continue;
         pens_prepare_step(session, s);
         take_pointers(session, s,

@@ -93,7 +93,7 @@ pens_status pens_check_archive(const pens_model *model, pens_error *error);
 pens_status pens_read_plan(pens_model *model, pens_error *error);
 pens_status pens_check_variant(const pens_model *model, const plan_variant *variant, pens_error *error);
 /* The checks of the chosen variant that had to wait for `sizes`; `values` are those of the extents it uses, -1 for what
- * has not been counted yet. Only of commands of `level`, where `levels` gives them; else of all. */
+ * has not been counted yet. Only of commands of `level` or more, where `levels` gives them; else of all. */
 pens_status pens_check_sizes(const pens_model *model, const int64_t *sizes, const int64_t *values,
                              const uint32_t *levels, uint32_t level, pens_error *error);
 /* A string of the string table, zero-terminated there; NULL if it is not. */

@@ -320,7 +320,7 @@ pens_status pens_check_sizes(const pens_model *model, const int64_t *sizes, cons
             return pens_fail(error, PENS_WRONG_SIZES, "With %s the shape of %.200s is too large.", given,
                              model->tensors[i].name);
     for (uint32_t i = 0; i < model->variant->command_count; i++)
-        if ((levels == NULL || levels[i] == level) && !command_fits(model, model->variant, i, values)) {
+        if ((levels == NULL || levels[i] >= level) && !command_fits(model, model->variant, i, values)) {
             const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + i);
             return pens_fail(error, PENS_WRONG_SIZES, "With %s the command %.200s leaves its memory.", given,
                              pens_text(model, c->source_offset, c->source_bytes));

@@ -1,12 +1,12 @@
 """Damaged input for everything that parses: any bytes end in a sentence with a code, never in another exception.
 
-    python tests/fuzz/fuzz.py reader --runs 1000000      # ONNX files, bytes and structure damaged
-    python tests/fuzz/fuzz.py text --runs 100000         # IR text
-    python tests/fuzz/fuzz.py loader --runs 10000000     # artifacts, in C under ASan and UBSan
+    python tests/fuzz/fuzz.py reader --runs 1000000 --jobs 2     # ONNX files, bytes and structure damaged
+    python tests/fuzz/fuzz.py text --runs 200000 --jobs 2        # IR text
+    python tests/fuzz/fuzz.py loader --runs 10000000 --jobs 2    # artifacts, in C under ASan and UBSan
 
-In: how many runs, and a seed. Out: nothing, or the seed and the exception of the first finding (exit status 1). The one
-idea: run ``i`` depends on the seed and ``i`` alone, so a finding is repeated with ``--seed S --runs 1``. A run
-that takes more than SECONDS of processor time or MEMORY bytes is a finding too.
+In: how many runs, a seed, and how many processes share the runs. Out: nothing, or the seed and the exception of each
+kind of finding (exit status 1). The one idea: run ``i`` depends on the seed and ``i`` alone, so a finding is repeated
+with ``--seed S --runs 1``. A run that takes more than SECONDS of processor time or MEMORY bytes is a finding too.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "tests" / "data" / "models"
 NAMES = ("mlp_b1", "lstm", "mobilenet_v2", "minilm_b1", "dlrm_b64")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+FORMULAS = ("n", "m", "n", "2*n + 1", "n//2", "max(n, m)", "\0", "é*n")
+NAMES_OF_HARM = ("", "\0", "x" * 4000, "a/../b", "\N{RIGHT-TO-LEFT OVERRIDE}")
 SECONDS = 20
 """Processor time of one run of ``reader`` or ``text``."""
 MEMORY = 6 << 30
@@ -81,50 +84,81 @@ def damage(data: bytes, rng: random.Random) -> bytes:
 
 
 def restructure(data: bytes, rng: random.Random) -> bytes:
-    """A model that is still protobuf, with types, extents, attributes, names and nodes changed."""
+    """A model that is still protobuf, with types, extents, attributes, names and nodes changed, also of a node's graph
+    or of a function."""
     import onnx
 
     model = onnx.load_from_string(data)
-    graph = model.graph
     for _ in range(rng.randint(1, 4)):
-        node = rng.choice(graph.node)
-        match rng.randrange(9):
-            case 0:
-                node.op_type = rng.choice(graph.node).op_type
-            case 1 if node.input:
-                node.input[rng.randrange(len(node.input))] = rng.choice([*rng.choice(graph.node).output, "", "nowhere"])
-            case 2 if node.attribute:
-                attribute = rng.choice(node.attribute)
-                attribute.i = rng.choice((-(2**63), -1, 0, 1, 2**31, 2**63 - 1))
-                if attribute.ints:
-                    attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice((-(2**63), -7, -1, 0, 2**40))
-            case 3 if node.attribute:
-                changed: Any = rng.choice(node.attribute)
-                changed.type = rng.randrange(0, 15)
-            case 4:
-                value = rng.choice([*graph.input, *graph.output])
-                dims = value.type.tensor_type.shape.dim
-                if dims:
-                    rng.choice(dims).dim_value = rng.choice((-1, 0, 1, 3, 2**31, 2**62))
-            case 5 if graph.input:
-                rng.choice(graph.input).type.tensor_type.elem_type = rng.randrange(0, 30)
-            case 6 if graph.initializer:
-                tensor = rng.choice(graph.initializer)
-                if rng.random() < 0.8 and tensor.raw_data:
-                    tensor.raw_data = damage(tensor.raw_data, rng)[: len(tensor.raw_data)].ljust(
-                        len(tensor.raw_data), b"\0"
-                    )
-                else:
-                    tensor.data_type = rng.randrange(0, 30)
-            case 7 if graph.initializer:
-                tensor = rng.choice(graph.initializer)
-                if tensor.dims:
-                    tensor.dims[rng.randrange(len(tensor.dims))] = rng.choice((-1, 0, 1, 2**31, 2**62))
-            case _:
-                graph.node.remove(node) if len(graph.node) > 1 else graph.node.append(node)
+        if rng.random() < 0.5:
+            _change_node(rng.choice([model.graph, model.graph, *_bodies(model)]), model.graph, rng)
+        else:
+            _change_value(model.graph, rng)
     if rng.random() < 0.3:
         model.opset_import[0].version = rng.randrange(0, 40)
     return model.SerializeToString()
+
+
+def _change_node(body: Any, graph: Any, rng: random.Random) -> None:
+    """Another operator, input, attribute or output name for a node of ``body``; or it is gone."""
+    nodes = body.node or graph.node
+    node, other = rng.choice(nodes), rng.choice(nodes)
+    match rng.randrange(6):
+        case 0:
+            node.op_type = other.op_type
+        case 1 if node.input:
+            node.input[rng.randrange(len(node.input))] = rng.choice([*other.output, "", "nowhere"])
+        case 2 if node.attribute:
+            attribute = rng.choice(node.attribute)
+            attribute.i = rng.choice((-(2**63), -1, 0, 1, 2**31, 2**63 - 1))
+            if attribute.ints:
+                attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice((-(2**63), -7, -1, 0, 2**40))
+        case 3 if node.attribute:
+            rng.choice(node.attribute).type = rng.randrange(0, 15)
+        case 4 if node.output:
+            name = rng.choice((*NAMES_OF_HARM, *other.output))
+            node.output[rng.randrange(len(node.output))] = name
+            node.name = rng.choice((name, node.name))
+        case _:
+            nodes.remove(node) if len(nodes) > 1 else graph.node.append(node)
+
+
+def _change_value(graph: Any, rng: random.Random) -> None:
+    """Another extent or type of an input, output or initializer, or other bytes in it; extents may become symbolic."""
+    match rng.randrange(5):
+        case 0:
+            dims = rng.choice([*graph.input, *graph.output]).type.tensor_type.shape.dim
+            if dims:
+                rng.choice(dims).dim_value = rng.choice((-1, 0, 1, 3, 2**31, 2**40, 2**62))
+        case 1 if graph.input:
+            rng.choice(graph.input).type.tensor_type.elem_type = rng.randrange(0, 30)
+        case 2 if graph.initializer:
+            tensor = rng.choice(graph.initializer)
+            if rng.random() < 0.8 and tensor.raw_data:
+                size = len(tensor.raw_data)
+                tensor.raw_data = damage(tensor.raw_data, rng)[:size].ljust(size, b"\0")
+            else:
+                tensor.data_type = rng.randrange(0, 30)
+        case 3 if graph.initializer:
+            tensor = rng.choice(graph.initializer)
+            if tensor.dims:
+                tensor.dims[rng.randrange(len(tensor.dims))] = rng.choice((-1, 0, 1, 2**31, 2**40, 2**62))
+        case _:
+            dims = [dim for value in graph.input for dim in value.type.tensor_type.shape.dim]
+            if dims:  # what is declared of results is left open
+                rng.choice(dims).dim_param = rng.choice(FORMULAS)
+                del graph.value_info[:]
+                for value in graph.output:
+                    value.type.tensor_type.ClearField("shape")
+
+
+def _bodies(model: Any) -> list[Any]:
+    """The functions of a model and the graphs of its nodes, one level deep."""
+    nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    return [
+        *model.functions,
+        *(attribute.g for node in nodes for attribute in node.attribute if attribute.HasField("g")),
+    ]
 
 
 def _must_speak(error: Any) -> None:
@@ -258,10 +292,11 @@ def counting() -> Any:
     rest, other = BufferRange(Space.BUFFER, 0, 8 * (4 * batch - n), 2), BufferRange(Space.OUTPUT, 0, 8, 1)
     tail, y = BufferRange(Space.BUFFER, 8 * n, 8 * n, 0), BufferRange(Space.OUTPUT, 0, 4 * n * m, 0)
     sizes, given = BufferRange(Space.SIZES, 0, 16), BufferRange(Space.SIZES, 0, 8)
+    early = BufferRange(Space.BUFFER, 0, 4 * m, 2)  # how much is written is counted only then
     commands = [
         Command(CommandKind.DISPATCH, (BufferRange(Space.INPUT, 0, 16 * batch), given), (found, count), source="count"),
         Command(CommandKind.BIND, (count,), (), units=n),
-        Command(CommandKind.DISPATCH, (tail, sizes), (rest, other), units=n, source="count again"),
+        Command(CommandKind.DISPATCH, (tail, sizes), (rest, other, early), units=n, source="count again"),
         Command(CommandKind.BIND, (other,), (), units=m),
         Command(CommandKind.BIND, (count,), (), units=smallest(n, 4 * batch), source="meet"),
         Command(CommandKind.DISPATCH, (rest, tail), (y,), units=n * m, source="last"),
@@ -330,8 +365,8 @@ def looping() -> Any:
     return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], {"made": "for the fuzzer"}, {})
 
 
-def loader(folder: Path, runs: int, seed: int) -> subprocess.CompletedProcess[str]:
-    """``runs`` damaged artifacts, loaded by the sanitized runtime. Raises NoSanitizer."""
+def prepare_loader(folder: Path) -> list[str]:
+    """The sanitized driver, built into ``folder``, and the artifacts it damages. Raises NoSanitizer."""
     import penstock
     from penstock.compiler.artifact import writer
 
@@ -343,7 +378,14 @@ def loader(folder: Path, runs: int, seed: int) -> subprocess.CompletedProcess[st
     for made in (symbolic, counting, looping):
         paths.append(folder / f"{made.__name__}.pens")
         writer.write(made(), paths[-1])
-    return subprocess.run([program, str(runs), str(seed), *paths], capture_output=True, text=True, check=False)
+    return list(map(str, (program, *paths)))
+
+
+def run_loader(prepared: Sequence[str], first: int, last: int) -> subprocess.CompletedProcess[str]:
+    """The runs of the seeds ``first`` to ``last`` (exclusive), as far as the first finding."""
+    program, *paths = prepared
+    command = [program, str(last - first), str(first), *paths]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 TARGETS: dict[str, tuple[Callable[[random.Random], None], Callable[[], object]]] = {
@@ -366,32 +408,49 @@ def limited(run: Callable[[random.Random], None], seed: int) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
+def shard(target: str, first: int, last: int) -> int:
+    """The runs of the seeds ``first`` to ``last`` (exclusive); how many kinds of finding they gave, each printed once.
+
+    Findings are of one kind if the same exception is raised at the same line.
+    """
+    run, prepare = TARGETS[target]
+    prepare()
+    signal.signal(signal.SIGPROF, _stop)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    kinds: set[tuple[str, str, int | None]] = set()
+    for seed in range(first, last):
+        try:
+            limited(run, seed)
+        except (Exception, TooSlow) as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            kind = (type(error).__name__, where.filename, where.lineno)
+            if kind not in kinds:
+                kinds.add(kind)
+                told = "".join(traceback.format_exception(error))
+                print(f"{told}found by: fuzz.py {target} --runs 1 --seed {seed}", file=sys.stderr, flush=True)
+    return len(kinds)
+
+
 def main() -> int:
     """Run one of the fuzzers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", choices=[*TARGETS, "loader"])
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
     arguments: Any = parser.parse_args()
-    if arguments.target == "loader":
-        with tempfile.TemporaryDirectory() as folder:
-            done = loader(Path(folder), arguments.runs, arguments.seed)
-        print(done.stdout, done.stderr)
-        return 1 if done.returncode else 0
-    run, prepare = TARGETS[arguments.target]
-    prepare()
-    signal.signal(signal.SIGPROF, _stop)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     start = time.monotonic()
-    for seed in range(arguments.seed, arguments.seed + arguments.runs):
-        try:
-            limited(run, seed)
-        except (Exception, TooSlow):
-            traceback.print_exc()
-            print(f"found by: fuzz.py {arguments.target} --runs 1 --seed {seed}")
-            return 1
-    print(f"{arguments.runs} runs in {time.monotonic() - start:.0f} s, no finding")
-    return 0
+    ends = [arguments.seed + arguments.runs * job // arguments.jobs for job in range(arguments.jobs + 1)]
+    with ProcessPoolExecutor(arguments.jobs) as pool, tempfile.TemporaryDirectory() as folder:
+        if arguments.target == "loader":
+            program = prepare_loader(Path(folder))
+            done = list(pool.map(partial(run_loader, program), ends[:-1], ends[1:]))
+            print("".join(process.stderr for process in done), end="", file=sys.stderr)
+            found = sum(process.returncode != 0 for process in done)
+        else:
+            found = sum(pool.map(partial(shard, arguments.target), ends[:-1], ends[1:]))
+    print(f"{arguments.runs} runs in {time.monotonic() - start:.0f} s, {found or 'no'} findings")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
  * code behind them, loads the result from a block of just its size, and makes a session of it if the loader accepts it.
  * A model with symbols is given sizes, directly and as shapes, and one that counts is told numbers, as if kernels had
  * found them; what it then takes for its memory must be its memory.
- * Kernels are not run: machine code is trusted, what the plan says of memory is not. */
+ * Runs are made with memory of just the sizes that the session asks for. In place of every kernel stands one that reads
+ * and writes both ends of all it is given: machine code is trusted, what the plan says of memory is not. */
 #include "session.h"
 
 #include <stdio.h>
@@ -227,6 +228,82 @@ static int try_rounds(pens_session *session, const pens_model *model)
 
 enum { LARGEST_OUTPUT = 1 << 16 };
 
+static const pens_session *running;
+static int broken;
+
+/* Stands for a kernel: reads and writes the first and last bytes of its arguments, under the sizes of the run. */
+static void touch(const pens_kernel_context *context, void *const *buffers, int64_t begin, int64_t end)
+{
+    const pens_model *model = running->model;
+    const pens_step *s = running->active->steps, *last = s + running->active->step_count;
+    while (s < last && s->buffers != buffers)
+        s++;
+    if (s == last || begin < 0 || begin > end || end > s->units) {
+        broken = 1;
+        return;
+    }
+    if (context->scratch_bytes > 0)
+        ((volatile uint8_t *)context->scratch)[0] = ((volatile uint8_t *)context->scratch)[context->scratch_bytes - 1] = 1;
+    const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + s->command);
+    for (uint32_t a = 0; a < PENS_ARGUMENTS(c); a++) {
+        const plan_argument *argument = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + a);
+        if (model->counts[TABLE_COUNTED] > 0 && pens_level(model, argument->bytes) > running->known)
+            continue; /* how much a kernel writes may be counted later */
+        uint64_t bytes = pens_value(running, argument->bytes), count = below(40);
+        volatile uint8_t *memory = buffers[a];
+        if (bytes == 0)
+            continue;
+        if (a < c->read_count || a >= (uint32_t)c->read_count + c->write_count) {
+            (void)(memory[0] + memory[bytes - 1]);
+            continue;
+        }
+        broken |= argument->space == SPACE_INPUT || argument->space == SPACE_WEIGHTS || argument->space == SPACE_SIZES;
+        memory[bytes - 1] = (uint8_t)below(2);
+        if (bytes >= sizeof count)
+            memcpy(buffers[a], &count, sizeof count);
+    }
+}
+
+static void take_kernels(const pens_program *program)
+{
+    for (uint32_t i = 0; i < program->step_count; i++)
+        if (program->steps[i].kernel != NULL)
+            program->steps[i].kernel = touch;
+}
+
+/* One run, on memory of the sizes that the session says; tensors that it says it does not need are not given. */
+static int try_running(pens_session *session, const pens_model *model)
+{
+    pens_error error = {PENS_OK, ""};
+    uint32_t inputs = pens_input_count(model), outputs = pens_output_count(model);
+    void **memory = calloc(inputs + outputs + 1u, sizeof *memory);
+    pens_record *records = below(4) ? NULL : calloc(pens_session_commands(session) + 1u, sizeof *records);
+    int fits = session->arena_bytes < LARGEST_ARENA, sound = 1;
+    for (uint32_t i = 0; i < inputs + outputs; i++) {
+        uint64_t bytes = i < inputs ? pens_session_input(session, i).bytes : pens_session_output_room(session, i - inputs);
+        int needed = i < inputs ? pens_session_reads(session, i)
+                                : session->active == &session->all || session->chosen[i - inputs];
+        fits &= bytes < LARGEST_OUTPUT;
+        if (fits && needed)
+            memory[i] = memset(malloc(bytes ? bytes : 1), (int)below(2), bytes);
+    }
+    for (uint32_t i = 0; i < session->active->step_count; i++)
+        fits &= !session->active->steps[i].loop; /* how often is up to the memory: see try_rounds */
+    if (fits) {
+        running = session;
+        broken = 0;
+        take_kernels(&session->all);
+        take_kernels(session->active);
+        pens_status status = pens_run_profiled(session, (const void **)memory, memory + inputs, records, &error);
+        sound = !broken && (status == PENS_OK || error.message[0] != 0);
+    }
+    for (uint32_t i = 0; i < inputs + outputs; i++)
+        free(memory[i]);
+    free(memory);
+    free(records);
+    return sound;
+}
+
 /* Go from bind to bind with numbers of all sorts, on memory of the size that the session says. */
 static int try_counts(pens_session *session, const pens_model *model)
 {
@@ -291,7 +368,8 @@ static int try_sizes(pens_session *session, const pens_model *model)
         error.message[0] = 0;
         pens_status status = round % 2 ? pens_session_set_shapes(session, shapes, &error)
                                        : pens_session_set_sizes(session, sizes, &error);
-        sound = sound && (status == PENS_OK ? session->ready && is_sound(session) && try_counts(session, model) && try_rounds(session, model)
+        sound = sound && (status == PENS_OK ? session->ready && is_sound(session) && try_running(session, model) &&
+                                                  try_counts(session, model) && try_rounds(session, model)
                                             : error.message[0] != 0);
     }
     free(sizes);
@@ -322,9 +400,11 @@ static int try_loading(const uint8_t *data, uint64_t bytes)
         largest = pens_output(model, i).bytes > largest ? pens_output(model, i).bytes : largest;
     int symbolic = pens_symbol_count(model) > 0, sound = 1;
     if ((symbolic || largest < LARGEST_ARENA) && pens_session_create(model, &options, &session, &error) == PENS_OK) {
-        sound = symbolic ? try_sizes(session, model) : is_sound(session) && try_counts(session, model) && try_rounds(session, model);
+        sound = symbolic ? try_sizes(session, model) : is_sound(session) && try_running(session, model) && try_counts(session, model) &&
+                    try_rounds(session, model);
         if (sound && !symbolic && try_choosing(session, outputs))
-            sound = is_sound(session) && try_counts(session, model) && try_rounds(session, model);
+            sound = is_sound(session) && try_running(session, model) && try_counts(session, model) &&
+                    try_rounds(session, model);
         pens_session_destroy(session);
     }
     pens_unload(model);

@@ -10,7 +10,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from penstock.compiler.context import CompilerContext
-from penstock.compiler.errors import INVALID_NODE, SHAPE_CONFLICT
+from penstock.compiler.errors import INVALID_NODE, MODEL_TOO_LARGE, SHAPE_CONFLICT
 from penstock.compiler.frontends.onnx import import_model
 from penstock.runtime.errors import PenstockError
 
@@ -91,3 +91,144 @@ def refused(op: str, x: np.ndarray[Any, Any] | None, **parameters: np.ndarray[An
     with pytest.raises(PenstockError, match="the_node") as caught:
         import_model(model.SerializeToString(), CompilerContext())
     assert caught.value.code == INVALID_NODE
+
+
+def imported(
+    op: str,
+    inputs: dict[str, tuple[Any, Sequence[Any]]],
+    stored: dict[str, np.ndarray[Any, Any]] | None = None,
+    declared: Sequence[Any] | None = None,
+    domain: str = "",
+    **attributes: Any,
+) -> None:
+    """Import a model of one node. ``inputs`` are element types and shapes; ``declared`` is the shape of its output."""
+    values = [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in inputs.items()]
+    weights = [numpy_helper.from_array(array, name) for name, array in (stored or {}).items()]
+    node = helper.make_node(op, [*inputs, *(stored or {})], ["y"], name="the_node", domain=domain, **attributes)
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, declared)
+    graph = helper.make_graph([node], "g", values, [output], weights)
+    imports = [
+        helper.make_opsetid("", 20),
+        helper.make_opsetid("ai.onnx.ml", 5),
+        helper.make_opsetid("com.microsoft", 1),
+    ]
+    import_model(helper.make_model(graph, opset_imports=imports, ir_version=9).SerializeToString(), CompilerContext())
+
+
+F, I = TensorProto.FLOAT, TensorProto.INT64
+HUGE = 2**33
+TREE: dict[str, Any] = {
+    "nodes_featureids": [0],
+    "nodes_splits": numpy_helper.from_array(np.ones(1, np.float32)),
+    "nodes_modes": numpy_helper.from_array(np.zeros(1, np.uint8)),
+    "nodes_truenodeids": [0],
+    "nodes_falsenodeids": [1],
+    "nodes_trueleafs": [1],
+    "nodes_falseleafs": [1],
+    "tree_roots": [0],
+    "leaf_targetids": [0, 0],
+    "leaf_weights": numpy_helper.from_array(np.ones(2, np.float32)),
+    "n_targets": 1,
+}
+NODES: dict[str, tuple[str, dict[str, Any]]] = {
+    "trees of integers": (
+        INVALID_NODE,
+        dict(op="TreeEnsemble", domain="ai.onnx.ml", inputs={"x": (TensorProto.UINT32, (1, 1))}, **TREE),
+    ),
+    "concatenation of different ranks": (
+        INVALID_NODE,
+        {"op": "Concat", "inputs": {"a": (F, (3, 4)), "b": (F, (3,))}, "axis": 1},
+    ),
+    "a grid too large": (
+        MODEL_TOO_LARGE,
+        {
+            "op": "AffineGrid",
+            "inputs": {"t": (F, (1, 2, 3))},
+            "stored": {"s": np.array([1, 1, HUGE, HUGE])},
+            "align_corners": 1,
+        },
+    ),
+    "a grid of no size": (
+        INVALID_NODE,
+        {"op": "AffineGrid", "inputs": {"t": (F, (1, 2, 3))}, "stored": {"s": np.empty(0, np.int64)}},
+    ),
+    "a window declared too large": (INVALID_NODE, {"op": "HannWindow", "inputs": {"n": (I, ())}, "declared": [2**40]}),
+    "a window declared less than empty": (
+        SHAPE_CONFLICT,
+        {"op": "HannWindow", "inputs": {"n": (I, ())}, "declared": [-2]},
+    ),
+    "a window of a size that is no number": (
+        INVALID_NODE,
+        {"op": "HannWindow", "inputs": {}, "stored": {"n": np.array(np.inf)}},
+    ),
+    "a one-hot declared without its axis": (
+        SHAPE_CONFLICT,
+        {"op": "OneHot", "inputs": {"x": (I, (2,)), "d": (I, ()), "v": (F, (2,))}, "declared": []},
+    ),
+    "a scalar that is split": (INVALID_NODE, {"op": "Split", "inputs": {"x": (F, ())}, "num_outputs": 1}),
+    "a scalar that is compressed": (
+        INVALID_NODE,
+        {"op": "Compress", "inputs": {"x": (F, ()), "c": (TensorProto.BOOL, (1,))}, "axis": 0},
+    ),
+    "a scalar quantised along an axis": (
+        INVALID_NODE,
+        {"op": "QuantizeLinear", "inputs": {"x": (F, ()), "s": (F, (2,))}},
+    ),
+    "a table of weights too large": (
+        MODEL_TOO_LARGE,
+        {
+            "op": "Resize",
+            "inputs": {"x": (F, (HUGE,)), "roi": (F, (2,)), "scales": (F, (1,))},
+            "declared": [3],
+            "mode": "linear",
+            "antialias": 1,
+        },
+    ),
+    "a list of another kind": (
+        INVALID_NODE,
+        {
+            "op": "QLinearReduceMean",
+            "domain": "com.microsoft",
+            "inputs": dict.fromkeys("xszto", (F, (2, 2))),
+            "axes": [1e30],
+        },
+    ),
+    "an empty array that is huge": (
+        MODEL_TOO_LARGE,
+        {"op": "Expand", "inputs": {"x": (F, (1, 1, 1))}, "stored": {"s": np.array([0, 2**39, 2**39])}},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", list(NODES))
+def test_nodes_that_ended_in_an_exception(what: str) -> None:
+    code, node = NODES[what]
+    with pytest.raises(PenstockError, match="the_node") as caught:
+        imported(**node)
+    assert caught.value.code == code
+
+
+def test_a_resize_of_nothing_by_a_region_that_is_fed() -> None:
+    inputs = {"x": (F, (1, 0)), "roi": (F, (4,))}
+    mode = "tf_crop_and_resize"
+    imported("Resize", inputs, {"scales": np.ones(2, np.float32)}, [1, 0], coordinate_transformation_mode=mode)
+
+
+@pytest.mark.parametrize(
+    "opset", [13, 18], ids=["a node that is refused beside an empty value of symbolic shape", "the same, compiled"]
+)
+def test_an_empty_value_of_symbolic_shape(opset: int) -> None:
+    node = helper.make_node("ReduceMax", ["x", "axes"], ["y"], name="the_node")
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("x", F, ["n", 0, 3])],
+        [helper.make_tensor_value_info("y", F, None)],
+        [numpy_helper.from_array(np.array([2]), "axes")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9).SerializeToString()
+    if opset == 13:
+        with pytest.raises(PenstockError, match="the_node"):
+            import_model(model, CompilerContext())
+    else:
+        assert import_model(model, CompilerContext())

@@ -37,7 +37,7 @@ def test_findings_in_text(seed: int) -> None:
 
 def test_damaged_artifacts(tmp_path: Path) -> None:
     try:
-        done = fuzz.loader(tmp_path, 20_000, 1)
+        done = fuzz.run_loader(fuzz.prepare_loader(tmp_path), 1, 20_001)
     except fuzz.NoSanitizer as error:
         pytest.skip(str(error))
     assert done.returncode == 0, done.stderr[-4000:]

@@ -171,6 +171,7 @@ class Concat(Movement):
         require(len(shapes[0]) > 0, "scalars cannot be concatenated")
         for shape in shapes[1:]:
             sentence = f"shapes {show(shapes[0])} and {show(shape)} cannot be concatenated along axis {axis}"
+            require(len(shape) == len(shapes[0]), sentence)
             kept, other = ([*each[:axis], *each[axis + 1 :]] for each in (shapes[0], shape))
             require_same(kept, other, sentence)
         total = sum(shape[axis] for shape in shapes)

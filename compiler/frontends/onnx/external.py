@@ -52,7 +52,8 @@ class DataFolder:
         if location not in self._files:
             path = self._resolve(location)
             try:
-                with path.open("rb") as file:
+                # Without O_NONBLOCK, opening a pipe would wait for whoever writes to it.
+                with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
                     status = os.fstat(file.fileno())
                     if not stat.S_ISREG(status.st_mode):
                         raise DataError(EXTERNAL_DATA_MISSING, f"its data '{location}' is not a regular file")

@@ -7,6 +7,7 @@ outputs as unknown and conversion goes on, so one run tells everything.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -134,6 +135,7 @@ class Importer:
         self.static = StaticValues(ctx.weights)
         self.guard: SSAValue | None = None  # true in a run that takes the branch being converted
         self.ops = 0  # inserted so far
+        self._consistent = True  # what has been converted obeys its rules under what is taken for granted of sizes
         self._callers: list[Node] = []  # the calls of functions being inlined, outermost first
         self._path: list[str] = []  # the nodes whose subgraphs are being converted, outermost first
         self._nested = 0  # converters under way that other nodes are converted for
@@ -366,6 +368,8 @@ class Importer:
     def _convert(self, node: Node, scope: Scope, opsets: Mapping[str, int]) -> Sequence[Item | None]:
         """The values of a node's outputs; None for each if it cannot be converted, or reads what could not be."""
         unknown: list[Item | None] = [None] * len(node.outputs)
+        if not self._consistent:
+            return unknown
         try:
             streams = dict(self._streams)
             for _ in range(MAX_ASSUMPTIONS):
@@ -403,10 +407,14 @@ class Importer:
     def _remedy(self, node: Node, scope: Scope) -> str:
         """What to say of sizes where a node is refused that reads values of symbolic shape."""
         values = [value for name in node.inputs if name and isinstance(value := scope.get(name), SSAValue)]
+        if not self._consistent:  # nothing can be evaluated
+            return remedy(extent for value in values for extent in shape_of(value.type))
         return remedy(read_extents(self.static, values))
 
     def _assume(self, assumption: Assumption) -> None:
-        """Take something for granted about sizes from here on, and in all that has been converted."""
+        """Take something for granted about sizes from here on, and in all that has been converted. When that does not
+        allow it, conversion ends with what is raised."""
+        self._consistent = False
         assume_in(self.root, assumption)
         self.declared.dimensions.rewrite(assumption.of)
         self.counts.refuse_later(assumption)
@@ -416,6 +424,7 @@ class Importer:
         if any(map(is_static, self._equal)):
             a, b = next(filter(is_static, self._equal))
             raise Refusal(DEPENDS_ON_SIZES, f"what the model needs of its sizes cannot be: {a} would have to be {b}")
+        self._consistent = True
 
     def _converted(self, node: Node, scope: Scope, opsets: Mapping[str, int]) -> Sequence[Item | None]:
         """The values of a node's outputs. Raises what stands against converting it."""
@@ -532,6 +541,8 @@ class Importer:
         self.spend()
         for kind in op.result_types:
             rank, (size, _) = len(shape_of(kind)), bounds(tensor_bytes(kind))
+            if size == 0 and is_static(shape_of(kind)):
+                size = math.prod(extent for extent in shape_of(kind) if extent)
             if any(surely(extent, "<", 0) for extent in shape_of(kind)):
                 raise Refusal(INVALID_NODE, f"a value would have the shape {list(shape_of(kind))}")
             if rank > MAX_RANK:

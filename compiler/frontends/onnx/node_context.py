@@ -6,6 +6,7 @@ operator's specification; everything about errors, locations and constants is he
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,11 +22,13 @@ from penstock.compiler.dialects.graph.structure import Checked, Constant
 from penstock.compiler.dtypes import I64, element_type, shape_of, tensor, type_name
 from penstock.compiler.errors import (
     INVALID_NODE,
+    MODEL_TOO_LARGE,
+    SHAPE_CONFLICT,
     SHAPE_UNKNOWN,
     UNSUPPORTED_ATTRIBUTE,
     UNSUPPORTED_TYPE,
 )
-from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, is_static
+from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, is_static, surely
 from penstock.compiler.frontends.onnx import symbolic
 from penstock.compiler.frontends.onnx.arithmetic import Value
 from penstock.compiler.frontends.onnx.assumptions import Assumption, decision
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 OpT = TypeVar("OpT", bound=GraphOp)
+MAX_TABLE = 1 << 24  # elements of a constant that a converter makes
 
 
 class Refusal(Exception):
@@ -141,6 +145,12 @@ class NodeContext:
         self.require(array.size == 1, f"{what} is one number, not {array.size}")
         return array[0]
 
+    def static_int(self, index: int, what: str) -> int:
+        """The compile-time value of input ``index``, which holds one whole number."""
+        item = self.static_scalar(index, what)
+        self.require(bool(np.isfinite(item) and item == int(item)), f"{what} is a whole number, not {item}")
+        return int(item)
+
     def known(self, value: SSAValue, what: str) -> Array:
         """The compile-time value of ``value``, numbers only. Raises NotStatic for symbolic extents."""
         array = self.known_extents(value, what)
@@ -200,9 +210,9 @@ class NodeContext:
         """Input ``index`` for arithmetic in the graph, as element type ``element``."""
         return Value(self, self.cast(self.input(index), element))
 
-    def promised(self, what: str, output: int = 0) -> tuple[Extent, ...]:
-        """The shape that the model declares for an output: what a result's shape is when ``what`` is fed at run time.
-        Refuses the node if nothing is declared."""
+    def promised(self, what: str, output: int = 0, rank: int | None = None) -> tuple[Extent, ...]:
+        """The shape, of ``rank`` axes, that the model declares for an output: what a result's shape is when ``what`` is
+        fed at run time. Refuses the node if nothing is declared, or what cannot be."""
         shape = self.importer.declared_shape(self.node, output, self.scope)
         if shape is None:
             raise Refusal(
@@ -210,7 +220,17 @@ class NodeContext:
                 f"{what} depends on the model's inputs, and the model does not declare the shape of its result",
                 "Make it a constant of the model, or declare the result's shape.",
             )
+        if rank not in (None, len(shape)) or any(surely(extent, "<", 0) for extent in shape):
+            raise Refusal(SHAPE_CONFLICT, f"its result is declared with the shape {list(shape)}, which it cannot have")
         return shape
+
+    def table(self, elements: Extent, what: str) -> None:
+        """Refuse the node if ``what``, which is worked out when compiling, has more elements than anyone needs, or as
+        many as the sizes of a run say."""
+        if not is_static((elements,)):
+            raise NotStatic(f"{what} must be known at compile time, but has {elements} elements")
+        if elements > MAX_TABLE:
+            raise Refusal(MODEL_TOO_LARGE, f"{what} has {elements:,} elements; {MAX_TABLE:,} are the most")
 
     def checked(self, x: SSAValue, holds: Value, what: str) -> SSAValue:
         """``x``, where a run ends with a sentence unless ``holds``: ``what`` is what the model was compiled for."""
@@ -240,9 +260,12 @@ class NodeContext:
         """A string attribute."""
         return str(self._attribute(name, str, default))
 
-    def attribute_list(self, name: str, default: Sequence[Any] = ()) -> list[Any]:
-        """A list attribute."""
-        return list(self._attribute(name, tuple, tuple(default)))
+    def attribute_list(self, name: str, default: Sequence[Any] = (), kind: type = builtins.int) -> list[Any]:
+        """A list attribute, of integers unless ``kind`` is float or str."""
+        items: tuple[Any, ...] = self._attribute(name, tuple, tuple(default))
+        if name in self.node.attributes and not all(isinstance(item, kind) for item in items):
+            raise Refusal(INVALID_NODE, f"the attribute {name} is of the wrong kind")
+        return list(items)
 
     def _attribute(self, name: str, kind: Any, default: Any) -> Any:
         value = self.node.attributes.get(name, default)
@@ -378,10 +401,10 @@ class NodeContext:
         return self.normal_axis(self.int(name, default), rank)
 
     def normal_axis(self, axis: int, rank: int) -> int:
-        """``axis`` counted from the front."""
-        if not -rank <= axis < max(rank, 1):
+        """``axis`` counted from the front. Refuses the node when it is out of range; a scalar has none."""
+        if not -rank <= axis < rank:
             raise Refusal(INVALID_NODE, f"axis {axis} is outside a tensor of rank {rank}")
-        return axis % rank if rank else 0
+        return axis % rank
 
     def type_name(self, value: SSAValue) -> str:
         return type_name(element_of(value))

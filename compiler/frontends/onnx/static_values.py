@@ -44,7 +44,7 @@ class StaticValues:
             owner = current.owner
             if current in self._known:
                 pending.pop()
-            elif elements(current.type) == 0:
+            elif elements(current.type) == 0 and is_static(shape_of(current.type)):
                 self._known[current] = np.empty(shape_of(current.type), numpy_dtype(element_of(current)))
             elif isinstance(owner, Constant):
                 self._known[current] = owner.array(self._weights)

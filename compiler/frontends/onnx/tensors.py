@@ -50,15 +50,15 @@ class StoredTensor:
 
 def check_dims(dims: Sequence[int], width: int) -> int:
     """The number of elements of a tensor of ``dims`` with ``width`` bytes each. Raises DataError if that is absurd."""
-    shown = show_dims(tuple(dims))
     if len(dims) > MAX_RANK:
         raise DataError(MODEL_TOO_LARGE, f"it has {len(dims)} dimensions; {MAX_RANK} are the most")
+    shown = show_dims(tuple(dims))
     if any(dim < 0 for dim in dims):
         raise DataError(INVALID_DATA, f"its shape {shown} has a negative extent")
-    count = math.prod(dims)
-    if count * width > MAX_BYTES or any(dim > MAX_BYTES for dim in dims):
-        raise DataError(MODEL_TOO_LARGE, f"its shape {shown} would take {count * width:,} bytes")
-    return count
+    size = math.prod(dim for dim in dims if dim) * width  # numpy refuses an empty array that is too large but for that
+    if size > MAX_BYTES:
+        raise DataError(MODEL_TOO_LARGE, f"its shape {shown} would take {size:,} bytes")
+    return math.prod(dims)
 
 
 def describe_tensor(stored: StoredTensor, folder: DataFolder) -> Tensor:

@@ -124,6 +124,7 @@ def _mask(n: NodeContext, mask: SSAValue | None, kind: Attribute, keys: Extent) 
     if element_of(mask) == I1:
         zero, hidden = n.constant(0.0, kind), n.constant(-np.inf, kind)
         mask = n.build(graph_op("select"), mask, zero, hidden)
+    n.require(n.rank(mask) > 0, "its mask has no axes")
     covered = n.shape(mask)[-1]
     if covered != 1 and covered != keys and not is_static((covered, keys)):
         n.require_equal(covered, keys, f"a mask for {covered} keys does not fit {keys} keys")

@@ -48,7 +48,7 @@ def scaler(n: NodeContext) -> SSAValue:
 
 def _row(n: NodeContext, name: str, x: SSAValue, missing: float) -> Array:
     """A list attribute with one number, or one for each element of the last axis."""
-    given = [float(item) for item in n.attribute_list(name)] or [missing]
+    given = n.attribute_list(name, kind=float) or [missing]
     n.require(len(given) in (1, n.shape(x)[-1]), f"{name} are one number or {n.shape(x)[-1]}, not {len(given)}")
     return np.array(given, np.float32)
 
@@ -73,7 +73,9 @@ def imputer(n: NodeContext) -> SSAValue:
     """Floating-point numbers and integers; one value for all columns, or one for each."""
     x = Value(n, n.ranked(0, 1, 32))
     floating = is_float(element_of(x.ssa))
-    values = n.attribute_list("imputed_value_floats" if floating else "imputed_value_int64s")
+    values = (
+        n.attribute_list("imputed_value_floats", kind=float) if floating else n.attribute_list("imputed_value_int64s")
+    )
     n.require(len(values) in (1, x.shape[-1]), f"there are {len(values)} values for {x.shape[-1]} columns")
     replaced = n.float("replaced_value_float", 0.0) if floating else n.int("replaced_value_int64", 0)
     missing = x.op("is_nan") if floating and math.isnan(replaced) else Values.equal(x, replaced)
@@ -89,12 +91,12 @@ def linear_regressor(n: NodeContext) -> SSAValue:
     if transform != "NONE":
         raise n.unsupported(f"post_transform {transform} is not compiled", "Apply it with operators of its own.")
     rows = n.reshape(x, [1, *n.shape(x)]) if n.rank(x) == 1 else x
-    weights = np.array(n.attribute_list("coefficients"), np.float32)
+    weights = np.array(n.attribute_list("coefficients", kind=float), np.float32)
     n.require(
         weights.size == targets * n.shape(rows)[1], f"{weights.size} coefficients are not {targets} for each column"
     )
     product = Value(n, n.build(Matmul, rows, n.constant(np.ascontiguousarray(weights.reshape(targets, -1).T))))
-    offsets = [float(item) for item in n.attribute_list("intercepts")] or [0.0]
+    offsets = n.attribute_list("intercepts", kind=float) or [0.0]
     n.require(len(offsets) in (1, targets), f"there are {len(offsets)} intercepts for {targets} targets")
     return (product + np.array(offsets, np.float32)).ssa
 
@@ -140,7 +142,7 @@ def classified(n: NodeContext, scores: Value, labels: Array) -> list[SSAValue]:
 @converter("FeatureVectorizer", domain=DOMAIN)
 def feature_vectorizer(n: NodeContext) -> SSAValue:
     """All types ONNX allows."""
-    sizes = [int(size) for size in n.attribute_list("inputdimensions")]
+    sizes = n.attribute_list("inputdimensions")
     n.require(len(sizes) == len(n.inputs) > 0, f"there are {len(n.inputs)} inputs and {len(sizes)} sizes")
     parts: list[SSAValue] = []
     for index, size in enumerate(sizes):
@@ -176,9 +178,9 @@ def _labels(n: NodeContext, what: str) -> Array:
     attributes = n.node.attributes
     if f"{what}_tensor" in attributes:
         return np.asarray(n.tensor_attribute(f"{what}_tensor")).reshape(-1)
-    for suffix, dtype in (("floats", np.float32), ("int64s", np.int64)):
+    for suffix, dtype, kind in (("floats", np.float32, float), ("int64s", np.int64, int)):
         if f"{what}_{suffix}" in attributes:
-            return np.array(n.attribute_list(f"{what}_{suffix}"), dtype)
+            return np.array(n.attribute_list(f"{what}_{suffix}", kind=kind), dtype)
     raise n.unsupported(f"its {what} are strings, which are not compiled", "Encode strings before the model.")
 
 

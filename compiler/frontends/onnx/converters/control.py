@@ -174,7 +174,9 @@ class _Loop:
         if n.fed(0):
             self.trips = n.value(0).reshape([])
         elif n.has(0):
-            self.limit = largest(0, n.extent(0, "its trip count"))
+            trips = n.extent(0, "its trip count")
+            n.require(not isinstance(trips, float), f"its trip count is {trips}")
+            self.limit = largest(0, trips)
         self.going: Value | None = None
         self.promise: int | None = None  # rounds that a scan output's declared shape stands for
         self.held: list[Value] = []  # what must hold for the promise
@@ -382,7 +384,7 @@ def scan_by_batch(n: NodeContext) -> Items:
     n.require(len(extents) == 1, "its scan inputs have one batch and one sequence axis of equal extents")
     ((batch, length),) = extents
     n.require(all(n.rank(s) >= 1 and n.shape(s)[0] == batch for s in states), "its states have the batch first")
-    lengths = [int(item) for item in n.static(0, "its sequence_lens").reshape(-1)] if n.has(0) else [length] * batch
+    lengths = n.ints(0, "its sequence_lens") if n.has(0) else [length] * batch
     n.require(len(lengths) == batch and all(0 <= x <= length for x in lengths), "its sequence_lens fit its inputs")
     if not batch:
         raise n.unsupported("it scans a batch of no elements")

@@ -82,7 +82,7 @@ def extent(n: NodeContext, index: int, what: str, x: SSAValue, promised: int) ->
 
 def parts(n: NodeContext, x: SSAValue, axis: int) -> tuple[SSAValue, list[int]]:
     """The checked input of Split, and the extents of its parts."""
-    sizes = [n.promised("the sizes of its parts", output)[axis] for output in range(len(n.node.outputs))]
+    sizes = [n.promised("the sizes of its parts", output, n.rank(x))[axis] for output in range(len(n.node.outputs))]
     given = n.value(1)
     _same_count(n, given, len(sizes), "split")
     _possible(n, sum(sizes) == n.shape(x)[axis], sizes)
@@ -328,7 +328,7 @@ def resized(
         if edges:
             column = [-1 if a == axis else 1 for a in range(rank)]
             inside = inside & Values.reshape((where >= 0.0) & (where <= span.extent - 1.0), column)
-        least = max(sizes[axis] - 0.5, 0.5) / source[axis]  # sizes are rounded, down or to the nearest
+        least = max(sizes[axis] - 0.5, 0.5) / max(source[axis], 1)  # sizes are rounded, down or to the nearest
         value = sampled(n, value, axis, *sampling.taps(Values, where, span, least))
     if region:
         value = Values.where(inside, value, n.float("extrapolation_value", 0.0))

@@ -63,7 +63,7 @@ def one_hot(n: NodeContext) -> SSAValue:
     rank = n.rank(indices) + 1
     axis = n.axis("axis", -1, rank)
     if n.fed(1):
-        depth = n.promised("its depth")[axis]
+        depth = n.promised("its depth", rank=rank)[axis]
         indices = fed.extent(n, 1, "depth", indices, depth)
     else:
         depth = n.extent(1, "depth")

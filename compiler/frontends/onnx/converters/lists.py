@@ -39,7 +39,7 @@ def empty(n: NodeContext) -> Listed:
 def insert(n: NodeContext) -> Listed:
     """At a position known when compiling."""
     items = list(n.sequence(0).items)
-    position = int(n.static_scalar(2, "its position")) if n.has(2) else len(items)
+    position = n.static_int(2, "its position") if n.has(2) else len(items)
     n.require(-len(items) <= position <= len(items), f"its position {position} is outside {len(items)} items")
     items.insert(position, n.input(1))
     return _listed(n, items)
@@ -79,9 +79,9 @@ def split(n: NodeContext) -> Listed:
     else:
         given = n.static(1, "split")
         if given.ndim:
-            sizes = [int(size) for size in given.reshape(-1)]
+            sizes = n.ints(1, "split") or []
         else:
-            part = int(given)
+            part = n.static_int(1, "split")
             n.require(part > 0, f"its parts have {part} elements")
             sizes = [min(part, extent - i * part) for i in range(_few(-(-extent // part)))]
     if sum(sizes) != extent or any(size < 0 for size in sizes):
@@ -145,7 +145,7 @@ def _few(count: int) -> int:
 
 def _position(n: NodeContext, index: int, count: int) -> int:
     """A position among ``count``, counted from the front."""
-    position = int(n.static_scalar(index, "its position"))
+    position = n.static_int(index, "its position")
     n.require(-count <= position < count, f"its position {position} is outside {count} items")
     return position % count
 

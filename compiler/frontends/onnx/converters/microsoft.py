@@ -86,7 +86,7 @@ def fused_conv(n: NodeContext) -> SSAValue:
     x = conv(n)
     if n.has(3):
         x = n.build(graph_op("add"), x, n.input(3))
-    return activated(n, x, n.text("activation", ""), [float(item) for item in n.attribute_list("activation_params")])
+    return activated(n, x, n.text("activation", ""), n.attribute_list("activation_params", kind=float))
 
 
 @converter("FusedGemm", domain=DOMAIN)

@@ -23,7 +23,7 @@ MAX_COLUMNS = 1 << 16
 @converter("TfIdfVectorizer")
 def tf_idf_vectorizer(n: NodeContext) -> SSAValue:
     """Integers, all modes. Pools of strings are refused, and pools that take more than 2^24 comparisons."""
-    if n.attribute_list("pool_strings"):
+    if n.attribute_list("pool_strings", kind=str):
         raise n.unsupported("its pool is made of strings", "Encode strings as numbers before the model.")
     given = n.cast(n.ranked(0, 1, 2), I64)
     rows = n.reshape(given, [1, *n.shape(given)]) if n.rank(given) == 1 else given
@@ -31,7 +31,7 @@ def tf_idf_vectorizer(n: NodeContext) -> SSAValue:
     found = Value(n, n.build(Matmul, _counts(n, Value(n, rows), pools).ssa, n.constant(_columns(n, pools))))
     columns = found.shape[1]
     mode = n.choice("mode", "TF", "TF", "IDF", "TFIDF")
-    weights = np.array([float(weight) for weight in n.attribute_list("weights")] or [1.0] * columns, np.float32)
+    weights = np.array(n.attribute_list("weights", kind=float) or [1.0] * columns, np.float32)
     n.require(len(weights) >= columns, f"there are {len(weights)} weights for {columns} columns")
     if mode == "IDF":
         found = Values.minimum(found, 1.0)

@@ -48,7 +48,7 @@ def _output_shape(n: NodeContext, least: list[int]) -> list[int]:
     if n.fed(2):
         wanted = list(n.promised("its output shape"))
     else:
-        wanted = [int(extent) for extent in n.static(2, "output_shape").reshape(-1)]
+        wanted = n.ints(2, "output_shape") or []
     fits = len(wanted) == len(least) and all(a >= b for a, b in zip(wanted, least, strict=True))
     n.require(fits, f"an output shape of {wanted} does not hold a result of shape {least}")
     return wanted
@@ -74,7 +74,7 @@ def col_to_im(n: NodeContext) -> SSAValue:
         n.require(n.shape(n.input(1)) == (len(image),), f"an image shape has {len(image)} numbers")
         x = n.checked(x, Values.equal(n.value(1), image).all(), "its image shape")
     else:
-        image = [int(extent) for extent in n.static(1, "image_shape").reshape(-1)]
+        image = n.ints(1, "image_shape") or []
     spatial = len(image)
     n.require(spatial > 0 and min(image) > 0, f"there are no blocks in an image of {image}")
     dilations, strides = n.per_axis("dilations", spatial, 1, 1), n.per_axis("strides", spatial, 1, 1)
@@ -94,7 +94,7 @@ def col_to_im(n: NodeContext) -> SSAValue:
 def _from_blocks(n: NodeContext, x: SSAValue, strides: list[int], dilations: list[int], padded: list[int]) -> SSAValue:
     """The padded image from blocks of a shape known when compiling."""
     spatial = len(padded)
-    block = [int(extent) for extent in n.static(2, "block_shape").reshape(-1)]
+    block = n.ints(2, "block_shape") or []
     n.require(len(block) == spatial and min(block) > 0, f"blocks of {block} do not fit an image of {spatial} axes")
     counts = [(padded[a] - dilations[a] * (block[a] - 1) - 1) // strides[a] + 1 for a in range(spatial)]
     batch, rows, columns = n.shape(x)
@@ -106,6 +106,7 @@ def _from_blocks(n: NodeContext, x: SSAValue, strides: list[int], dilations: lis
     channels = rows // taps
     if strides == block and set(dilations) == {1}:
         return _tiled(n, x, [batch, channels], block, counts, padded)
+    n.table(taps * columns, "where its blocks lie")
     return _summed(n, x, n.constant(_places(block, counts, strides, dilations, padded)), channels, padded)
 
 

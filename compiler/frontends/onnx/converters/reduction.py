@@ -34,7 +34,7 @@ def reduce(n: NodeContext) -> SSAValue:
         if n.flag("noop_with_empty_axes"):
             return _unreduced(n, x)
         given = list(range(rank))
-    return _reduced(n, x, sorted({n.normal_axis(axis, rank) for axis in given} & set(range(rank))), keep)
+    return _reduced(n, x, sorted({n.normal_axis(axis, max(rank, 1)) for axis in given} & set(range(rank))), keep)
 
 
 def _reduced(n: NodeContext, x: SSAValue, axes: list[int], keep: bool) -> SSAValue:
@@ -124,8 +124,7 @@ def cumulative(n: NodeContext) -> SSAValue:
 
     known = n.importer.evaluate(n.input(1))
     if known is not None:
-        n.require(known.size == 1, f"the axis is one number, not {known.size}")
-        return along(n.normal_axis(int(known.reshape(-1)[0]), n.rank(x)))
+        return along(n.normal_axis(n.static_int(1, "the axis"), n.rank(x)))
     rank = n.rank(x)
     if rank > 1:
         n.note(f"its axis is fed at run time, so running sums along all {rank} axes are computed")
@@ -149,7 +148,7 @@ def top_k(n: NodeContext) -> list[SSAValue]:
     x = n.ranked(0, 1, 32)
     axis = n.axis("axis", -1, n.rank(x))
     if n.fed(1):
-        k = n.promised("k")[axis]
+        k = n.promised("k", rank=n.rank(x))[axis]
         x = fed.extent(n, 1, "k", x, k)
     else:
         k = n.extent(1, "k") if n.opset >= 10 else n.int("k")

@@ -24,6 +24,7 @@ from penstock.compiler.frontends.onnx.node_context import NodeContext
 from penstock.compiler.frontends.onnx.symbolic import MAX_DENOMINATOR
 
 LARGEST_PART = 16
+TAPS = 8  # elements that one is made of, or that one has a part in, at most
 POLICIES = ("stretch", "not_larger", "not_smaller")
 
 
@@ -57,6 +58,8 @@ def _resized(
 ) -> SSAValue:
     """Resize with everything known now, or with tables that are computed when the model runs."""
     if isinstance(scales, Value) or isinstance(region, Value):
+        for axis in axes:
+            n.table(TAPS * n.shape(x)[axis] if sampling.antialias else 0, "what its elements are made of")
         return fed.resized(n, x, sizes, axes, scales, region, sampling)
     extents = n.shape(x)
     moved = [axis for axis in axes if sizes[axis] != extents[axis] or scales[axis] != 1]
@@ -64,6 +67,8 @@ def _resized(
         if region or sampling.antialias:
             raise NotStatic("cropping or antialias needs sizes that are numbers")
         return _symbolic(n, x, sizes, {axis: scales[axis] for axis in moved}, sampling)
+    for axis in moved:
+        n.table(TAPS * max(extents[axis], sizes[axis]), "what its elements are made of")
     op = n.op(
         Resize,
         x,
@@ -133,7 +138,7 @@ def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[Extent], 
         if kept is not None:
             return x, sizes, kept
     else:
-        wanted, ratio = n.static(3, "sizes").astype(np.float64), 1.0
+        wanted, ratio = np.array(n.ints(3, "sizes"), np.float64), 1.0
         if policy != "stretch":
             ratio = (wanted / old).min() if policy == "not_larger" else (wanted / old).max()
             wanted = np.floor(ratio * old + 0.5)
@@ -187,7 +192,7 @@ def _by_scales(n: NodeContext, axes: list[int], at: int) -> tuple[SSAValue, list
     extents = n.shape(x)
     if n.fed(at):
         return fed.scaled(n, axes, n.value(at, F64))
-    given = n.static(at, "scales") if n.has(at) else np.asarray(n.attribute_list("scales"), np.float32)
+    given = n.static(at, "scales") if n.has(at) else np.asarray(n.attribute_list("scales", kind=float), np.float32)
     n.require(given.size == len(axes), f"scales are {len(axes)} numbers, not {given.size}")
     sizes, scales = list(extents), [1.0] * len(extents)
     for axis, scale in zip(axes, given.reshape(-1), strict=True):

@@ -54,20 +54,24 @@ def affine_grid(n: NodeContext) -> SSAValue:
         declared = n.promised("its size")
         batch, extents = declared[0], list(declared[1:-1])
         spatial = len(extents)
-        n.require(n.shape(n.input(1)) == (spatial + 2,), f"a size has {spatial + 2} numbers for {spatial} spatial axes")
+        fits = spatial > 0 and n.shape(n.input(1)) == (spatial + 2,)
+        n.require(fits, f"a size has {spatial + 2} numbers for {spatial} spatial axes")
         size = n.value(1)
         same = Values.equal(size[0], batch)
         for axis, extent in enumerate(extents):
             same = same & Values.equal(size[axis + 2], extent)
         theta = n.checked(theta, same, "its size")
     else:
-        batch, _, *extents = (int(extent) for extent in n.static(1, "size"))
+        batch, extents = 0, n.ints(1, "size") or []
+        if len(extents) > 2:
+            batch, _, *extents = extents
     spatial = len(extents)
     n.require(
         spatial in (2, 3) and n.shape(theta) == (batch, spatial, spatial + 1),
         f"transforms of shape {list(n.shape(theta))} do not fit a grid of {spatial} axes",
     )
     n.require(all(extent > 0 for extent in extents), f"a grid of {extents} has no points")
+    n.table(math.prod(extents) * (spatial + 1), "its grid")
     columns = [_centres(extent, corners) for extent in reversed(extents)]
     points = np.stack([*np.meshgrid(*reversed(columns), indexing="ij")[::-1], np.ones(extents)], axis=-1)
     wide = widened(n, theta)
@@ -105,7 +109,9 @@ def deform_conv(n: NodeContext) -> SSAValue:
         (extent + pads[a] + pads[a + spatial] - dilations[a] * (window[a] - 1) - 1) // strides[a] + 1
         for a, extent in enumerate(extents)
     ]
+    n.require(all(size >= 0 for size in sizes), f"the window {window} does not fit into {extents}")
     taps, count = math.prod(window), math.prod(sizes)
+    n.table(taps * count * spatial, "where its windows lie")
     n.require(
         n.shape(offsets) == (batch, offset_groups * taps * spatial, *sizes),
         f"offsets have shape {list(n.shape(offsets))}, but {[batch, offset_groups * taps * spatial, *sizes]} fits",

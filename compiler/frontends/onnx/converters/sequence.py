@@ -74,9 +74,9 @@ def _activations(n: NodeContext) -> str:
 
     ONNX lists the alphas, and the betas, of those functions alone that take them.
     """
-    alphas, betas = list(n.attribute_list("activation_alpha")), list(n.attribute_list("activation_beta"))
+    alphas, betas = (n.attribute_list(f"activation_{name}", kind=float) for name in ("alpha", "beta"))
     texts: list[str] = []
-    for given in (str(item).lower() for item in n.attribute_list("activations")):
+    for given in (str(item).lower() for item in n.attribute_list("activations", kind=str)):
         name = SPELLED.get(given, given)
         takes = len(FUNCTIONS.get(name, ()))
         numbers: list[float] = []

@@ -184,7 +184,7 @@ def dft(n: NodeContext) -> SSAValue:
         given = n.value(2)
         given = Values.where(given < 0, given + rank, given)
         return fed.chosen(n, given, range(rank - 1), "its axis", lambda axis: _transformed(n, x, axis))
-    named = n.int("axis", 1) if n.opset < 20 else int(n.static_scalar(2, "the axis")) if n.has(2) else -2
+    named = n.int("axis", 1) if n.opset < 20 else n.static_int(2, "the axis") if n.has(2) else -2
     axis = n.normal_axis(named, rank)
     n.require(axis < rank - 1, "its axis is that of the parts of a number")
     return _transformed(n, x, axis)
@@ -199,10 +199,10 @@ def _transformed(n: NodeContext, x: SSAValue, axis: int) -> SSAValue:
         return _along(n, x, axis, length, inverse, onesided)
 
     if n.fed(1):
-        declared = n.promised("its length")[axis]
+        declared = n.promised("its length", rank=n.rank(x))[axis]
         return fed.chosen(n, n.value(1), _lengths(declared, onesided and not inverse), "its length", of_length)
     if n.has(1):
-        return of_length(int(n.static_scalar(1, "the length")))
+        return of_length(n.static_int(1, "the length"))
     extent = n.shape(x)[axis]
     return of_length(2 * (extent - 1) if inverse and onesided else extent)
 
@@ -224,14 +224,14 @@ def stft(n: NodeContext) -> SSAValue:
     if n.fed(3):
         candidates = [length]
         if window is None:
-            _, frames, bins, _ = n.promised("its length")
+            _, frames, bins, _ = n.promised("its length", rank=4)
             candidates = _lengths(bins, n.flag("onesided", True))
             if n.fed(1):
                 candidates = [one for one in candidates if _steps(samples - one, frames)]
         if n.fed(1) and len(candidates) > 1:
             raise n.unsupported("its step and its length are fed at run time", "Make one a constant of the model.")
         return fed.chosen(n, n.value(3), candidates, "the length of its frames", lambda one: _frames(n, x, window, one))
-    return _frames(n, x, window, int(n.static_scalar(3, "the length of frames")) if n.has(3) else length)
+    return _frames(n, x, window, n.static_int(3, "the length of frames") if n.has(3) else length)
 
 
 def _steps(distance: int, frames: int) -> bool:
@@ -246,12 +246,12 @@ def _frames(n: NodeContext, x: SSAValue, window: SSAValue | None, length: int) -
     n.require(given == length, f"a window of {given} numbers is given for frames of {length}")
     n.require(0 < length <= min(samples, MAX_LENGTH), f"a signal of {samples} samples has no frame of {length}")
     if n.fed(1):
-        frames = n.promised("its step")[1]
+        frames = n.promised("its step", rank=4)[1]
         step = n.value(1).reshape([])
         holds = Values.equal((step * 0 + (samples - length)) / Values.maximum(step, 1) + 1, frames) & (step > 0)
         x = n.checked(x, holds, "its step")
     else:
-        known = int(n.static_scalar(1, "the step"))
+        known = n.static_int(1, "the step")
         n.require(known > 0, f"its step is {known}")
         frames, step = (samples - length) // known + 1, Value(n, n.constant(known, I64))
     places = (counting(n, frames) * step).reshape([frames, 1]) + counting(n, length).reshape([1, length])
@@ -276,12 +276,10 @@ COSINES: dict[str, Sequence[float]] = {
 def window(n: NodeContext) -> SSAValue:
     """Periodic and symmetric; a size fed at run time must be the declared one."""
     if n.fed(0):
-        shape = n.promised("the size of the window")
-        n.require(len(shape) == 1, f"a window has one axis, not the declared shape {list(shape)}")
-        size = shape[0]
+        (size,) = n.promised("the size of the window", rank=1)
     else:
-        size = int(n.static_scalar(0, "the size of the window"))
-        n.require(0 <= size <= MAX_LENGTH, f"a window has 0 to {MAX_LENGTH:,} numbers, not {size:,}")
+        size = n.static_int(0, "the size of the window")
+    n.require(0 <= size <= MAX_LENGTH, f"a window has 0 to {MAX_LENGTH:,} numbers, not {size:,}")
     period = size if n.flag("periodic", True) else size - 1
     angle = 2 * np.pi * np.arange(size) / max(period, 1)
     table: Any = sum(weight * np.cos(k * angle) for k, weight in enumerate(COSINES[n.node.op]))
@@ -296,9 +294,9 @@ def mel_weight_matrix(n: NodeContext) -> SSAValue:
         n.require(math.prod(n.shape(n.input(index))) == 1, f"{name} is one number")
     bands, length, rate = (n.value(index).reshape([]) for index in range(3))
     if n.fed(0) or n.fed(1):
-        rows, columns = n.promised("the number of bands and bins")
+        rows, columns = n.promised("the number of bands and bins", rank=2)
     else:
-        rows, columns = int(n.static_scalar(1, "dft_length")) // 2 + 1, int(n.static_scalar(0, "num_mel_bins"))
+        rows, columns = n.static_int(1, "dft_length") // 2 + 1, n.static_int(0, "num_mel_bins")
     n.require(0 < rows <= MAX_LENGTH and 0 < columns <= MAX_LENGTH, f"there is no matrix of {rows} by {columns}")
     edges = [_mel(n.value(index, F64).reshape([])) for index in (3, 4)]
     step = (edges[1] - edges[0]) / (columns + 2)

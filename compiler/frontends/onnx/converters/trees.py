@@ -15,7 +15,7 @@ from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.index import Gather, GatherElements
-from penstock.compiler.dtypes import F32, numpy_dtype
+from penstock.compiler.dtypes import F32, is_float, numpy_dtype, type_name
 from penstock.compiler.frontends.onnx.arithmetic import Value, Values
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.elementwise import widened
@@ -111,7 +111,7 @@ def tree_ensemble_regressor(n: NodeContext) -> SSAValue:
         raise n.unsupported(f"aggregate_function {aggregate} is not compiled")
     trees = _listed(n, n.int("n_targets", 1))
     total = _summed(n, _walked(n, x, trees), trees, aggregate)
-    base = n.attribute_list("base_values")
+    base = n.attribute_list("base_values", kind=float)
     n.require(len(base) in (0, total.shape[1]), f"there are {len(base)} base values for {total.shape[1]} targets")
     return (total + np.array(base, np.float32)).ssa if base else total.ssa
 
@@ -119,11 +119,11 @@ def tree_ensemble_regressor(n: NodeContext) -> SSAValue:
 def _listed(n: NodeContext, targets: int) -> Trees:
     """Trees as the operators before opset 5 of the domain give them: nodes named by tree and number."""
 
-    def column(name: str, dtype: type) -> Array:
-        return np.array(n.attribute_list(name), dtype)
+    def column(name: str, kind: type = int) -> Array:
+        return np.array(n.attribute_list(name, kind=kind), kind)
 
-    names = list(zip(column("nodes_treeids", int).tolist(), column("nodes_nodeids", int).tolist(), strict=False))
-    place, modes = {name: index for index, name in enumerate(names)}, [str(m) for m in n.attribute_list("nodes_modes")]
+    names = list(zip(n.attribute_list("nodes_treeids"), n.attribute_list("nodes_nodeids"), strict=False))
+    place, modes = {name: index for index, name in enumerate(names)}, n.attribute_list("nodes_modes", kind=str)
     count = len(names)
     n.require(count > 0 and len(place) == count == len(modes), "its nodes have names of their own and a mode each")
     known = all(mode == "LEAF" or mode in MODES for mode in modes)
@@ -139,13 +139,14 @@ def _listed(n: NodeContext, targets: int) -> Trees:
         )
         ways.append(np.array([i if leaf[i] else place[name] for i, name in enumerate(next_names)]))
     reached = set(np.concatenate([way[~leaf] for way in ways]).tolist())
-    missing = column("nodes_missing_value_tracks_true", int)
-    numbers = [column(name, dtype) for name, dtype in (("nodes_featureids", int), ("nodes_values", float))]
+    missing = column("nodes_missing_value_tracks_true")
+    numbers = [column("nodes_featureids"), column("nodes_values", float)]
     n.require(all(len(number) == count for number in numbers), f"there are {count} features and values")
+    n.require(targets > 0, f"there are {targets} targets")
+    n.table(count * targets, "what its leaves give")
     gives = np.zeros((count, targets), np.float32)
-    for tree, node, target, weight in zip(
-        *(n.attribute_list(f"target_{what}") for what in ("treeids", "nodeids", "ids", "weights")), strict=False
-    ):
+    told = (n.attribute_list(f"target_{what}") for what in ("treeids", "nodeids", "ids"))
+    for tree, node, target, weight in zip(*told, n.attribute_list("target_weights", kind=float), strict=False):
         n.require((tree, node) in place and 0 <= target < targets, f"a leaf gives a target of {targets}")
         gives[place[(tree, node)], target] += np.float32(weight)
     feature, split = np.where(leaf, 0, numbers[0]), np.where(leaf, 0, numbers[1]).astype(np.float32)
@@ -167,6 +168,7 @@ def tree_ensemble(n: NodeContext) -> SSAValue:
         raise n.unsupported("a post_transform is not compiled", "Apply it with operators of its own.")
     aggregate, kind = n.int("aggregate_function", 1), element_of(x)
     n.require(0 <= aggregate < len(AGGREGATES), f"aggregate_function is {aggregate}")
+    n.require(is_float(kind), f"its input is of floating-point numbers, not {type_name(kind)}")
     wide = widened(n, x)
     trees = _numbered(n, ("AVERAGE", "SUM", "MIN", "MAX")[aggregate], numpy_dtype(element_of(wide)))
     leaves = _walked(n, wide, trees)
@@ -193,10 +195,13 @@ def _numbered(n: NodeContext, aggregate: str, dtype: Any) -> Trees:
         ways.append(number + np.where(leaf, count, 0))
     given = column("nodes_missing_value_tracks_true")
     missing = given.astype(bool) if len(given) == count else np.zeros(count, bool)
-    fits = len(split) == len(mode) == count > 0 and len(weight) == leaves and bool((mode <= MEMBER).all())
+    fits = len(split) == len(mode) == count > 0 and len(weight) == leaves and mode.dtype.kind in "iu"
     n.require(fits, f"there are {count} nodes and {leaves} leaves with all they need")
+    n.require(bool(((mode >= 0) & (mode <= MEMBER)).all()), f"modes of nodes are 0 to {MEMBER}")
     n.require(bool(((target >= 0) & (target < targets)).all()), f"leaves give {targets} targets")
     n.require(len(roots) > 0 and bool(((roots >= 0) & (roots < count)).all()), f"roots are some of {count} nodes")
+    n.require(targets > 0, f"there are {targets} targets")
+    n.table((count + leaves) * targets, "what its leaves give")
     identity = {"MIN": np.finfo(dtype).max, "MAX": np.finfo(dtype).min}.get(aggregate, 0)
     gives = np.full((count + leaves, targets), identity, dtype)
     gives[count + np.arange(leaves), target] = weight.astype(dtype)
