@@ -7,6 +7,7 @@ profiles and dumps at any level can speak of the nodes the user wrote.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import cast
@@ -84,3 +85,10 @@ def _leaves(location: Attribute) -> list[LocationAttr]:
         return [location]
     assert isinstance(location, UnknownLoc | NoneAttr)
     return []
+
+
+def name_hint(name: str) -> str | None:
+    """A value's name as IR text can hold it (not ending in a number, which the printer appends itself)."""
+    text = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")[-60:]
+    text = re.sub(r"_\d+$", lambda match: "n" + match[0][1:], text)
+    return text if re.match(r"[A-Za-z_]", text) else f"v{text}" if text else None

@@ -8,7 +8,6 @@ outputs as unknown and conversion goes on, so one run tells everything.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -59,7 +58,7 @@ from penstock.compiler.frontends.onnx.standard_functions import standard_body
 from penstock.compiler.frontends.onnx.static_values import StaticValues
 from penstock.compiler.frontends.onnx.tensors import MAX_BYTES, MAX_RANK
 from penstock.compiler.frontends.onnx.values import Item, Listed, Maybe, Scope, kind_of
-from penstock.compiler.locations import name_location
+from penstock.compiler.locations import name_hint, name_location
 from penstock.compiler.plugins import Operators
 from penstock.compiler.rewriting import drop_detached_users
 from penstock.compiler.specialise import set_equalities
@@ -244,7 +243,7 @@ class Importer:
                 scope[value.name] = None
                 continue
             argument = self.block.insert_arg(kind, len(self.block.args), name_location(value.name))
-            argument.name_hint = _name_hint(value.name)
+            argument.name_hint = name_hint(value.name)
             scope[value.name] = argument
             names.append(value.name)
         return names
@@ -350,7 +349,7 @@ class Importer:
     def _name_result(self, node: Node, name: str, value: Item, graph: Graph) -> None:
         """Give a result its name in the IR, and hold it against what the model declares about it."""
         if isinstance(value, SSAValue) and value.name_hint is None:
-            value.name_hint = _name_hint(name)
+            value.name_hint = name_hint(name)
         try:
             if name in graph.values:
                 self._hold(node, graph.values[name], value, "its output")
@@ -412,8 +411,7 @@ class Importer:
         return remedy(read_extents(self.static, values))
 
     def _assume(self, assumption: Assumption) -> None:
-        """Take something for granted about sizes from here on, and in all that has been converted. When that does not
-        allow it, conversion ends with what is raised."""
+        """Take something for granted about sizes, in all that has been converted. What is raised ends conversion."""
         self._consistent = False
         assume_in(self.root, assumption)
         self.declared.dimensions.rewrite(assumption.of)
@@ -541,8 +539,7 @@ class Importer:
         self.spend()
         for kind in op.result_types:
             rank, (size, _) = len(shape_of(kind)), bounds(tensor_bytes(kind))
-            if size == 0 and is_static(shape_of(kind)):
-                size = math.prod(extent for extent in shape_of(kind) if extent)
+            size = size or math.prod(extent for extent in shape_of(kind) if is_static((extent,)) and extent)
             if any(surely(extent, "<", 0) for extent in shape_of(kind)):
                 raise Refusal(INVALID_NODE, f"a value would have the shape {list(shape_of(kind))}")
             if rank > MAX_RANK:
@@ -595,13 +592,6 @@ def _bound(node: Node, attributes: Mapping[str, Any], absent: set[str]) -> Node:
             values[name] = attributes[value.name]
     inputs = tuple("" if name in absent else name for name in node.inputs)
     return replace(node, inputs=inputs, attributes=values)
-
-
-def _name_hint(name: str) -> str | None:
-    """A value's name as IR text can hold it (not ending in a number, which the printer appends itself)."""
-    text = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_")[-60:]
-    text = re.sub(r"_\d+$", lambda match: "n" + match[0][1:], text)
-    return text if re.match(r"[A-Za-z_]", text) else f"v{text}" if text else None
 
 
 def _name_attributes(names: Sequence[str]) -> ArrayAttr[DictionaryAttr]:
