@@ -47,6 +47,7 @@ class CompilerContext(Context):
     notes: list[Problem] = field(default_factory=list[Problem])
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
     statistics: Counter[str] = field(default_factory=Counter[str])
+    kernel_symbols: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         for name, (module, attribute) in UPSTREAM_DIALECTS.items():

@@ -33,6 +33,7 @@ from penstock.compiler.errors import (
     TargetError,
     nearest,
 )
+from penstock.compiler.hot_sizes import check_names, check_sizes, combinations
 from penstock.compiler.pipeline import Group, Phase, default_groups, parse_pipeline, phases_between
 from penstock.compiler.runner import Observer, Record, Runner, count_ops
 from penstock.runtime.errors import PenstockError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from penstock.compiler.artifact.writer import Contents
     from penstock.compiler.context import CompilerContext
     from penstock.compiler.frontends.onnx.reader import ModelSource
+    from penstock.compiler.passes.package.contents import Part
     from penstock.runtime import Model
 
 IR_SUFFIX = ".mlir"
@@ -58,7 +60,8 @@ class CompileOptions:
     least and greatest one; others are 1 or more. ``passes``: passes or phases with options that replace their defaults
     (``fuse{max-ops=8}``). ``verify_each``: verify the IR after every pass instead of at phase borders. ``keep_debug``:
     put the IR after each phase into the artifact. ``strict``: what would only be noted is an error. ``keep``: names of
-    values, or of nodes, that become outputs too. ``plugins``: Python files, or classes, of custom operators
+    values, or of nodes, that become outputs too. ``specialize``: sizes, by name, that get plans of their own beside the
+    general one (of several names, every combination). ``plugins``: Python files, or classes, of custom operators
     (``penstock.operators``). ``winograd``: whether convolutions may be computed by Winograd's minimal filtering
     (docs/layout-and-fusion.md).
     """
@@ -72,6 +75,7 @@ class CompileOptions:
     keep: Sequence[str] = ()
     plugins: Sequence[Any] = ()
     winograd: bool = True
+    specialize: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
 
     def __post_init__(self) -> None:
         for name, listed in (("keep", self.keep), ("plugins", self.plugins)):
@@ -86,6 +90,8 @@ class CompileOptions:
                     f"the dimension {name} cannot be {given}.",
                     "Give a number, or (least, greatest).",
                 )
+
+        check_sizes(self.specialize, self.dims)
 
     @classmethod
     def of(cls, **options: Any) -> CompileOptions:
@@ -128,7 +134,8 @@ class Report:
 
     ``phases`` in order, each with its passes; ``kernels`` and ``code_bytes`` by instruction set level; ``memory`` in
     bytes (``weights``, ``arena``, ``scratch_per_thread``; the text of an extent, for the arena of a bound, where sizes
-    are chosen at run time); ``notes`` are sentences worth the user's attention.
+    are chosen at run time); ``notes`` are sentences worth the user's attention; ``specialized``
+    lists the plans for fixed ``sizes`` with their ``memory``.
     """
 
     model: str
@@ -140,6 +147,7 @@ class Report:
     artifact_bytes: int = 0
     memory: dict[str, int | str] = field(default_factory=dict[str, "int | str"])
     notes: list[str] = field(default_factory=list[str])
+    specialized: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @property
     def seconds(self) -> float:
@@ -159,6 +167,7 @@ class Report:
             "artifact_bytes": self.artifact_bytes,
             "memory": self.memory,
             "notes": self.notes,
+            **({"specialized": self.specialized} if self.specialized else {}),
         }
 
 
@@ -235,6 +244,8 @@ def run_phases(
     if phases[0].name == source.next_phase:
         groups[0] = Group(groups[0].passes[source.passes_done :], phases[0])
     groups = _adjusted(groups, options.passes)
+    if phases[0].name != "import" and options.specialize:
+        raise OptionError(BAD_VALUE, f"{source.name} is IR, which has its sizes.", "Specialize the model itself.")
     report = Report(source.name, options.target)
     kept = _Keeper()
     if options.keep_debug:
@@ -247,22 +258,57 @@ def run_phases(
             report.phases.append(record)
             for observer in observers:
                 observer.imported(phases[0], record, module, ctx)
-        runner = Runner(ctx, observers, verify_each=options.verify_each)
+            check_names(options.specialize, module)
         running = [group for group in groups if group.phase is None or group.phase.name not in ("import", "package")]
-        try:
-            report.phases += runner.run(module, running)
-        except InternalError as error:
-            from penstock.compiler.reproducer import write_reproducer
-
-            write_reproducer(reproducers or Path(tempfile.gettempdir()), error, source.make, running, runner.completed)
-            raise
+        runner = Runner(ctx, observers, verify_each=options.verify_each)
+        report.phases += _down(runner, module, running, source, reproducers)
         report.notes = [note.sentence for note in ctx.notes]
         if options.strict and ctx.notes:
             raise ModelError(ctx.notes, source.name)
         result = Result(module, ctx, report)
         if phases[-1].name == "package":
-            result.artifact = _guarded(lambda: _package(result, options, phases[-1], observers, kept.texts))
+            specials = [
+                _special(model, options, sizes, result, running, reproducers)
+                for sizes in combinations(options.specialize)
+            ]
+            result.artifact = _guarded(lambda: _package(result, specials, options, phases[-1], observers, kept.texts))
     return result
+
+
+def _down(
+    runner: Runner, module: ModuleOp, groups: Sequence[Group], source: Source, reproducers: Path | None
+) -> list[Record]:
+    """Run the passes; for an internal error there is a folder that shows it."""
+    try:
+        return runner.run(module, groups)
+    except InternalError as error:
+        from penstock.compiler.reproducer import write_reproducer
+
+        write_reproducer(reproducers or Path(tempfile.gettempdir()), error, source.make, groups, runner.completed)
+        raise
+
+
+def _special(
+    model: ModelSource,
+    options: CompileOptions,
+    sizes: Mapping[str, int],
+    general: Result,
+    groups: Sequence[Group],
+    reproducers: Path | None,
+) -> Part:
+    """The model once more, for fixed sizes: as if it had said them. It shares kernels and weights with the others."""
+    from penstock.compiler.passes.package.contents import Part
+
+    started = time.perf_counter()
+    source = Source.of(model, replace(options, dims={**options.dims, **sizes}, specialize={}))
+    module, ctx = _guarded(source.make)
+    ctx.kernel_symbols = general.ctx.kernel_symbols
+    _down(Runner(ctx, (), verify_each=options.verify_each), module, groups, source, reproducers)
+    for key in [key for key in ctx.weights if key in general.ctx.weights]:
+        ctx.weights.put(key, general.ctx.weights[key])
+    title = ",".join(f"{name}={size}" for name, size in sizes.items())
+    general.report.phases.append(Record(f"for {title}", "package", time.perf_counter() - started, 0, count_ops(module)))
+    return Part(module, ctx, sizes)
 
 
 class Source:
@@ -385,13 +431,14 @@ def _adjusted(groups: list[Group], passes: str) -> list[Group]:
 
 def _package(
     result: Result,
+    specials: Sequence[Part],
     options: CompileOptions,
     phase: Phase,
     observers: Sequence[Observer],
     debug: Mapping[str, bytes],
 ) -> Artifact:
     """The phase package: plan, weights, code and ``debug`` files become an artifact; completes the report."""
-    from penstock.compiler.passes.package.contents import build_contents, memory_of
+    from penstock.compiler.passes.package.contents import Part, build_contents, memory_of
 
     for observer in observers:
         observer.before_phase(phase, result.module, result.ctx)
@@ -403,16 +450,18 @@ def _package(
         "dims": result.ctx.options["dims"],
         "passes": options.passes,
     }
-    contents = replace(build_contents(result.module, result.ctx, manifest), debug=debug)
+    parts = [Part(result.module, result.ctx), *specials]
+    contents = replace(build_contents(parts, manifest), debug=debug)
     report = result.report
     ops = count_ops(result.module)
     record = Record("package", "package", time.perf_counter() - started, ops, ops)
     report.phases.append(record)
     plan = next(iter(contents.plans.values()))
-    report.kernels = {isa: len(p.kernels) for isa, p in contents.plans.items()}
+    report.kernels = {isa: len(image.entries) for isa, image in contents.images.items()}
     report.code_bytes = {isa: len(image.data) for isa, image in contents.images.items()}
     report.launches = len(plan.commands)
     report.memory = memory_of(contents)
+    report.specialized = list(contents.manifest.get("specialized", ()))
     for observer in observers:
         observer.after_phase(phase, record, result.module, result.ctx)
     return Artifact(contents, report)

@@ -110,6 +110,8 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "pens_session_input": (Tensor, (_VOID, ctypes.c_uint32)),
     "pens_session_output": (Tensor, (_VOID, ctypes.c_uint32)),
     "pens_session_output_room": (ctypes.c_uint64, (_VOID, ctypes.c_uint32)),
+    "pens_special_count": (ctypes.c_uint32, (_VOID,)),
+    "pens_session_special": (ctypes.c_uint32, (_VOID,)),
     "pens_session_memory": (ctypes.c_uint64, (_VOID,)),
     "pens_session_select": (ctypes.c_int, (_VOID, ctypes.POINTER(ctypes.c_uint32), ctypes.c_uint32, _ERROR)),
     "pens_session_reads": (ctypes.c_int, (_VOID, ctypes.c_uint32)),

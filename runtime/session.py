@@ -203,6 +203,13 @@ class Session:
         return {s.name: found[i] for i, s in enumerate(symbols)} if found or not symbols else None
 
     @property
+    def plan(self) -> int:
+        """Which plan runs with the current sizes: 0 the general one, else the number of one for fixed sizes."""
+        if self._handle is None:
+            raise CLOSED.error(what="session")
+        return library().pens_session_special(self._handle)
+
+    @property
     def memory(self) -> int:
         """Bytes this session holds: intermediate values and scratch of all threads."""
         if self._handle is None:

@@ -120,6 +120,21 @@ def compile_options(target: str, isa: Sequence[str], dims: Sequence[str], **othe
     return CompileOptions.of(target=target, dims=read_dims(dims), **others)
 
 
+def read_sizes(texts: Sequence[str]) -> dict[str, list[int]]:
+    """``batch=1,8`` as the sizes a dimension is specialized for. Raises OptionError."""
+    from penstock.compiler.errors import BAD_VALUE, OptionError
+
+    sizes: dict[str, list[int]] = {}
+    for text in texts:
+        name, equals, listed = text.partition("=")
+        values = [value.strip() for value in listed.split(",")]
+        if not (equals and name.strip() and all(value.isdecimal() for value in values)):
+            reason = f"--specialize {text} is not NAME=VALUE,VALUE,..."
+            raise OptionError(BAD_VALUE, reason, "For example: --specialize batch=1,8.")
+        sizes.setdefault(name.strip(), []).extend(map(int, values))
+    return sizes
+
+
 def read_dims(texts: Sequence[str]) -> dict[str, int | tuple[int, int]]:
     """``NAME=VALUE`` and ``NAME=LOW..HIGH`` texts as a mapping. Raises OptionError."""
     from penstock.compiler.errors import BAD_VALUE, OptionError

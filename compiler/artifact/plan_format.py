@@ -35,7 +35,7 @@ from penstock.compiler.artifact.plan import (
 from penstock.compiler.extents import Dim, Extent, Symbol
 
 MAGIC = b"PENSPLAN"
-VERSION = 7
+VERSION = 8
 """Version of the whole artifact format: any change of the file or of a record raises it."""
 WORD = 64  # commands in one record of needs
 
@@ -68,7 +68,7 @@ def _string(name: str, doc: str) -> tuple[tuple[str, str, str], ...]:
 
 TABLES = (
     "tensors", "dims", "weights", "needs", "variants", "kernels", "commands", "arguments", "symbols", "extents",
-    "terms", "buffers", "sizes", "equals", "counted", "moves", "strings",
+    "terms", "buffers", "sizes", "equals", "counted", "moves", "specials", "fixed", "strings",
 )  # fmt: skip
 """The tables, in file order; each starts at the next multiple of 8 after the one before."""
 
@@ -139,11 +139,7 @@ RECORDS: dict[str, Record] = {
                 ("first_argument", "u32", "index into arguments"),
                 ("read_count", "u16", "arguments only read, first"),
                 ("write_count", "u16", "arguments written, after them"),
-                (
-                    "units",
-                    "quantity",
-                    "parallel units; of a bind, what the i64 it reads is; of a loop, the most rounds",
-                ),
+                ("units", "quantity", "parallel units; of a bind, what its i64 is; of a loop, the most rounds"),
                 ("grain", "i64", "fewest units worth one more thread"),
                 ("flops", "quantity", "arithmetic of one execution"),
                 ("bytes", "quantity", "memory traffic of one execution"),
@@ -217,6 +213,12 @@ RECORDS: dict[str, Record] = {
                 ("turns", "quantity", "how many parts there are: what i is less than"),
             ),
         ),
+        Record(
+            "specials",
+            "A plan for fixed sizes: member plan-<number from 1>.bin, which shares code and weights with this one.",
+            (("first_fixed", "u32", "index into fixed"), ("fixed_count", "u32", "how many sizes are fixed")),
+        ),
+        Record("fixed", "One size.", (("symbol", "u32", "which"), ("reserved", "u32", "0"), ("value", "i64", "it"))),
         Record("sizes", "One i64 of the space 4.", (("symbol", "u32", "which symbol"), ("reserved", "u32", "0"))),
         Record(
             "weights",
@@ -309,8 +311,8 @@ def shown(extent: Extent) -> str:
     return re.sub(r"(?<!max)(?<!min)\(([\w.]+)\)", r"\1", re.sub(r":\d+\.\.\d+", "", str(extent)))
 
 
-def encode(variants: Mapping[str, Variant]) -> bytes:
-    """``plan.bin`` for the variants by instruction set.
+def encode(variants: Mapping[str, Variant], specials: Sequence[Mapping[str, int]] = ()) -> bytes:
+    """``plan.bin`` for the variants by instruction set; ``specials``: of every plan for fixed sizes, these by name.
 
     All variants must agree on inputs, outputs, weights, symbols and buffers. Raises PlanError when they do not, when a
     plan is inconsistent, or when there is no variant.
@@ -351,11 +353,20 @@ def encode(variants: Mapping[str, Variant]) -> bytes:
     _encode_needs(tables, first)
     for most in first.counted:
         tables.add("counted", most=tables.quantity(most))
+    _encode_specials(tables, first, specials)
     for isa, variant in variants.items():
         _encode_variant(tables, isa, variant)
     return tables.assemble(
         weights_bytes=first.weights_bytes, input_count=len(first.inputs), output_count=len(first.outputs)
     )
+
+
+def _encode_specials(tables: _Tables, plan: Plan, specials: Sequence[Mapping[str, int]]) -> None:
+    numbers = {symbol.name: number for number, symbol in enumerate(plan.symbols)}
+    for special in specials:
+        tables.add("specials", first_fixed=tables.count("fixed"), fixed_count=len(special))
+        for name, value in special.items():
+            tables.add("fixed", symbol=numbers[name], reserved=0, value=value)
 
 
 def _encode_needs(tables: _Tables, plan: Plan) -> None:

@@ -34,6 +34,14 @@ CHUNK = 1 << 24
 
 
 @dataclass(frozen=True)
+class Special:
+    """Plans, by instruction set, for fixed ``sizes`` (by name), with the images and weights of the general ones."""
+
+    sizes: Mapping[str, int]
+    plans: Mapping[str, Plan]
+
+
+@dataclass(frozen=True)
 class Contents:
     """All that goes into an artifact. ``plans`` and ``images`` are by instruction set; weights in plan order."""
 
@@ -42,6 +50,7 @@ class Contents:
     weights: Sequence[NDArray[Any]]
     manifest: Mapping[str, Any]
     debug: Mapping[str, bytes]
+    specials: Sequence[Special] = ()
 
 
 def write(contents: Contents, path: str | os.PathLike[str]) -> int:
@@ -78,14 +87,13 @@ def to_bytes(contents: Contents) -> bytes:
 
 def write_to(contents: Contents, file: IO[bytes]) -> None:
     """Write the artifact to a seekable binary file."""
-    variants = {
-        isa: Variant(plan, len(contents.images[isa].data), tuple(contents.images[isa].entries[k] for k in plan.kernels))
-        for isa, plan in contents.plans.items()
-    }
     manifest = json.dumps(contents.manifest, indent=1, sort_keys=True, ensure_ascii=False).encode()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         _member(archive, file, "manifest.json", [manifest], ALIGNMENT)
-        _member(archive, file, "plan.bin", [encode(variants)], ALIGNMENT)
+        plan_bytes = encode(_variants(contents, contents.plans), [special.sizes for special in contents.specials])
+        _member(archive, file, "plan.bin", [plan_bytes], ALIGNMENT)
+        for number, special in enumerate(contents.specials, 1):
+            _member(archive, file, f"plan-{number}.bin", [encode(_variants(contents, special.plans))], ALIGNMENT)
         for isa in contents.plans:
             _member(archive, file, f"code/{isa}", [contents.images[isa].data], PAGE)
         plan = next(iter(contents.plans.values()))
@@ -94,6 +102,14 @@ def write_to(contents: Contents, file: IO[bytes]) -> None:
             _member(archive, file, f"debug/{name}", [contents.debug[name]], ALIGNMENT)
         archive.comment = COMMENT + struct.pack("<II", VERSION, 0)
     _seal(file)
+
+
+def _variants(contents: Contents, plans: Mapping[str, Plan]) -> dict[str, Variant]:
+    images = contents.images
+    return {
+        isa: Variant(plan, len(images[isa].data), tuple(images[isa].entries[name] for name in plan.kernels))
+        for isa, plan in plans.items()
+    }
 
 
 def _member(archive: zipfile.ZipFile, file: IO[bytes], name: str, parts: Sequence[Any], alignment: int) -> None:

@@ -69,6 +69,8 @@ struct pens_model {
     int64_t *shapes;     /* -1: symbolic */
     const char **texts;  /* of symbolic extents, beside the shapes; else NULL */
     uint32_t *levels;    /* by extent: how many symbols must have been counted for its value to be known */
+    struct pens_model *specials; /* the plans for fixed sizes, whose file, code and weights are this model's */
+    uint32_t *from;              /* of such a plan: which sizes of the general plan its own are */
 };
 
 /* Record `index` of a table; the loader has checked all indices. */
@@ -122,6 +124,9 @@ const plan_move *pens_moves(const pens_model *model, const plan_argument *argume
 uint32_t pens_move_level(const pens_model *model, const plan_argument *argument);
 int pens_reach(const pens_model *model, const plan_argument *argument, const int64_t *values, int64_t *reach);
 pens_status pens_check_loops(const pens_model *model, const plan_variant *variant, pens_error *error);
+
+/* special.c: the plans for fixed sizes, when all else is loaded. */
+pens_status pens_load_specials(pens_model *model, pens_error *error);
 
 /* extents.c */
 pens_status pens_check_extents(pens_model *model, pens_error *error);

@@ -131,7 +131,9 @@ static pens_status open_model(pens_model *model, const pens_load_options *option
         status = pens_check_variant(model, model->variant, error);
     if (status == PENS_OK)
         status = check_other_code(model, error);
-    return status == PENS_OK ? map_code(model, error) : status;
+    if (status == PENS_OK)
+        status = map_code(model, error);
+    return status == PENS_OK ? pens_load_specials(model, error) : status;
 }
 
 static pens_status finish_load(pens_model *model, const pens_load_options *options, pens_model **result,
@@ -203,6 +205,16 @@ pens_status pens_load_memory(const void *data, size_t bytes, const pens_load_opt
     return finish_load(model, options, result, error);
 }
 
+/* What was allocated to describe a plan. */
+static void free_description(pens_model *model)
+{
+    free(model->tensors);
+    free(model->shapes);
+    free(model->levels);
+    free((void *)model->texts);
+    free(model->from);
+}
+
 void pens_unload(pens_model *model)
 {
     if (model == NULL)
@@ -211,10 +223,10 @@ void pens_unload(pens_model *model)
         munmap(model->image, model->image_bytes);
     if (model->mapped)
         munmap((void *)(uintptr_t)model->file, model->file_bytes);
-    free(model->tensors);
-    free(model->shapes);
-    free(model->levels);
-    free((void *)model->texts);
+    for (uint32_t i = 0; model->specials != NULL && i < model->counts[TABLE_SPECIALS]; i++)
+        free_description(&model->specials[i]);
+    free(model->specials);
+    free_description(model);
     free(model);
 }
 

@@ -145,6 +145,10 @@ pens_status pens_session_set_sizes(pens_session *session, const int64_t *sizes, 
  * stands alone in one is what is found there, every other extent must agree; a symbol that stands alone nowhere keeps
  * its size. */
 pens_status pens_session_set_shapes(pens_session *session, const int64_t *const *shapes, pens_error *error);
+/* Models with plans for fixed sizes as well: sessions run the plan for the sizes they are given. How many there are
+ * beside the general one, and which a session runs: 0 the general one, else its number from 1. */
+uint32_t pens_special_count(const pens_model *model);
+uint32_t pens_session_special(const pens_session *session);
 /* The current sizes; NULL before they are set, or without symbols. */
 const int64_t *pens_session_sizes(const pens_session *session);
 /* Inputs and outputs under the current sizes, until these change; outputs of a model that counts, as the last run has

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define PENS_PLAN_MAGIC "PENSPLAN"
-#define PENS_FORMAT_VERSION 7u
+#define PENS_FORMAT_VERSION 8u
 
 enum { SPACE_ARENA = 0, SPACE_WEIGHTS = 1, SPACE_INPUT = 2, SPACE_OUTPUT = 3, SPACE_SIZES = 4, SPACE_BUFFER = 5 };
 enum { COMMAND_DISPATCH = 0, COMMAND_COPY = 1, COMMAND_CHECK = 2, COMMAND_BIND = 3, COMMAND_LOOP = 4, COMMAND_NEXT = 5 };
@@ -30,15 +30,17 @@ enum {
     TABLE_EQUALS = 13,
     TABLE_COUNTED = 14,
     TABLE_MOVES = 15,
-    TABLE_STRINGS = 16,
-    TABLE_COUNT = 17
+    TABLE_SPECIALS = 16,
+    TABLE_FIXED = 17,
+    TABLE_STRINGS = 18,
+    TABLE_COUNT = 19
 };
 
 /* A number, or below 0 the extent number -1 - q. */
 typedef int64_t plan_quantity;
 
 /* Bytes of one record of each table, in file order. */
-#define PENS_RECORD_BYTES { 32, 8, 24, 8, 48, 16, 72, 24, 24, 16, 16, 16, 8, 16, 8, 32, 1 }
+#define PENS_RECORD_BYTES { 32, 8, 24, 8, 48, 16, 72, 24, 24, 16, 16, 16, 8, 16, 8, 32, 8, 16, 1 }
 
 /* One table of the directory. */
 typedef struct {
@@ -108,7 +110,7 @@ typedef struct {
     uint32_t first_argument; /* index into arguments */
     uint16_t read_count; /* arguments only read, first */
     uint16_t write_count; /* arguments written, after them */
-    plan_quantity units; /* parallel units; of a bind, what the i64 it reads is; of a loop, the most rounds */
+    plan_quantity units; /* parallel units; of a bind, what its i64 is; of a loop, the most rounds */
     int64_t grain; /* fewest units worth one more thread */
     plan_quantity flops; /* arithmetic of one execution */
     plan_quantity bytes; /* memory traffic of one execution */
@@ -187,6 +189,21 @@ typedef struct {
     plan_quantity turns; /* how many parts there are: what i is less than */
 } plan_move;
 _Static_assert(sizeof(plan_move) == 32, "plan_move");
+
+/* A plan for fixed sizes: member plan-<number from 1>.bin, which shares code and weights with this one. */
+typedef struct {
+    uint32_t first_fixed; /* index into fixed */
+    uint32_t fixed_count; /* how many sizes are fixed */
+} plan_special;
+_Static_assert(sizeof(plan_special) == 8, "plan_special");
+
+/* One size. */
+typedef struct {
+    uint32_t symbol; /* which */
+    uint32_t reserved; /* 0 */
+    int64_t value; /* it */
+} plan_fixed;
+_Static_assert(sizeof(plan_fixed) == 16, "plan_fixed");
 
 /* One i64 of the space 4. */
 typedef struct {

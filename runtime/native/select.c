@@ -172,12 +172,8 @@ static int choose(pens_session *session, const uint32_t *outputs, uint32_t count
     return 1;
 }
 
-pens_status pens_session_select(pens_session *session, const uint32_t *outputs, uint32_t count, pens_error *error)
+static pens_status select_outputs(pens_session *session, const uint32_t *outputs, uint32_t count, pens_error *error)
 {
-    if (session == NULL)
-        return pens_fail(error, PENS_INVALID_ARGUMENT, "Choosing outputs needs a session.");
-    if (atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire))
-        return pens_fail(error, PENS_SESSION_BUSY, "The session is already running in another thread.");
     pens_status status = PENS_OK;
     session->active = &session->all;
     for (uint32_t i = 0; outputs != NULL && i < count; i++)
@@ -186,12 +182,28 @@ pens_status pens_session_select(pens_session *session, const uint32_t *outputs, 
                                session->model->header->output_count);
     if (status == PENS_OK && outputs != NULL && !choose(session, outputs, count))
         status = pens_fail(error, PENS_OUT_OF_MEMORY, "Not enough memory: the outputs not chosen do not fit.");
+    for (uint32_t i = 0; session->parts != NULL && i < session->model->counts[TABLE_SPECIALS]; i++)
+        if (status == PENS_OK && session->parts[i] != NULL)
+            status = select_outputs(session->parts[i], outputs, count, error);
+    return status;
+}
+
+pens_status pens_session_select(pens_session *session, const uint32_t *outputs, uint32_t count, pens_error *error)
+{
+    if (session == NULL)
+        return pens_fail(error, PENS_INVALID_ARGUMENT, "Choosing outputs needs a session.");
+    if (atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire))
+        return pens_fail(error, PENS_SESSION_BUSY, "The session is already running in another thread.");
+    pens_status status = select_outputs(session, outputs, count, error);
+    if (status != PENS_OK)
+        select_outputs(session, NULL, 0, NULL);
     atomic_flag_clear_explicit(&session->busy, memory_order_release);
     return status;
 }
 
 int pens_session_reads(const pens_session *session, uint32_t index)
 {
+    session = session->runs;
     for (uint32_t i = 0; i < session->all.step_count; i++) {
         const plan_command *c = command(session, i);
         const plan_argument *a = PENS_ROW(session->model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
@@ -204,6 +216,7 @@ int pens_session_reads(const pens_session *session, uint32_t index)
 
 uint32_t pens_session_commands(const pens_session *session)
 {
+    session = session->runs;
     uint32_t count = 0;
     for (uint32_t i = 0; i < session->all.step_count; i++)
         count += (uint32_t)is_needed(session, i);

@@ -154,7 +154,7 @@ static int allocate(pens_session *session)
     session->contexts = aligned_alloc(_Alignof(pens_kernel_context), session->threads * sizeof *session->contexts);
     session->team = aligned_alloc(_Alignof(pens_team), sizeof *session->team);
     if (!session->buffers || !session->contexts || !session->team || !pens_allocate_selection(session, slots) ||
-        !pens_allocate_sizes(session) || !pens_allocate_loops(session))
+        !pens_allocate_sizes(session) || !pens_allocate_loops(session) || !pens_allocate_parts(session))
         return 0;
     if (model->counts[TABLE_SYMBOLS] > 0)
         return 1;
@@ -165,12 +165,9 @@ static int allocate(pens_session *session)
     return 1;
 }
 
-pens_status pens_session_create(pens_model *model, const pens_session_options *options, pens_session **result,
-                                pens_error *error)
+pens_status pens_new_session(pens_model *model, const pens_session_options *options, pens_session **result,
+                             pens_error *error)
 {
-    *result = NULL;
-    if (model == NULL)
-        return pens_fail(error, PENS_INVALID_ARGUMENT, "A session needs a model.");
     pens_session *session = calloc(1, sizeof *session);
     if (session == NULL)
         return pens_fail(error, PENS_OUT_OF_MEMORY, "Not enough memory: the session does not fit.");
@@ -193,6 +190,20 @@ pens_status pens_session_create(pens_model *model, const pens_session_options *o
         pens_session_destroy(session);
         return status;
     }
+    *result = session;
+    return PENS_OK;
+}
+
+pens_status pens_session_create(pens_model *model, const pens_session_options *options, pens_session **result,
+                                pens_error *error)
+{
+    *result = NULL;
+    if (model == NULL)
+        return pens_fail(error, PENS_INVALID_ARGUMENT, "A session needs a model.");
+    pens_session *session;
+    pens_status status = pens_new_session(model, options, &session, error);
+    if (status != PENS_OK)
+        return status;
     if (session->threads > 1 && session->executor == NULL) {
         session->pool = pens_pool_create(session->threads);
         if (session->pool == NULL) {
@@ -209,6 +220,7 @@ void pens_session_destroy(pens_session *session)
 {
     if (session == NULL)
         return;
+    pens_free_parts(session);
     pens_pool_destroy(session->pool);
     if (session->arena != NULL)
         munmap(session->arena, session->arena_bytes);
@@ -228,7 +240,11 @@ uint32_t pens_session_threads(const pens_session *session)
 
 uint64_t pens_session_memory(const pens_session *session)
 {
-    return session->arena_bytes + pens_spare_bytes(session);
+    uint64_t bytes = session->arena_bytes + pens_spare_bytes(session);
+    for (uint32_t i = 0; session->parts != NULL && i < session->model->counts[TABLE_SPECIALS]; i++)
+        if (session->parts[i] != NULL)
+            bytes += pens_session_memory(session->parts[i]);
+    return bytes;
 }
 
 static void run_range(void *context, uint32_t index)
@@ -396,7 +412,8 @@ pens_status pens_run_profiled(pens_session *session, const void *const *inputs, 
         return pens_fail(error, PENS_INVALID_ARGUMENT, "A run needs a session.");
     if (atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire))
         return pens_fail(error, PENS_SESSION_BUSY, "The session is already running in another thread.");
-    pens_status status = session->ready ? run(session, inputs, outputs, records, error) : without_sizes(session, error);
+    pens_session *part = session->runs;
+    pens_status status = part->ready ? run(part, inputs, outputs, records, error) : without_sizes(session, error);
     atomic_flag_clear_explicit(&session->busy, memory_order_release);
     return status;
 }

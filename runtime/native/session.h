@@ -94,9 +94,19 @@ struct pens_session {
     pens_placement *placements;
     pens_placement **order;
     uint32_t *levels; /* by command: how many symbols must have been counted for all of it to be known */
+    /* Of a model with plans for fixed sizes. */
+    pens_session *runs;   /* the part for the current sizes: itself, or one of `parts` */
+    pens_session **parts; /* by such a plan; NULL where it has not been used */
+    int64_t *given;       /* by symbol: the current sizes, whichever part is for them */
+    int is_given;
+    int64_t *compared;    /* of a part: the sizes of all symbols it was last compared for */
+    int is_compared;
 };
 
 /* session.c */
+/* A session without threads of its own. */
+pens_status pens_new_session(pens_model *model, const pens_session_options *options, pens_session **result,
+                             pens_error *error);
 void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch);
 /* Memory of its own; NULL if there is none. It is given back with munmap. */
 uint8_t *pens_map(uint64_t bytes);
@@ -135,6 +145,7 @@ int pens_allocate_sizes(pens_session *session);
 void pens_free_sizes(pens_session *session);
 /* What a model without sizes to be given needs before its first run. */
 pens_status pens_start_sizes(pens_session *session, pens_error *error);
+pens_status pens_change_sizes(pens_session *session, const int64_t *given, pens_error *error);
 /* The values of the extents of a command, or of inputs and outputs, that are known by now. */
 pens_status pens_know_command(pens_session *session, uint32_t number, const int64_t *sizes, pens_error *error);
 pens_status pens_know_tensors(pens_session *session, const int64_t *sizes, pens_error *error);
@@ -148,6 +159,11 @@ uint32_t pens_command_level(const pens_model *model, uint32_t number);
 void pens_forget_counts(pens_session *session);
 pens_status pens_bind(pens_session *session, const pens_step *step, const void *const *inputs, void *const *outputs,
                       pens_error *error);
+
+/* special.c: sizes are given, checked to be in their ranges; the part for them runs from now on. */
+int pens_allocate_parts(pens_session *session);
+void pens_free_parts(pens_session *session);
+pens_status pens_choose_part(pens_session *session, const int64_t *sizes, pens_error *error);
 
 /* place.c: `bytes`, `first` and `last` of every buffer are given; 0 if they do not fit. `order` is room for as many
  * pointers. */

@@ -200,7 +200,7 @@ static pens_status derive(pens_session *session, const int64_t *sizes, uint64_t 
     return PENS_OK;
 }
 
-static pens_status change_sizes(pens_session *session, const int64_t *given, pens_error *error)
+pens_status pens_change_sizes(pens_session *session, const int64_t *given, pens_error *error)
 {
     const pens_model *model = session->model;
     const int64_t *sizes = session->asked; /* a number for every symbol: -1 for those that are counted */
@@ -235,7 +235,7 @@ static pens_status change_sizes(pens_session *session, const int64_t *given, pen
 pens_status pens_start_sizes(pens_session *session, pens_error *error)
 {
     return session->ready || pens_free_symbols(session->model) > 0 ? PENS_OK
-                                                                   : change_sizes(session, session->asked, error);
+                                                                   : pens_change_sizes(session, session->asked, error);
 }
 
 /* Problems with inputs, joined to one sentence. */
@@ -320,14 +320,15 @@ static pens_status change_shapes(pens_session *session, const int64_t *const *sh
     const pens_model *model = session->model;
     problem_list problems = {{0}, 0};
     pens_status status = PENS_OK;
+    const int64_t *current = pens_session_sizes(session);
     read_symbols(session, shapes, &problems);
     for (uint32_t i = 0; i < pens_free_symbols(model); i++) {
-        if (session->asked[i] < 0 && !session->ready)
+        if (session->asked[i] < 0 && current == NULL)
             return pens_fail(error, PENS_NO_SIZES,
                              "No input tells the size %.200s: none that is fed has it alone as an extent.",
                              pens_symbol_name(model, i));
         if (session->asked[i] < 0)
-            session->asked[i] = session->sizes[i];
+            session->asked[i] = current[i];
     }
     if (problems.used == 0)
         status = check_shapes(session, shapes, &problems, error);
@@ -335,7 +336,7 @@ static pens_status change_shapes(pens_session *session, const int64_t *const *sh
         problems.text[0] = 'I';
         return pens_fail(error, PENS_WRONG_INPUTS, "%s.", problems.text);
     }
-    return status == PENS_OK ? change_sizes(session, session->asked, error) : status;
+    return status == PENS_OK ? pens_choose_part(session, session->asked, error) : status;
 }
 
 static pens_status locked(pens_session *session, const int64_t *sizes, const int64_t *const *shapes, pens_error *error)
@@ -344,7 +345,7 @@ static pens_status locked(pens_session *session, const int64_t *sizes, const int
         return pens_fail(error, PENS_INVALID_ARGUMENT, "Sizes are set on a session.");
     if (atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire))
         return pens_fail(error, PENS_SESSION_BUSY, "The session is already running in another thread.");
-    pens_status status = sizes != NULL ? change_sizes(session, sizes, error) : change_shapes(session, shapes, error);
+    pens_status status = sizes != NULL ? pens_choose_part(session, sizes, error) : change_shapes(session, shapes, error);
     atomic_flag_clear_explicit(&session->busy, memory_order_release);
     return status;
 }
@@ -361,11 +362,14 @@ pens_status pens_session_set_shapes(pens_session *session, const int64_t *const 
 
 const int64_t *pens_session_sizes(const pens_session *session)
 {
+    if (session->parts != NULL)
+        return session->is_given ? session->given : NULL;
     return session->ready ? session->sizes : NULL;
 }
 
 uint64_t pens_session_output_room(const pens_session *session, uint32_t index)
 {
+    session = session->runs;
     const pens_model *model = session->model;
     if (index >= model->header->output_count)
         return 0;
@@ -375,11 +379,11 @@ uint64_t pens_session_output_room(const pens_session *session, uint32_t index)
 
 pens_tensor pens_session_input(const pens_session *session, uint32_t index)
 {
-    return index < session->model->header->input_count ? session->tensors[index] : (pens_tensor){0};
+    return index < session->model->header->input_count ? session->runs->tensors[index] : (pens_tensor){0};
 }
 
 pens_tensor pens_session_output(const pens_session *session, uint32_t index)
 {
     const plan_header *h = session->model->header;
-    return index < h->output_count ? session->tensors[h->input_count + index] : (pens_tensor){0};
+    return index < h->output_count ? session->runs->tensors[h->input_count + index] : (pens_tensor){0};
 }

@@ -17,6 +17,7 @@ EXAMPLES = """\b
 Examples:
   penstock compile model.onnx                          writes model.pens
   penstock compile model.onnx --dim batch=8 -o b8.pens
+  penstock compile model.onnx --specialize batch=1,8   any size, and these two faster
   penstock compile model.onnx --isa x86-64-v3          for AVX2 only
   penstock compile model.onnx --keep /encoder/layer.3  a node's value, as one more output
   penstock compile model.onnx --dump-dir dump          the IR after every step
@@ -34,6 +35,12 @@ Examples:
         "--keep", multiple=True, metavar="NAME", help="Make a value, by its or its node's name, an output; repeatable."
     ),
     plugin_option,
+    click.option(
+        "--specialize",
+        multiple=True,
+        metavar="NAME=N,N",
+        help="Add plans for these values of a symbolic dimension (batch=1,8); of several, for every combination.",
+    ),
     click.option("-p", "--passes", default="", metavar="PASSES", help="Options for passes, as 'fuse{max-ops=8}'."),
     click.option("--no-winograd", is_flag=True, help="Compute every convolution directly, tap by tap."),
     click.option("--strict", is_flag=True, help="Treat what would only be noted as an error."),
@@ -48,7 +55,7 @@ Examples:
 def command(model: str, **given: Any) -> int:
     """Compile MODEL (an .onnx file, or a dump of IR) into an artifact."""
     from penstock.compiler.driver import run_phases
-    from penstock.tools.options import compile_options, observers
+    from penstock.tools.options import compile_options, observers, read_sizes
     from penstock.tools.progress import progress
 
     options = compile_options(
@@ -59,6 +66,7 @@ def command(model: str, **given: Any) -> int:
         keep=given["keep"],
         plugins=given["plugins"],
         winograd=not given["no_winograd"],
+        specialize=read_sizes(given["specialize"]),
         strict=given["strict"],
         keep_debug=given["keep_debug"],
         verify_each=given["verify_each"],
@@ -139,6 +147,7 @@ def show(report: Report, target: Path, *, passes: bool = False) -> None:
     facts = [
         ("kernels", f"{kernels}; {report.launches} launches per run"),
         ("memory", f"{weights} of weights, shared; {arena} per session, {scratch} per thread"),
+        *(("for sizes", special_text(one)) for one in report.specialized),
         ("artifact", f"{target}, {bytes_text(report.artifact_bytes)}"),
         ("total", f"{seconds_text(report.seconds)}"),
     ]
@@ -147,6 +156,16 @@ def show(report: Report, target: Path, *, passes: bool = False) -> None:
         click.echo(f"{name:<9} {text}")
     for note in report.notes:
         click.echo(f"note: {note}")
+
+
+def special_text(special: dict[str, Any]) -> str:
+    """A plan for fixed sizes: these, and what a session takes that has run them."""
+    from penstock.tools.tables import size_text
+
+    memory, sizes = special["memory"], special["sizes"]
+    scratch = size_text(max(memory["scratch_per_thread"].values(), key=lambda item: (isinstance(item, str), item)))
+    arena = size_text(memory["arena"], "at most ")
+    return f"{', '.join(f'{name} = {size}' for name, size in sizes.items())}: {arena} per session, {scratch} per thread"
 
 
 def counted(record: Record) -> str:

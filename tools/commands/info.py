@@ -93,6 +93,7 @@ def _shape(shape: list[int | str] | None) -> str:
 
 
 def _show(facts: dict[str, Any]) -> None:
+    from penstock.tools.commands.compile import special_text
     from penstock.tools.tables import bytes_text, size_text
 
     click.echo(f"{facts['file']}: {facts['kind']}, {bytes_text(facts['bytes'])}")
@@ -120,5 +121,7 @@ def _show(facts: dict[str, Any]) -> None:
         f"  memory   {bytes_text(memory['weights'])} of weights, shared; {size_text(memory['arena'], 'at most ')} per "
         f"session, {size_text(scratch)} per thread"
     )
+    for special in facts.get("specialized", ()):
+        click.echo(f"  plan     for {special_text(special)}")
     for name, size in facts["members"].items():
         click.echo(f"  member   {name}: {bytes_text(size)}")

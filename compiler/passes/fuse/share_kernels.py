@@ -1,20 +1,23 @@
 """Let dispatches with equal bodies share one kernel.
 
 Before: every dispatch has a symbol of its own. After: dispatches of one kind whose bodies are equal (ops, parameters,
-types; not locations) have the symbol of the first of them, so each distinct kernel is compiled once.
+types; not locations) have the symbol of the first of them, so each distinct kernel is compiled once. The modules of one
+artifact share kernels in the same way, and no two different kernels of theirs have one symbol.
 """
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import ClassVar
+from itertools import count
+from typing import ClassVar, cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.passes import ModulePass
 from xdsl.printer import Printer
 
+from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.structure import Dispatch
 from penstock.compiler.passes.fuse.form_dispatches import dispatches
 
@@ -26,10 +29,17 @@ class ShareKernels(ModulePass):
     name: ClassVar[str] = "share-kernels"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        first: dict[str, str] = {}
+        first = cast(CompilerContext, ctx).kernel_symbols
+        others = set(first.values())
         for dispatch in dispatches(op):
-            symbol = first.setdefault(signature(dispatch), dispatch.symbol)
+            symbol = first.setdefault(signature(dispatch), unused(dispatch.symbol, others))
             dispatch.attributes["symbol"] = StringAttr(symbol)
+
+
+def unused(symbol: str, others: set[str]) -> str:
+    """``symbol``, or with a number if another module has it."""
+    numbered = (f"{symbol}_{number}" for number in count(2))
+    return symbol if symbol not in others else next(name for name in numbered if name not in others)
 
 
 def signature(dispatch: Dispatch) -> str:

@@ -7,17 +7,19 @@ time goes in.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
 
 from penstock.compiler.artifact.elf import LinkedImage
-from penstock.compiler.artifact.plan import Plan, TensorInfo
+from penstock.compiler.artifact.plan import ALIGNMENT, Plan, TensorInfo, WeightSlot
 from penstock.compiler.artifact.plan_format import shown
-from penstock.compiler.artifact.writer import Contents
+from penstock.compiler.artifact.writer import Contents, Special
 from penstock.compiler.backends import backend
 from penstock.compiler.context import CompilerContext
+from penstock.compiler.dialects.plan.base import memory_bytes
 from penstock.compiler.dialects.plan.program import Program, Weight
 from penstock.compiler.extents import Dim, Extent, largest
 from penstock.compiler.passes.emit.compile_kernels import object_code
@@ -25,35 +27,92 @@ from penstock.compiler.passes.package.binary_plan import plan_for
 from penstock.compiler.passes.plan.form_commands import kernels_by_level
 
 
-def build_contents(module: ModuleOp, ctx: CompilerContext, manifest: dict[str, Any]) -> Contents:
-    """Everything of the artifact; ``manifest`` is completed with what the plan knows."""
-    program = next(op for op in module.body.block.ops if isinstance(op, Program))
-    target = backend(ctx.target.partition(":")[0])
+@dataclass(frozen=True)
+class Part:
+    """A module after the emit phase, and the sizes that it is for: none for the general one."""
+
+    module: ModuleOp
+    ctx: CompilerContext
+    sizes: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def program(self) -> Program:
+        return next(op for op in self.module.body.block.ops if isinstance(op, Program))
+
+    @property
+    def weights(self) -> list[Weight]:
+        return [op for op in self.program.body.ops if isinstance(op, Weight)]
+
+
+def build_contents(parts: Sequence[Part], manifest: dict[str, Any]) -> Contents:
+    """Everything of the artifact; ``manifest`` is completed with what the plans know. The first part is the general
+    one."""
+    general = parts[0]
+    target = backend(general.ctx.target.partition(":")[0])
+    slots = share_weights(parts)
     images: dict[str, LinkedImage] = {}
-    plans: dict[str, Plan] = {}
-    for level, kernels in kernels_by_level(module).items():
-        code = target.compile(list(kernels.values()), level, object_code(kernels.values(), ctx.weights))
+    plans: list[dict[str, Plan]] = [{} for _ in parts]
+    for level in kernels_by_level(general.module):
+        own = [kernels_by_level(part.module)[level] for part in parts]
+        kernels = {name: kernel for one in reversed(own) for name, kernel in one.items()}
+        objects: dict[str, bytes] = {}
+        for part, mine in zip(parts, own, strict=True):
+            objects |= object_code(mine.values(), part.ctx.weights)
+        code = target.compile([kernels[name] for name in sorted(kernels, key=_order(own))], level, objects)
         images[level] = code.image
-        plans[level] = plan_for(program, level, list(kernels), code.scratch_bytes)
-    weights = [ctx.weights[op.key] for op in program.body.ops if isinstance(op, Weight)]
-    plan = next(iter(plans.values()))
+        for part, mine, made in zip(parts, own, plans, strict=True):
+            scratch = largest(0, *(code.kernel_scratch[name] for name in mine))
+            made[level] = replace(plan_for(part.program, level, list(mine), scratch), weights=tuple(slots))
+    stores = [part.ctx.weights for part in parts]
+    weights = [next(store[slot.name] for store in stores if slot.name in store) for slot in slots]
+    specials = [Special(part.sizes, made) for part, made in zip(parts[1:], plans[1:], strict=True)]
+    plan = next(iter(plans[0].values()))
     full = {
         **manifest,
         **({"symbols": [asdict(symbol) for symbol in plan.symbols]} if plan.symbols else {}),
         **({"counted": [symbol.name for symbol in plan.counted_symbols()]} if plan.counted else {}),
         "inputs": [_described(info) for info in plan.inputs],
         "outputs": [_described(info) for info in plan.outputs],
-        "targets": list(plans),
+        "targets": list(images),
         **({} if target.computes else {"computes": False}),
         "kernels": list(plan.kernels),
         "commands": len(plan.commands),
-        "memory": {
-            "weights": plan.weights_bytes,
-            "arena": _number(plan.arena_bytes),
-            "scratch_per_thread": {level: _number(p.scratch_bytes_per_thread) for level, p in plans.items()},
-        },
+        "memory": {"weights": plan.weights_bytes, **_memory(plans[0])},
+        **({"specialized": [_special(special) for special in specials]} if specials else {}),
     }
-    return Contents(plans, images, weights, full, {})
+    return Contents(plans[0], images, weights, full, {}, specials)
+
+
+def _order(parts: Sequence[Mapping[str, Any]]) -> Callable[[str], int]:
+    """Where a kernel stands when the parts are listed one after the other."""
+    names = list(dict.fromkeys(name for part in parts for name in part))
+    return {name: number for number, name in enumerate(names)}.__getitem__
+
+
+def share_weights(parts: Sequence[Part]) -> list[WeightSlot]:
+    """Give equal weights of all parts one place: those of the general plan where they are, then what others add."""
+    slots = [WeightSlot(op.key, op.offset, memory_bytes(op.out)) for op in parts[0].weights]
+    offsets = {slot.name: slot.offset for slot in slots}
+    end = max((slot.offset + slot.bytes for slot in slots), default=0)
+    for part in parts[1:]:
+        for op in part.weights:
+            if op.key not in offsets:
+                offsets[op.key] = -(-end // ALIGNMENT) * ALIGNMENT
+                slots.append(WeightSlot(op.key, offsets[op.key], memory_bytes(op.out)))
+                end = offsets[op.key] + slots[-1].bytes
+            op.offset = offsets[op.key]
+    return slots
+
+
+def _special(special: Special) -> dict[str, Any]:
+    plan = next(iter(special.plans.values()))
+    return {"sizes": dict(special.sizes), "commands": len(plan.commands), "memory": _memory(special.plans)}
+
+
+def _memory(plans: Mapping[str, Plan]) -> dict[str, Any]:
+    """What a session with these plans needs, in bytes."""
+    scratch = {level: _number(plan.scratch_bytes_per_thread) for level, plan in plans.items()}
+    return {"arena": _number(next(iter(plans.values())).arena_bytes), "scratch_per_thread": scratch}
 
 
 def memory_of(contents: Contents) -> dict[str, int | str]:

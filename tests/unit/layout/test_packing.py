@@ -18,7 +18,7 @@ from penstock.compiler.dialects.plan.program import Program, Weight
 from penstock.compiler.driver import CompileOptions, run_phases
 from penstock.compiler.dumps import keys_in
 from penstock.compiler.passes.layout.pack_weights import WIDTHS, choose_panel, pack
-from penstock.compiler.passes.package.contents import build_contents
+from penstock.compiler.passes.package.contents import Part, build_contents
 
 
 @given(
@@ -102,7 +102,7 @@ def test_only_weights_that_a_command_reads_are_stored(name: str) -> None:
     assert all(op.out.first_use is not None for op in stored), "a weight that no command reads"
     assert len({op.key for op in stored}) == len(stored), "a weight stored twice"
     result.ctx.weights.put("unread", np.ones(9, np.float32))
-    written = build_contents(result.module, result.ctx, {}).weights
+    written = build_contents([Part(result.module, result.ctx)], {}).weights
     assert [id(array) for array in written] == [id(result.ctx.weights[op.key]) for op in stored]
 
 
