@@ -277,8 +277,10 @@ class Session:
         self._find_large()
 
     def _find_large(self) -> None:
-        """The outputs, by index, that are large enough to recycle their memory, with their bytes."""
-        sizes = [(i, math.prod(shape) * dtype.itemsize) for i, (_, dtype, shape) in self._fetches]
+        """The outputs, by index, that are large enough to recycle their memory, with their bytes; none whose shape is
+        not known yet."""
+        known = [(i, dtype, shape) for i, (_, dtype, shape) in self._fetches if all(isinstance(n, int) for n in shape)]
+        sizes = [(i, math.prod(shape) * dtype.itemsize) for i, dtype, shape in known]
         self._large = {i: size for i, size in sizes if size >= LARGE_BYTES}
 
     def _shape_counted(self, results: dict[str, Array]) -> None:
