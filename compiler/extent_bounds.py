@@ -154,7 +154,7 @@ def _relax(dim: Dim, *, lower: bool) -> tuple[Extent, int] | None:
 def _relax_all(dim: Dim, *, lower: bool) -> tuple[Extent, int] | None:
     """(extent, number) without floor divisions by numbers, whose quotient is never above (``lower``) or below ``dim``:
     as each division alone may leave a fraction, all of ``dim`` is taken times a common multiple of the divisors."""
-    divided = {
+    divided: dict[Monomial, Quotient] = {
         monomial: monomial[0]
         for monomial, _ in dim.terms
         if len(monomial) == 1 and isinstance(monomial[0], Quotient) and not isinstance(monomial[0].divisor, Dim)
