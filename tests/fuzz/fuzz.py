@@ -365,6 +365,15 @@ def looping() -> Any:
     return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], {"made": "for the fuzzer"}, {})
 
 
+def special() -> bytes:
+    """A model whose artifact has plans for fixed sizes."""
+    from onnx import TensorProto, helper
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "special", values[:1], values[1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
+
+
 def prepare_loader(folder: Path) -> list[str]:
     """The sanitized driver, built into ``folder``, and the artifacts it damages. Raises NoSanitizer."""
     import penstock
@@ -375,6 +384,8 @@ def prepare_loader(folder: Path) -> list[str]:
     for name in ("mlp_b1", "lstm"):
         paths.append(folder / f"{name}.pens")
         penstock.compile(MODELS / f"{name}.onnx", target="cpu:x86-64-v3").save(paths[-1])
+    paths.append(folder / "special.pens")
+    penstock.compile(special(), target="cpu:x86-64-v3", specialize={"n": [1, 4]}).save(paths[-1])
     for made in (symbolic, counting, looping):
         paths.append(folder / f"{made.__name__}.pens")
         writer.write(made(), paths[-1])

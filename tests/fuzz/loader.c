@@ -347,6 +347,13 @@ static int try_counts(pens_session *session, const pens_model *model)
     return sound;
 }
 
+/* The part of a session that the sizes have chosen. */
+static int try_part(pens_session *part)
+{
+    return part->ready && is_sound(part) && try_running(part, part->model) && try_counts(part, part->model) &&
+           try_rounds(part, part->model);
+}
+
 static int try_sizes(pens_session *session, const pens_model *model)
 {
     pens_error error = {PENS_OK, ""};
@@ -364,13 +371,12 @@ static int try_sizes(pens_session *session, const pens_model *model)
             shapes[i] = extents[i];
         }
         if (below(2))
-            sound = !try_choosing(session, pens_output_count(model)) || !session->ready || is_sound(session);
+            sound = !try_choosing(session, pens_output_count(model)) || !session->runs->ready ||
+                    is_sound(session->runs);
         error.message[0] = 0;
         pens_status status = round % 2 ? pens_session_set_shapes(session, shapes, &error)
                                        : pens_session_set_sizes(session, sizes, &error);
-        sound = sound && (status == PENS_OK ? session->ready && is_sound(session) && try_running(session, model) &&
-                                                  try_counts(session, model) && try_rounds(session, model)
-                                            : error.message[0] != 0);
+        sound = sound && (status == PENS_OK ? try_part(session->runs) : error.message[0] != 0);
     }
     free(sizes);
     free(extents);
