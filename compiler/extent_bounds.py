@@ -1,8 +1,9 @@
 """The least and greatest value of a symbolic extent over all sizes of its symbols.
 
 In: an extent. Out: numbers that it never leaves, infinite where nothing is known. The one idea: intervals of the terms
-add up, but forget that a symbol is the same in all of them; so three rewritings are bounded as well in which what can
-cancel does: floor divisions relaxed, symbols split by their residues, and factors counted from their least values.
+add up, but forget that a symbol is the same in all of them; so four rewritings are bounded as well in which what can
+cancel does: floor divisions relaxed, maxima and minima replaced by an operand, symbols split by their residues, and
+factors counted from their least values.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from penstock.compiler.extents import (
 )
 
 MOST_RESIDUES = 64
+MOST_EXTREMA = 3
 
 
 @cache
@@ -42,6 +44,7 @@ def bounds_of(dim: Dim) -> tuple[float, float]:
         max(low, _shifted(dim)),
         min(high, -_shifted(Dim(tuple((atoms, -factor) for atoms, factor in dim.terms)))),
     )
+    low, high = max(low, _chosen(dim, lower=True)), min(high, _chosen(dim, lower=False))
     exact = _by_residues(dim)
     return (low, high) if exact is None else (max(low, exact[0]), min(high, exact[1]))
 
@@ -63,6 +66,27 @@ def _shifted(dim: Dim) -> float:
             product = product * (symbol(f"{atom}'", 0, reach) + int(low))
         total = total + product
     return _interval(total)[0] if isinstance(total, Dim) else total
+
+
+def _chosen(dim: Dim, *, lower: bool) -> float:
+    """A bound with one maximum or minimum replaced by its operands, where it is never above (``lower``) or below each:
+    n - min(m, n) is at least n - m and n - n."""
+    found = -math.inf if lower else math.inf
+    if sum(isinstance(atom, Extremum) for monomial, _ in dim.terms for atom in monomial) > MOST_EXTREMA:
+        return found
+    for monomial, factor in dim.terms:
+        at = next((i for i, atom in enumerate(monomial) if isinstance(atom, Extremum)), None)
+        if at is None:
+            continue
+        extremum, rest = monomial[at], monomial[:at] + monomial[at + 1 :]
+        assert isinstance(extremum, Extremum)
+        if ((factor > 0) == lower) != (extremum.kind == "max") or any(_atom_bounds(atom)[0] < 0 for atom in rest):
+            continue
+        others = dim - Dim(((monomial, factor),))
+        times: Extent = Dim(((rest, factor),)) if rest else factor
+        ends = [bounds(others + times * operand)[0 if lower else 1] for operand in extremum.operands]
+        found = max(found, *ends) if lower else min(found, *ends)
+    return found
 
 
 def _by_residues(dim: Dim) -> tuple[float, float] | None:

@@ -8,6 +8,7 @@ store a vector.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from penstock.compiler.backends.llvm.emitter import Emitter
@@ -21,19 +22,22 @@ Arguments = tuple[Value, ...]
 
 
 class Calls:
-    """The applications of one function: ``collect`` them all, ``compute``, then ask for each ``result``."""
+    """The applications of one function: ``collect`` them all, ``compute``, then ask for each ``result`` in order."""
 
     def __init__(self, emitter: Emitter, function: Callable[..., Value]) -> None:
         self.emitter, self.writer, self.function = emitter, emitter.writer, function
         self.results: dict[Arguments, Value] = {}
+        self.order: deque[Arguments] = deque()
 
     def collect(self, *arguments: Value) -> Value:
         """Note one application; returns a stand-in of the right type."""
         self.results[arguments] = arguments[0]
+        self.order.append(arguments)
         return arguments[0]
 
-    def result(self, *arguments: Value) -> Value:
-        return self.results[arguments]
+    def result(self, *_: Value) -> Value:
+        """The next one's; what it was applied to may have been broadcast by other instructions since."""
+        return self.results[self.order.popleft()]
 
     def compute(self) -> None:
         """Compute all that were collected."""

@@ -21,6 +21,7 @@ from penstock.compiler.dialects.graph.base import (
     require,
     require_equal,
     require_number,
+    require_static,
     show,
     wide,
 )
@@ -75,6 +76,9 @@ class Conv(Windowed):
         inner = w[1] if self.layout == CHANNELS_FIRST else w[-2]
         sentence = f"weights for {inner} input channels in {groups} group(s) do not fit activations with {channels}"
         require_equal(inner * groups, channels, sentence)
+        require_static(self.window(), "the window of a convolution")
+        if groups > 1:
+            require_static((features,), "the output channels of a convolution in groups")
         require(features % groups == 0, f"{features} output channels cannot be cut into {groups} groups")
         return [tensor(self.join(batch, features, self.output_extents(spatial, self.window())), self.element())]
 
@@ -157,8 +161,9 @@ class ConvTranspose(Windowed):
         sentence = (
             f"weights for {inner} input channels in {self.groups} group(s) do not fit activations with {channels}"
         )
-        require(self.groups > 0 and channels % self.groups == 0, sentence)
+        require(self.groups > 0, sentence)
         require_equal(inner, channels, sentence)
+        require_equal(channels % self.groups, 0, sentence)
         full = self._full(spatial)
         extents = [n - low - high for n, low, high in zip(full, self.pads_low, self.pads_high, strict=True)]
         require(all(extent > 0 for extent in extents), f"pads leave nothing of a result of {show(full)}")

@@ -82,7 +82,10 @@ class Sampling:
                 return xp.where(xp.equal(length, 1), index * 0.0 - 0.5, (index + 0.5) / scale - 0.5)
             case "tf_crop_and_resize":
                 start, end = span.start * (extent - 1), span.end * (extent - 1)
-                return start + index * (end - start) / (size - 1) if size > 1 else index * 0.0 + (start + end) / 2
+                if isinstance(size, int):
+                    return start + index * (end - start) / (size - 1) if size > 1 else index * 0.0 + (start + end) / 2
+                spread = start + index * (end - start) / xp.maximum(size - 1, 1)
+                return xp.where(xp.equal(size, 1), index * 0.0 + (start + end) / 2, spread)
             case "half_pixel_symmetric":
                 return extent / 2 * (1 - size / length) + (index + 0.5) / scale - 0.5
             case _:
@@ -97,20 +100,38 @@ class Sampling:
             indices = xp.minimum(xp.maximum(self._round(xp, where), 0.0), last * 1.0)
             return indices, indices * 0.0 + 1.0
         reach = 1 if self.mode == "linear" else 2
-        squeeze = xp.minimum(span.scale, 1.0) if self.antialias else 1.0
+        squeeze = self._squeeze(xp, span)
         first = 1 + math.floor(-reach / min(least_scale, 1.0)) if self.antialias else 1 - reach
         offsets = np.arange(first, 2 - first if self.antialias else reach + 1, dtype=np.float64)
         base = xp.floor(where)
-        distance = xp.abs((offsets - (where - base)) * squeeze)
+        indices = base + offsets
+        weights = self._weights(xp, (offsets - (where - base)) * squeeze, indices, last)
+        return xp.minimum(xp.maximum(indices, 0.0), last * 1.0), weights
+
+    def matrix(self, xp: Any, where: Any, span: Span, indices: Any) -> Any:
+        """For each coordinate ``where`` the weight of every one of ``indices`` ([n], some beyond the edges), [size, n]:
+        what ``taps`` says where it is not known how many there are."""
+        squeeze = self._squeeze(xp, span)
+        indices = xp.reshape(indices, (1, -1))
+        return self._weights(xp, (indices - xp.reshape(where, (-1, 1))) * squeeze, indices, span.extent - 1)
+
+    def _squeeze(self, xp: Any, span: Span) -> Any:
+        """What distances are multiplied with: antialias widens the kernel when an axis shrinks."""
+        if not self.antialias:
+            return 1.0
+        return min(span.scale, 1.0) if isinstance(span.scale, float) else xp.minimum(span.scale, 1.0)
+
+    def _weights(self, xp: Any, distance: Any, indices: Any, last: Any) -> Any:
+        """The weights of elements at ``indices`` and these distances from a coordinate, [size, n]."""
+        distance = xp.abs(distance)
         weights = xp.maximum(1 - distance, 0.0) if self.mode == "linear" else self._cubic(xp, distance)
         if self.antialias:
             weights = weights / xp.sum(weights, axis=1, keepdims=True)
-        indices = base + offsets
         if self.exclude_outside:
             weights = xp.where((indices < 0.0) | (indices > last), weights * 0.0, weights)
             total = xp.sum(weights, axis=1, keepdims=True)
             weights = weights / xp.where(xp.equal(total, 0.0), total + 1.0, total)
-        return xp.minimum(xp.maximum(indices, 0.0), last * 1.0), weights
+        return weights
 
     def _round(self, xp: Any, where: Any) -> Any:
         match self.nearest_mode:

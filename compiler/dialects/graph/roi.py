@@ -24,15 +24,17 @@ from penstock.compiler.dialects.graph.base import (
     element_of,
     elements,
     require,
+    require_equal,
     require_same,
-    require_static,
     show,
     tensor_bytes,
     wide,
 )
 from penstock.compiler.dialects.graph.index import inside
+from penstock.compiler.dialects.graph.sampling import extent_value
 from penstock.compiler.dialects.graph.scalar import NumpyScalars, ScalarBuilder
 from penstock.compiler.dtypes import is_float, shape_of, tensor, type_name
+from penstock.compiler.extents import Extent
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -83,10 +85,10 @@ class Neighbours(Generic[V]):
     valid: V
 
 
-def neighbours(s: ScalarBuilder[V], place: V, extent: int) -> Neighbours[V]:
+def neighbours(s: ScalarBuilder[V], place: V, extent: Extent) -> Neighbours[V]:
     """What is around ``place`` on an axis of ``extent``."""
-    last = float(extent - 1)
-    valid = s.logical_and(s.compare("ge", place, -1.0), s.compare("le", place, float(extent)))
+    last = extent_value(s, extent, -1, place)
+    valid = s.logical_and(s.compare("ge", place, -1.0), s.compare("le", place, extent_value(s, extent, 0, place)))
     here = s.maximum(s.select(valid, place, 0.0), 0.0)
     low = s.floor(here)
     end = s.compare("ge", low, last)
@@ -101,11 +103,11 @@ def whole_bins(s: ScalarBuilder[V], first: V, last: V, scale: float, bins: int) 
     return Bins(start, s.div(extent, bins), extent)
 
 
-def bin_edges(s: ScalarBuilder[V], bins: Bins[V], number: V, extent: int) -> tuple[V, V]:
+def bin_edges(s: ScalarBuilder[V], bins: Bins[V], number: V, extent: Extent) -> tuple[V, V]:
     """The first element of bin ``number`` and the one after its last, inside an axis of ``extent``."""
     first = s.add(s.floor(s.mul(number, bins.length)), bins.start)
     after = s.add(s.ceil(s.mul(s.add(number, 1.0), bins.length)), bins.start)
-    most = float(extent)
+    most = extent_value(s, extent, 0, number)
     return s.minimum(s.maximum(first, 0.0), most), s.minimum(s.maximum(after, 0.0), most)
 
 
@@ -126,8 +128,9 @@ class Regions(GraphOp):
         """The result's type; boxes have ``columns`` numbers each. Raises TypeRuleError."""
         x, boxes = self.shapes()[:2]
         require(len(x) == 4, f"regions are of images with 4 axes, not of shape {show(x)}")
-        require(len(boxes) == 2 and boxes[1] == columns, f"boxes of shape {show(boxes)} have {columns} numbers each")
-        require_static(x[1:], "images with regions")
+        sentence = f"boxes of shape {show(boxes)} have {columns} numbers each"
+        require(len(boxes) == 2, sentence)
+        require_equal(boxes[1], columns, sentence)
         require(len(self.size) == 2 and min(self.size) > 0, "a region is pooled to one bin or more along two axes")
         kind, other = self.element(), element_of(self.operands[1])
         require(is_float(kind) and kind == other, f"images of {type_name(kind)} and boxes of {type_name(other)}")

@@ -24,14 +24,15 @@ from penstock.compiler.dialects.graph.base import (
     element_of,
     elements,
     require,
+    require_equal,
     require_same,
-    require_static,
     show,
     tensor_bytes,
     wide,
 )
 from penstock.compiler.dialects.graph.scalar import NumpyScalars, ScalarBuilder, compute_dtype
 from penstock.compiler.dtypes import I1, is_float, tensor, type_name
+from penstock.compiler.extents import Dim, Extent, largest, surely
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -50,15 +51,15 @@ class Tap(Generic[V]):
     valid: V | None
 
 
-def axis_taps(s: ScalarBuilder[V], x: V, extent: int, mode: str, outside: str, corners: bool) -> list[Tap[V]]:
+def axis_taps(s: ScalarBuilder[V], x: V, extent: Extent, mode: str, outside: str, corners: bool) -> list[Tap[V]]:
     """What the coordinate ``x`` reads of an axis of ``extent``, as ONNX GridSample does.
 
     A coordinate beyond the edges (the outermost elements' centres with ``corners``, else half an element further) is
     moved inside by ``outside``, and so is then each element. NaN is a coordinate outside of everything. Cubic at a
     border moves elements only, as PyTorch and onnxruntime do (ONNX's reference evaluator also moves the coordinate).
     """
-    last = float(extent - 1)
-    low, high = (0.0, last) if corners else (-0.5, last + 0.5)
+    last = extent_value(s, extent, -1, x)
+    low, high = (0.0, last) if corners else (-0.5, extent_value(s, extent, -0.5, x))
     if mode == "nearest":
         x = s.round_even(x)
     match outside:
@@ -66,38 +67,56 @@ def axis_taps(s: ScalarBuilder[V], x: V, extent: int, mode: str, outside: str, c
             beyond = s.logical_or(s.compare("lt", x, low), s.compare("gt", x, high))
             x = s.select(beyond, s.minimum(s.maximum(x, 0.0), last), x)
         case "reflection":
-            x = _reflected(s, x, low, high)
+            x = _reflected(s, x, low, high, extent - 1 if corners else extent)
         case _:
-            x = s.minimum(s.maximum(x, -4.0), last + 4.0)
+            x = s.minimum(s.maximum(x, -4.0), extent_value(s, extent, 3, x))
     x = s.select(s.compare("eq", x, x), x, -4.0 if outside == "zeros" else 0.0)
+    inner = extent - 1 if corners else extent
     if mode == "nearest":
-        return [_tap(s, x, None, last, outside, low, high)]
+        return [_tap(s, x, None, last, outside, low, high, inner)]
     base = s.floor(x)
     taps: list[Tap[V]] = []
     for offset, weight in _weights(s, s.sub(x, base), mode):
-        taps.append(_tap(s, s.add(base, offset) if offset else base, weight, last, outside, low, high))
+        taps.append(_tap(s, s.add(base, offset) if offset else base, weight, last, outside, low, high, inner))
     return taps
 
 
-def _reflected(s: ScalarBuilder[V], x: V, low: float, high: float) -> V:
-    """``x`` mirrored at ``low`` and ``high`` until it is between them."""
-    reach = high - low
-    if reach == 0:
+def extent_value(s: ScalarBuilder[V], extent: Extent, more: float, like: V) -> V | float:
+    """``extent + more`` as a number for formulas: one known now, or for a symbolic extent of ``like``'s type."""
+    return s.add(s.constant(extent, like), more) if isinstance(extent, Dim) else float(extent + more)
+
+
+def _reflected(s: ScalarBuilder[V], x: V, low: float, high: V | float, reach: Extent) -> V:
+    """``x`` mirrored at ``low`` and ``high = low + reach`` until it is between them."""
+    if not isinstance(reach, Dim) and reach == 0:
         return s.mul(x, 0.0)
+    length = extent_value(s, largest(reach, 1), 0, x)
     distance = s.abs(s.sub(x, low))
-    times = s.floor(s.div(distance, reach))
-    rest = s.sub(distance, s.mul(times, reach))
+    times = s.floor(s.div(distance, length))
+    rest = s.sub(distance, s.mul(times, length))
     half = s.mul(times, 0.5)
     even = s.compare("eq", s.floor(half), half)
-    return s.select(even, s.add(rest, low), s.sub(high, rest))
+    mirrored = s.select(even, s.add(rest, low), s.sub(high, rest))
+    if surely(reach, ">=", 1):
+        return mirrored
+    return s.select(s.compare("ge", s.constant(reach, x), 1.0), mirrored, s.mul(x, 0.0))
 
 
-def _tap(s: ScalarBuilder[V], i: V, weight: V | None, last: float, outside: str, low: float, high: float) -> Tap[V]:
+def _tap(
+    s: ScalarBuilder[V],
+    i: V,
+    weight: V | None,
+    last: V | float,
+    outside: str,
+    low: float,
+    high: V | float,
+    reach: Extent,
+) -> Tap[V]:
     valid: V | None = None
     if outside == "zeros":
         valid = s.logical_and(s.compare("ge", i, 0.0), s.compare("le", i, last))
     elif outside == "reflection":
-        i = _reflected(s, i, low, high)
+        i = _reflected(s, i, low, high, reach)
     return Tap(s.minimum(s.maximum(i, 0.0), last), weight, valid)
 
 
@@ -159,16 +178,17 @@ class Sample(GraphOp):
         x, places = self.shapes()
         spatial = len(x) - 2
         require(spatial >= 1, f"a tensor of shape {show(x)} has no batch, channel and spatial axes")
-        require_static(x[2:], "what is sampled")
         sentence = f"coordinates of shape {show(places)} do not fit a tensor of shape {show(x)}"
-        require(len(places) >= 2 and places[-1] == spatial, sentence)
+        require(len(places) >= 2, sentence)
+        require_equal(places[-1], spatial, sentence)
         require_same(places[:1], x[:1], sentence)
         kind = element_of(self.operands[1])
         require(is_float(kind), f"coordinates are floating-point numbers, not {type_name(kind)}")
         kind = self.element()
         require(kind != I1 or self.mode == "nearest", "booleans cannot be interpolated")
         require(is_float(kind) or self.mode == "nearest", f"interpolation does not take {type_name(kind)}")
-        require(0 not in x[2:] or 0 in (*x[:2], *places), f"a tensor of shape {show(x)} has no elements to sample")
+        full = all(extent > 0 for extent in x[2:])
+        require(full or 0 in (*x[:2], *places), f"a tensor of shape {show(x)} has no elements to sample")
         return [tensor([*x[:2], *places[1:-1]], kind)]
 
     def evaluate(self, *operands: Array) -> Array:

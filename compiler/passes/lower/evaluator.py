@@ -170,7 +170,9 @@ class Evaluator:
         value = self.b.cast(tile.value, memory_type(tile.element))
         value = self.b.broadcast(value, self.tile.extents)
         if not self._is_affine(position):
-            self.b.scatter(value, target, self.index_tile(position, full=True), self._mask(frozenset(self.tile.limits)))
+            mask = self._mask(frozenset(self.tile.limits))
+            mask = mask if mask is None else self.b.broadcast(mask, self.tile.extents)
+            self.b.scatter(value, target, self.index_tile(position, full=True), mask)
             return
         strides = tuple(position.stride(dim) for dim in range(self.tile.rank))
         base = self.scalar(position.without_lanes())

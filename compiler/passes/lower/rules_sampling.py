@@ -13,6 +13,7 @@ from penstock.compiler.dialects.graph.sampling import axis_taps, interpolate
 from penstock.compiler.dialects.graph.scalar import compute_dtype
 from penstock.compiler.dialects.tile.base import shape
 from penstock.compiler.dtypes import INDEX
+from penstock.compiler.extents import largest
 from penstock.compiler.passes.lower.affine import Expr, data
 from penstock.compiler.passes.lower.evaluator import Coordinates, Evaluator, rule
 from penstock.compiler.passes.lower.tile_scalars import Typed
@@ -50,4 +51,4 @@ def whole_index(e: Evaluator, number: Typed, extent: int) -> Expr:
     index = e.b.cast(number.value, INDEX)
     if shape(index) and all(count == 1 for count in shape(index)):
         index = e.b.extract(index, (0,) * len(shape(index)))
-    return data(index, 0, max(extent - 1, 0))
+    return data(index, 0, largest(extent - 1, 0))

@@ -14,6 +14,7 @@ from xdsl.ir import Attribute, SSAValue
 from penstock.compiler.dialects.tile.base import element
 from penstock.compiler.dialects.tile.builder import KernelBuilder
 from penstock.compiler.dtypes import BF16, F16, F32, I1, I8, INDEX, is_float, is_storage, is_unsigned
+from penstock.compiler.extents import Dim
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ class TileScalars:
         return x.element
 
     def constant(self, value: float, like: Typed) -> Typed:
-        return Typed(self.b.constant(value, register_type(like.element)), like.element)
+        kind = register_type(like.element)
+        if isinstance(value, Dim):
+            return Typed(self.b.cast(self.b.index(value), kind), like.element)
+        return Typed(self.b.constant(value, kind), like.element)
 
     def _pair(self, a: Typed | float, b: Typed | float) -> tuple[Typed, Typed]:
         if isinstance(a, Typed):

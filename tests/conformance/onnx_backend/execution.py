@@ -23,6 +23,9 @@ from .cases import Arrays, Case, bind_shape_inputs
 MODES = ("reference", "native")
 """The modes the baseline and the documentation speak of."""
 
+SYMBOLIC = "symbolic"
+"""The mode of `symbolic.py`, which has a baseline of its own."""
+
 SHAPE_UNKNOWN = "PENS-M014"
 """The code of a refusal because an operand that decides a shape is only known at run time."""
 
@@ -53,16 +56,20 @@ def execute(case: Case, mode: str) -> Result:
     try:
         return _execute(case, mode)
     except InternalError as error:
-        return Result("internal", str(error.code), _line(error))
+        return Result("internal", str(error.code), line(error))
     except PenstockError as error:
-        return Result("refused", str(error.code), _line(error))
+        return Result("refused", str(error.code), line(error))
     except Exception as error:  # any other exception is a defect, and this is where it is told
-        return Result("internal", type(error).__name__, _line(error))
+        return Result("internal", type(error).__name__, line(error))
 
 
 def _execute(case: Case, mode: str) -> Result:
     from penstock.runtime.errors import PenstockError
 
+    if mode == SYMBOLIC:
+        from .symbolic import execute_symbolic
+
+        return execute_symbolic(case)
     run = RUNNERS[mode]
     bound = False
     for inputs, expected in case.data_sets:
@@ -77,7 +84,7 @@ def _execute(case: Case, mode: str) -> Result:
         try:
             compare(case, inputs, [outputs[name] for name in names], expected)
         except AssertionError as error:
-            return Result("wrong", "", _line(error))
+            return Result("wrong", "", line(error))
     return Result("bound" if bound else "pass")
 
 
@@ -112,7 +119,7 @@ def run_reference(model: ModelProto, inputs: Arrays) -> Arrays:
 
     context = CompilerContext()
     module = import_model(model, context)
-    return run_module(module, context, _contiguous(inputs))
+    return run_module(module, context, contiguous(inputs))
 
 
 def run_native(model: ModelProto, inputs: Arrays) -> Arrays:
@@ -123,7 +130,7 @@ def run_native(model: ModelProto, inputs: Arrays) -> Arrays:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "case.pens"
         artifact.save(path)
-        return dict(penstock.load(path).session(threads=2).run(_contiguous(inputs)))
+        return dict(penstock.load(path).session(threads=2).run(contiguous(inputs)))
 
 
 def run_oracle(model: ModelProto, inputs: Arrays) -> Arrays:
@@ -141,13 +148,14 @@ RUNNERS: dict[str, Callable[[ModelProto, Arrays], Arrays]] = {
 }
 
 
-def _contiguous(inputs: Arrays) -> Arrays:
+def contiguous(inputs: Arrays) -> Arrays:
+    """The inputs with arrays in C order."""
     return {
         name: np.asarray(item, order="C") if isinstance(item, np.ndarray) else item for name, item in inputs.items()
     }
 
 
-def _line(error: BaseException) -> str:
+def line(error: BaseException) -> str:
     """The exception's text on one line of bearable length."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:300]

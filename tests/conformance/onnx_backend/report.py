@@ -8,7 +8,7 @@ it is current.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from . import baseline
@@ -30,7 +30,9 @@ in the model instead of given at run time. *Refused*: a sentence and a code inst
 (an internal error, a crash, a time-out) are defects.
 
 Each case runs twice: *reference* imports the model and interprets the graph dialect, *native* compiles it, loads the
-artifact and runs it on two threads.
+artifact and runs it on two threads. *Symbolic* is the same model with a [symbol](extents.md) for every size of every
+input but 1, and nothing declared of other values: compiled once, run at the case's sizes and, where ONNX's evaluator
+says what comes out, at others (*twice*).
 
 - **focus**: core cases that use only the operators penstock promises first
 - **core**: standard operators on float, integer and bool tensors; no sequences, optionals, strings, random numbers,
@@ -47,10 +49,12 @@ def write() -> None:
 
 
 def page(data: Baseline) -> str:
-    """The page's text."""
+    """The page's text, of a baseline and the results with symbolic sizes."""
     lines = [INTRODUCTION.format(version=data.onnx_version)]
     lines += ["## Rates", "", *_rates(data), ""]
-    lines += ["## Operators", "", *_operators(data), ""]
+    symbolic = baseline.load_symbolic()
+    lines += ["## Symbolic sizes", "", *_symbolic_rates(data, symbolic), ""]
+    lines += ["## Operators", "", *_operators(data, symbolic), ""]
     lines += ["## Cases that do not pass natively", "", *_failures(data)]
     return "\n".join(lines) + "\n"
 
@@ -70,14 +74,28 @@ def _rates(data: Baseline) -> Iterator[str]:
             yield f"| {' | '.join(map(str, cells))} | {rate:.1%} |"
 
 
-def _operators(data: Baseline) -> Iterator[str]:
+def _symbolic_rates(data: Baseline, symbolic: Mapping[str, str]) -> Iterator[str]:
+    """A row per tag: the cases that pass natively and have sizes."""
+    yield "Of the cases that pass natively and have a size other than 1, as many as `symbolic.json` holds:"
+    yield ""
+    yield "| cases | number | pass | twice | refused | wrong or failed | pass |"
+    yield "|---|---|---|---|---|---|---|"
+    for tag in ("focus", "core", "all"):
+        labels = [symbolic[name] for name in data.tagged(tag) if name in symbolic]
+        passed, refused = (sum(label.startswith(status) for label in labels) for status in ("pass", "refused"))
+        cells = [tag, len(labels), passed, labels.count("pass twice"), refused, len(labels) - passed - refused]
+        yield f"| {' | '.join(map(str, cells))} | {passed / max(len(labels), 1):.1%} |"
+
+
+def _operators(data: Baseline, symbolic: Mapping[str, str]) -> Iterator[str]:
     """A row per operator of the standard and of the suite: versions in ONNX and cases passed."""
     standard = standard_versions()
     groups = {group: names for group, names in data.groups().items() if data.cases[names[0]].kind == "node"}
     yield "Versions are the opsets that changed the operator; a case tests the one it is for."
     yield ""
-    yield "| operator | versions | cases | reference: pass + bound / refused | native: pass + bound / refused |"
-    yield "|---|---|---|---|---|"
+    modes = "reference: pass + bound / refused | native: pass + bound / refused | symbolic: pass / refused"
+    yield f"| operator | versions | cases | {modes} |"
+    yield "|---|---|---|---|---|---|"
     for operator in sorted({*standard, *groups}):
         versions = " ".join(map(str, standard.get(operator, ())))
         names = groups.get(operator, [])
@@ -85,6 +103,9 @@ def _operators(data: Baseline) -> Iterator[str]:
         for mode in MODES:
             count = data.count(mode, names)
             cells.append(f"{count['pass'] + count['bound']} / {count['refused']}" if names else "")
+        labels = [symbolic[name] for name in names if name in symbolic]
+        passed, refused = (sum(label.startswith(status) for label in labels) for status in ("pass", "refused"))
+        cells.append(f"{passed} / {refused}" if labels else "")
         yield f"| {' | '.join(cells)} |"
 
 

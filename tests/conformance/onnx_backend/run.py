@@ -2,6 +2,7 @@
 
     python tests/conformance/onnx_backend/run.py --mode reference --filter '^test_conv' --show wrong,internal
     python tests/conformance/onnx_backend/run.py --update-baseline      # everything, and docs/onnx-support.md too
+    python tests/conformance/onnx_backend/run.py --symbolic --update-baseline      # with symbolic sizes: symbolic.json
 
 In: the cases (all, those of an operator, or those matching a pattern). Out: rates on standard output; with
 `--update-baseline`, `baseline.json` and `docs/onnx-support.md`. Cases run in forked children, `--jobs` at a time.
@@ -23,11 +24,12 @@ if __package__ in (None, ""):
 
 from conformance.onnx_backend import baseline, report
 from conformance.onnx_backend.cases import Case, all_cases
-from conformance.onnx_backend.execution import MODES, RUNNERS, Result
+from conformance.onnx_backend.execution import MODES, RUNNERS, SYMBOLIC, Result
 from conformance.onnx_backend.server import Client
 
 BATCH = 16
 UPDATE = "python tests/conformance/onnx_backend/run.py --update-baseline"
+UPDATE_SYMBOLIC = "python tests/conformance/onnx_backend/run.py --symbolic --update-baseline"
 
 
 def run_cases(names: Sequence[str], mode: str, jobs: int) -> dict[str, Result]:
@@ -65,7 +67,7 @@ def summary(cases: Sequence[Case], results: dict[str, Result]) -> str:
         total = sum(counts.values())
         if total:
             parts = ", ".join(f"{status} {count}" for status, count in counts.most_common())
-            rate = (counts["pass"] + counts["bound"]) / total
+            rate = (counts["pass"] + counts["bound"]) / max(total - counts["fixed"], 1)
             lines.append(f"{tag:6} {total:5} cases: {rate:6.1%} pass ({parts})")
     return "\n".join(lines)
 
@@ -81,6 +83,9 @@ def main() -> int:
     """Parse options, run, print, update."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mode", choices=sorted(RUNNERS), action="append", help="default: reference and native")
+    parser.add_argument(
+        "--symbolic", action="store_true", help="make the sizes of all inputs symbols; cases that pass natively"
+    )
     parser.add_argument("--filter", default="", help="only cases whose name matches this regular expression")
     parser.add_argument("--operator", help="only cases about this operator")
     parser.add_argument("--tag", choices=["focus", "core"], help="only cases with this tag")
@@ -90,28 +95,35 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
     parser.add_argument("--update-baseline", action="store_true", help="write baseline.json and docs/onnx-support.md")
     arguments = parser.parse_args()
+    if arguments.symbolic and arguments.mode:
+        parser.error("--symbolic is a mode of its own")
     narrowed = arguments.filter or arguments.operator or arguments.tag or arguments.mode
     if arguments.update_baseline and narrowed:
         parser.error("--update-baseline runs every case in every mode")
+    passing = set(baseline.load().passing("native")) if arguments.symbolic else set[str]()
     cases = [
         case
         for case in all_cases().values()
         if re.search(arguments.filter, case.name)
         and (not arguments.operator or case.group == arguments.operator)
         and (not arguments.tag or arguments.tag in case.tags)
+        and (not arguments.symbolic or case.name in passing)
     ]
     if not cases:
         parser.error("no case matches")
     labels: dict[str, dict[str, str]] = {}
-    for mode in arguments.mode or MODES:
+    for mode in [SYMBOLIC] if arguments.symbolic else arguments.mode or MODES:
         results = run_cases([case.name for case in cases], mode, arguments.jobs)
         show(results, set(arguments.show.split(",")))
         print(f"mode {mode}\n{summary(cases, results)}")
         labels[mode] = {name: result.label for name, result in results.items()}
     if arguments.update_baseline:
-        baseline.save(cases, labels)
+        if arguments.symbolic:
+            baseline.save_symbolic(labels[SYMBOLIC])
+        else:
+            baseline.save(cases, labels)
         report.write()
-        print(f"wrote {baseline.PATH.name} and {report.PATH.name}")
+        print(f"wrote {(baseline.SYMBOLIC_PATH if arguments.symbolic else baseline.PATH).name} and {report.PATH.name}")
     return 0
 
 

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 import pytest
 from conformance.onnx_backend import baseline, report
 from conformance.onnx_backend.cases import all_cases
-from conformance.onnx_backend.execution import MODES
-from conformance.onnx_backend.run import UPDATE
+from conformance.onnx_backend.execution import MODES, SYMBOLIC
+from conformance.onnx_backend.run import UPDATE, UPDATE_SYMBOLIC
 from conformance.onnx_backend.server import Client
 
 BASELINE = baseline.load()
+SYMBOLIC_BASELINE = baseline.load_symbolic()
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,25 @@ def test_cases_of(group: str, mode: str, client: Client) -> None:
     worse, better = baseline.differences(BASELINE, mode, results)
     assert not worse, "regressions:\n" + "\n".join(worse)
     assert not better, f"improvements; run `{UPDATE}` and commit what it writes:\n" + "\n".join(better)
+
+
+def sample() -> list[str]:
+    """With symbolic sizes, the first case of every fourth operator: all of them take minutes."""
+    groups = [[name for name in names if name in SYMBOLIC_BASELINE] for names in BASELINE.groups().values()]
+    return [names[0] for names in groups if names][::4]
+
+
+@pytest.mark.parametrize("name", sample())
+def test_symbolic_sizes(name: str, client: Client) -> None:
+    results = dict(client.run(SYMBOLIC, [name]))
+    worse, better = baseline.changes(SYMBOLIC_BASELINE, results)
+    assert not worse, "regressions:\n" + "\n".join(worse)
+    assert not better, f"improvements; run `{UPDATE_SYMBOLIC}` and commit what it writes:\n" + "\n".join(better)
+
+
+def test_nothing_is_wrong_with_symbolic_sizes() -> None:
+    assert len(SYMBOLIC_BASELINE) > 400
+    assert {label.split(" ")[0] for label in SYMBOLIC_BASELINE.values()} == {"pass", "refused"}
 
 
 def test_baseline_has_every_case() -> None:

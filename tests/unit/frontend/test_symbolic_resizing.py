@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 import penstock
 from penstock.compiler.backends.cpu.target import host_isa
@@ -67,7 +68,26 @@ def test_sizes_that_are_numbers_beside_a_symbolic_batch() -> None:
     np.testing.assert_allclose(session.run({"x": x})["y"], np.asarray(want), atol=1e-5)
 
 
-def test_antialias_needs_numbers() -> None:
-    with pytest.raises(ModelError, match=r"resize.*antialias needs sizes that are numbers") as caught:
-        penstock.compile(resizing("linear", "half_pixel", (0.5, 0.5), antialias=1).SerializeToString())
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+@pytest.mark.parametrize("policy", ["stretch", "not_larger", "not_smaller"])
+def test_antialias_over_symbolic_sizes(mode: str, policy: str) -> None:
+    """How many elements a kernel covers depends on the sizes. The oracle is ONNX's evaluator."""
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, "channels", "height", "width"])
+    stored = [numpy_helper.from_array(np.array([6, 5]), "sizes")]
+    node = helper.make_node(
+        "Resize", ["x", "", "", "sizes"], ["y"], mode=mode, axes=[2, 3], antialias=1, keep_aspect_ratio_policy=policy
+    )
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * 4)
+    graph = helper.make_graph([node], "resizing", [image], [result], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    session = penstock.compile(model.SerializeToString(), target=f"cpu:{host_isa()}").load().session(threads=1)
+    for channels, height, width in ((1, 12, 9), (3, 13, 31), (2, 4, 5)):
+        x = np.random.default_rng(height).standard_normal((1, channels, height, width)).astype(np.float32)
+        (want,) = ReferenceEvaluator(model).run(None, {"x": x})
+        np.testing.assert_allclose(session.run({"x": x})["y"], np.asarray(want), atol=1e-5)
+
+
+def test_a_scale_beyond_what_sizes_are_computed_with_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"resize.*cannot be computed in 64 bits") as caught:
+        penstock.compile(resizing("linear", "half_pixel", (1e-20, 0.5)).SerializeToString())
     assert DEPENDS_ON_SIZES in str(caught.value)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from xdsl.ir import SSAValue
 
+from penstock.compiler.dialects.graph.base import require_static
 from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.convolution import Conv, ConvTranspose
 from penstock.compiler.dialects.graph.reduction import Reduce
@@ -132,6 +133,7 @@ def conv(n: NodeContext) -> SSAValue:
 def conv_transpose(n: NodeContext) -> SSAValue:
     """One to three spatial axes; groups, dilations, strides, output_padding, output_shape, auto_pad."""
     x, w, extents, window = convolved(n)
+    require_static(window, "the window of a transposed convolution")
     rank = len(extents)
     strides, dilations = n.per_axis("strides", rank, 1, 1), n.per_axis("dilations", rank, 1, 1)
     extra = n.per_axis("output_padding", rank, 0, 0)

@@ -6,25 +6,30 @@ is held against the declared shape of the result.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import TypeAlias
 
 import numpy as np
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.resize import Resize, Sampling, Span
 from penstock.compiler.dialects.graph.scalar import compute_dtype
+from penstock.compiler.dialects.graph.shape import Pad
 from penstock.compiler.dtypes import F32, F64, byte_width, is_float, tensor
-from penstock.compiler.extents import Extent, NotStatic, floordiv, is_static, quotient
-from penstock.compiler.frontends.onnx.arithmetic import Value, Values, counting
+from penstock.compiler.extents import MOST, Extent, NotStatic, ceildiv, floordiv, is_static, largest, quotient, smallest
+from penstock.compiler.frontends.onnx.arithmetic import Value, Values, counting, truth
 from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.node_context import NodeContext
-from penstock.compiler.frontends.onnx.symbolic import MAX_DENOMINATOR
 
 LARGEST_PART = 16
 TAPS = 8  # elements that one is made of, or that one has a part in, at most
+Scale: TypeAlias = "float | Value"
+"""Of an axis whose extents may be symbolic."""
 POLICIES = ("stretch", "not_larger", "not_smaller")
 
 
@@ -52,7 +57,7 @@ def _resized(
     x: SSAValue,
     sizes: list[int],
     axes: list[int],
-    scales: list[float] | Value,
+    scales: list[Scale] | Value,
     region: list[float] | Value,
     sampling: Sampling,
 ) -> SSAValue:
@@ -64,9 +69,8 @@ def _resized(
     extents = n.shape(x)
     moved = [axis for axis in axes if sizes[axis] != extents[axis] or scales[axis] != 1]
     if not is_static([*(extents[axis] for axis in moved), *(sizes[axis] for axis in moved)]):
-        if region or sampling.antialias:
-            raise NotStatic("cropping or antialias needs sizes that are numbers")
-        return _symbolic(n, x, sizes, {axis: scales[axis] for axis in moved}, sampling)
+        edges = {axis: (region[axis], region[axis + len(extents)]) for axis in moved} if region else {}
+        return _symbolic(n, x, sizes, {axis: scales[axis] for axis in moved}, edges, sampling)
     for axis in moved:
         n.table(TAPS * max(extents[axis], sizes[axis]), "what its elements are made of")
     op = n.op(
@@ -86,18 +90,54 @@ def _resized(
 
 
 def _symbolic(
-    n: NodeContext, x: SSAValue, sizes: Sequence[Extent], scales: Mapping[int, float], sampling: Sampling
+    n: NodeContext,
+    x: SSAValue,
+    sizes: Sequence[Extent],
+    scales: Mapping[int, Scale],
+    edges: Mapping[int, tuple[float, float]],
+    sampling: Sampling,
 ) -> SSAValue:
     """Resize symbolic axes: which elements are read, with which weights, is computed when the model runs. A scale of
-    0 stands for one that depends on the sizes."""
-    extents, kind = n.shape(x), element_of(x)
+    0 stands for the ratio of the extents. ``edges`` are those of the region that is cropped, if any is."""
+    extents, kind, rank = n.shape(x), element_of(x), n.rank(x)
     value = Value(n, x) if sampling.mode == "nearest" else Value(n, n.cast(x, compute_dtype(kind)))
+    inside = truth(n, True)
     for axis, scale in scales.items():
+        n.require(extents[axis] > 0, "nothing cannot be resized")
         extent, size = (Value(n, n.sizes([e])).cast(F64).reshape(()) for e in (extents[axis], sizes[axis]))
-        span = Span(extent, size, scale or size / extent)
+        span = Span(extent, size, scale or size / extent, *edges.get(axis, ()))
         where = sampling.coordinates(Values, counting(n, sizes[axis]).cast(F64), span)
-        value = fed.sampled(n, value, axis, *sampling.taps(Values, where, span, 1.0))
+        if edges:
+            mask = (where >= 0.0) & (where <= extent - 1.0)
+            inside = inside & mask.reshape([sizes[axis] if a == axis else 1 for a in range(rank)])
+        if sampling.antialias and sampling.mode != "nearest" and not (isinstance(scale, float) and scale):
+            value = _product(n, value, axis, where, span, (extents[axis], sizes[axis]), sampling)
+        else:
+            least = scale if isinstance(scale, float) and scale else 1.0
+            value = fed.sampled(n, value, axis, *sampling.taps(Values, where, span, least))
+    if edges:
+        value = Values.where(inside, value, n.float("extrapolation_value", 0.0))
     return value.cast(kind).ssa
+
+
+def _product(
+    n: NodeContext, value: Value, axis: int, where: Value, span: Span, ends: tuple[Extent, Extent], sampling: Sampling
+) -> Value:
+    """Antialias where how many elements a kernel covers depends on the sizes: ``value`` with its edges repeated as far
+    as a kernel reaches beyond them, times the matrix of all weights."""
+    (extent, size), rank, kind = ends, len(value.shape), element_of(value.ssa)
+    # A kernel reaches 2 / scale elements; sizes are rounded, so the scale is (size - 1/2) / extent or more.
+    beyond = 2 * ceildiv(2 * extent, largest(2 * size - 1, 1)) + 2
+    pads = [beyond if a == axis else 0 for a in range(rank)]
+    wide = Value(n, n.build(Pad, value.ssa, low=pads, high=pads, mode="edge"))
+    places = counting(n, extent + 2 * beyond).cast(F64) - Value(n, n.sizes([beyond])).cast(F64)
+    weights = sampling.matrix(Values, where, span, places).cast(kind)
+    order = [*(a for a in range(rank) if a != axis), axis]
+    moved = n.transpose(wide.ssa, order)
+    *outer, length = n.shape(moved)
+    rows = n.reshape(moved, [math.prod(outer), length])
+    product = n.reshape(n.build(Matmul, rows, n.transpose(weights.ssa, (1, 0))), [*outer, size])
+    return Value(n, n.transpose(product, [order.index(a) for a in range(rank)]))
 
 
 def _sampling(n: NodeContext, old: bool) -> Sampling:
@@ -116,7 +156,7 @@ def _has_sizes(n: NodeContext, old: bool) -> bool:
     return not old and n.has(3) and n.shape(n.input(3)) != (0,)
 
 
-def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[Extent], list[float] | Value]:
+def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[Extent], list[Scale] | Value]:
     """The input, the result's extents, and a scale for each axis, from the input sizes."""
     x = n.input(0)
     extents, policy = n.shape(x), n.choice("keep_aspect_ratio_policy", "stretch", *POLICIES)
@@ -152,14 +192,27 @@ def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[Extent], 
 
 def _by_symbolic_sizes(
     n: NodeContext, axes: list[int], policy: str
-) -> tuple[SSAValue, list[Extent], list[float] | Value]:
+) -> tuple[SSAValue, list[Extent], list[Scale] | Value]:
     """The same where extents are symbolic; a scale that depends on the sizes of a run is 0."""
     x = n.input(0)
     extents, wanted = n.shape(x), n.extents(3, "sizes") or []
-    if policy != "stretch":
-        raise NotStatic("sizes that keep the aspect ratio depend on the sizes the model is run with")
     n.require(len(wanted) == len(axes), f"sizes are {len(axes)} numbers")
-    sizes, scales = list(extents), [1.0] * len(extents)
+    sizes: list[Extent] = list(extents)
+    scales: list[Scale] = [1.0] * len(extents)
+    if policy != "stretch":
+        old = [extents[axis] for axis in axes]
+        n.require(all(extent > 0 for extent in old), "the aspect ratio of nothing cannot be kept")
+        # The ratio is the least or greatest of size / extent; rounding keeps their order.
+        chosen = smallest if policy == "not_larger" else largest
+        ratios = Value(n, n.sizes(wanted)).cast(F64) / Value(n, n.sizes(old)).cast(F64)
+        ratio = ratios.reduce("min" if policy == "not_larger" else "max")
+        for axis in axes:
+            each = [
+                w if e == extents[axis] else floordiv(2 * extents[axis] * w + e, 2 * e)
+                for w, e in zip(wanted, old, strict=True)
+            ]
+            sizes[axis], scales[axis] = chosen(*each), ratio
+        return x, sizes, scales
     for axis, size in zip(axes, wanted, strict=True):
         sizes[axis], scales[axis] = size, _ratio(size, extents[axis])
     return x, sizes, scales
@@ -177,16 +230,16 @@ def _ratio(size: Extent, extent: Extent) -> float:
 
 
 def _scaled(extent: Extent, scale: float) -> Extent:
-    """floor(extent scale). Raises NotStatic for a symbolic extent and a scale that is no simple fraction."""
+    """floor(extent scale). Raises NotStatic for a symbolic extent and a scale beyond what sizes are computed with."""
     if is_static((extent,)):
         return int(np.floor(extent * scale))
     exact = Fraction(scale)
-    if exact.denominator > MAX_DENOMINATOR:
-        raise NotStatic(f"{scale} times the extent {extent} depends on how it is rounded")
+    if max(exact.numerator, exact.denominator) > MOST:
+        raise NotStatic(f"{scale} times the extent {extent} cannot be computed in 64 bits")
     return floordiv(extent * exact.numerator, exact.denominator)
 
 
-def _by_scales(n: NodeContext, axes: list[int], at: int) -> tuple[SSAValue, list[Extent], list[float] | Value]:
+def _by_scales(n: NodeContext, axes: list[int], at: int) -> tuple[SSAValue, list[Extent], list[Scale] | Value]:
     """The same from the input scales, or from the attribute."""
     x = n.input(0)
     extents = n.shape(x)

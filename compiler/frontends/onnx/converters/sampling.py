@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.sampling import Sample
-from penstock.compiler.dialects.graph.shape import Slice
-from penstock.compiler.dtypes import numpy_dtype, tensor
-from penstock.compiler.frontends.onnx.arithmetic import Value, Values
+from penstock.compiler.dialects.graph.shape import Concat, Slice
+from penstock.compiler.dtypes import F32, F64, tensor
+from penstock.compiler.extents import Extent, is_static, largest
+from penstock.compiler.frontends.onnx.arithmetic import Value, Values, counting
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op, widened
 from penstock.compiler.frontends.onnx.node_context import NodeContext
@@ -27,14 +29,12 @@ def grid_sample(n: NodeContext) -> SSAValue:
     extents, corners = n.shape(x)[2:], n.flag("align_corners")
     mode = MODES[n.choice("mode", "linear" if n.opset >= 20 else "bilinear", *MODES)]
     spatial = len(extents)
-    n.require(
-        n.rank(grid) == n.rank(x) and n.shape(grid)[-1] == spatial,
-        f"a grid of shape {list(n.shape(grid))} does not fit a tensor of shape {list(n.shape(x))}",
-    )
+    sentence = f"a grid of shape {list(n.shape(grid))} does not fit a tensor of shape {list(n.shape(x))}"
+    n.require(n.rank(grid) == n.rank(x), sentence)
+    n.require_equal(n.shape(grid)[-1], spatial, sentence)
     places = Value(n, _reversed(n, widened(n, grid)))
-    sizes = np.array(extents, np.float64)
     one = places + 1.0
-    pixels = one / 2.0 * (sizes - 1) if corners else (one * sizes - 1.0) / 2.0
+    pixels = one / 2.0 * [extent - 1 for extent in extents] if corners else (one * extents - 1.0) / 2.0
     outside = n.choice("padding_mode", "zeros", "zeros", "border", "reflection")
     return n.build(Sample, x, pixels.ssa, mode=mode, outside=outside, align_corners=corners)
 
@@ -62,22 +62,39 @@ def affine_grid(n: NodeContext) -> SSAValue:
             same = same & Values.equal(size[axis + 2], extent)
         theta = n.checked(theta, same, "its size")
     else:
-        batch, extents = 0, n.ints(1, "size") or []
+        batch, extents = 0, n.extents(1, "size") or []
         if len(extents) > 2:
             batch, _, *extents = extents
     spatial = len(extents)
-    n.require(
-        spatial in (2, 3) and n.shape(theta) == (batch, spatial, spatial + 1),
-        f"transforms of shape {list(n.shape(theta))} do not fit a grid of {spatial} axes",
-    )
+    sentence = f"transforms of shape {list(n.shape(theta))} do not fit a grid of {spatial} axes"
+    n.require(spatial in (2, 3), sentence)
+    for have, want in zip(n.shape(theta), (batch, spatial, spatial + 1), strict=True):
+        n.require_equal(have, want, sentence)
     n.require(all(extent > 0 for extent in extents), f"a grid of {extents} has no points")
-    n.table(math.prod(extents) * (spatial + 1), "its grid")
-    columns = [_centres(extent, corners) for extent in reversed(extents)]
-    points = np.stack([*np.meshgrid(*reversed(columns), indexing="ij")[::-1], np.ones(extents)], axis=-1)
     wide = widened(n, theta)
-    flat = n.constant(points.reshape(math.prod(extents), spatial + 1).astype(numpy_dtype(element_of(wide))))
-    grid = n.build(Matmul, flat, n.transpose(wide, (0, 2, 1)))
+    grid = n.build(Matmul, _points(n, extents, corners, element_of(wide)), n.transpose(wide, (0, 2, 1)))
     return n.cast(n.reshape(grid, [batch, *extents, spatial]), element_of(theta))
+
+
+def _points(n: NodeContext, extents: Sequence[Extent], corners: bool, kind: Attribute) -> SSAValue:
+    """The elements' centres, each from -1 to 1, the innermost axis first, and a 1: [elements, axes + 1]."""
+    spatial = len(extents)
+    if is_static(extents):
+        n.table(math.prod(extents) * (spatial + 1), "its grid")
+        columns = [_centres(extent, corners) for extent in extents]
+        points = np.stack([*np.meshgrid(*columns, indexing="ij")[::-1], np.ones(extents)], axis=-1)
+        return n.constant(points.reshape(math.prod(extents), spatial + 1), kind)
+    parts: list[SSAValue] = []
+    for axis in reversed(range(spatial)):
+        extent = extents[axis]
+        place = counting(n, extent, F64)
+        between = (place * 2.0) / (largest(extent - 1, 1) if corners else extent)
+        centre = between - 1.0 if corners else between + Value(n, n.share(extent, place.ssa)) - 1.0
+        column = centre.reshape([extent if other == axis else 1 for other in range(spatial)])
+        parts.append(n.reshape(n.expand(column.ssa, extents), [*extents, 1]))
+    one = n.expand(n.number(1.0, parts[0]), [*extents, 1])
+    points = n.build(Concat, *parts, one, axis=spatial)
+    return n.cast(n.reshape(points, [math.prod(extents), spatial + 1]), kind)
 
 
 def _centres(extent: int, corners: bool) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -96,13 +113,16 @@ def deform_conv(n: NodeContext) -> SSAValue:
     spatial = len(extents)
     n.require(n.rank(weights) == n.rank(x) == n.rank(offsets), "weights and offsets have the axes of the input")
     features, depth, *window = n.shape(weights)
+    for own, extent in zip(n.attribute_list("kernel_shape", window), window, strict=True):
+        n.require_equal(extent, own, f"kernel_shape is not {window}, which the weights have")
     groups, offset_groups = n.int("group", 1), n.int("offset_group", 1)
     n.require(min(groups, offset_groups) > 0, "there is one group or more")
-    n.require(
-        channels == depth * groups and features % groups == 0 and channels % offset_groups == 0,
+    sentence = (
         f"{channels} channels and weights of shape {list(n.shape(weights))} do not make {groups} groups "
-        f"and {offset_groups} offset groups",
+        f"and {offset_groups} offset groups"
     )
+    for have, want in ((channels, depth * groups), (features % groups, 0), (channels % offset_groups, 0)):
+        n.require_equal(have, want, sentence)
     strides, dilations = n.per_axis("strides", spatial, 1, 1), n.per_axis("dilations", spatial, 1, 1)
     pads = n.per_axis("pads", 2 * spatial, 0, 0)
     sizes = [
@@ -111,19 +131,20 @@ def deform_conv(n: NodeContext) -> SSAValue:
     ]
     n.require(all(size >= 0 for size in sizes), f"the window {window} does not fit into {extents}")
     taps, count = math.prod(window), math.prod(sizes)
-    n.table(taps * count * spatial, "where its windows lie")
-    n.require(
-        n.shape(offsets) == (batch, offset_groups * taps * spatial, *sizes),
-        f"offsets have shape {list(n.shape(offsets))}, but {[batch, offset_groups * taps * spatial, *sizes]} fits",
-    )
+    wanted = [batch, offset_groups * taps * spatial, *sizes]
+    for have, want in zip(n.shape(offsets), wanted, strict=True):
+        n.require_equal(have, want, f"offsets have shape {list(n.shape(offsets))}, but {wanted} fits")
     kind = element_of(x)
     moved = Value(n, n.reshape(widened(n, offsets), [batch * offset_groups, taps, spatial, count]))
-    places = moved + _window_places(window, sizes, strides, dilations, pads)[None]
+    places = moved + _window_places(n, window, sizes, strides, dilations, pads)
     flat = n.reshape(n.transpose(places.ssa, (0, 1, 3, 2)), [batch * offset_groups, taps * count, spatial])
     per_offset = channels // offset_groups
     images = n.reshape(x, [batch * offset_groups, per_offset, *extents])
     columns = n.reshape(n.build(Sample, images, flat), [batch, offset_groups, per_offset, taps, count])
     if n.has(4):
+        wanted = [batch, offset_groups * taps, *sizes]
+        for have, want in zip(n.shape(n.ranked(4, spatial + 2)), wanted, strict=True):
+            n.require_equal(have, want, f"a mask of shape {list(n.shape(n.input(4)))} is given where {wanted} fits")
         mask = n.reshape(n.input(4), [batch, offset_groups, 1, taps, count])
         columns = n.build(graph_op("mul"), columns, mask)
     columns = n.reshape(columns, [batch, groups, depth * taps, count])
@@ -135,12 +156,24 @@ def deform_conv(n: NodeContext) -> SSAValue:
 
 
 def _window_places(
-    window: list[int], sizes: list[int], strides: list[int], dilations: list[int], pads: list[int]
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Coordinates of every tap at every position of the result: [taps, spatial, positions]."""
-    taps, positions = np.indices(window).reshape(len(window), -1), np.indices(sizes).reshape(len(sizes), -1)
-    column = (-1, 1, 1)
-    steps, widths = np.array(strides).reshape(column), np.array(dilations).reshape(column)
-    starts = np.array(pads[: len(window)]).reshape(column)
-    places = positions[:, None] * steps + taps[:, :, None] * widths - starts
-    return places.transpose(1, 0, 2).astype(np.float32)
+    n: NodeContext,
+    window: Sequence[Extent],
+    sizes: Sequence[Extent],
+    strides: list[int],
+    dilations: list[int],
+    pads: list[int],
+) -> Value:
+    """Coordinates of every tap at every position of the result: f32 [1, taps, spatial, positions]."""
+    spatial, parts = len(window), list[SSAValue]()
+    full = [*window, *sizes]
+    for axis in range(spatial):
+        tap = counting(n, window[axis], F32) * dilations[axis]
+        position = counting(n, sizes[axis], F32) * strides[axis] - pads[axis]
+        both = position.reshape(_beside(full, spatial + axis)) + tap.reshape(_beside(full, axis))
+        parts.append(n.reshape(n.expand(both.ssa, full), [1, math.prod(window), 1, math.prod(sizes)]))
+    return Value(n, n.build(Concat, *parts, axis=2))
+
+
+def _beside(extents: Sequence[Extent], axis: int) -> list[Extent]:
+    """A shape that broadcasts along all axes but one."""
+    return [extent if other == axis else 1 for other, extent in enumerate(extents)]

@@ -317,17 +317,16 @@ def center_crop_pad(n: NodeContext) -> SSAValue:
     if n.fed(1):
         x, wanted = fed.cropped(n, x, axes)
     else:
-        wanted = n.ints(1, "shape") or []
+        wanted = n.extents(1, "shape") or []
     n.require(len(wanted) == len(axes), f"{len(wanted)} extents are given for {len(axes)} axes")
     n.require(all(extent >= 0 for extent in wanted), f"there is no shape {wanted}")
     target = dict(zip(axes, wanted, strict=True))
-    starts = {axis: (extents[axis] - size) // 2 for axis, size in target.items() if size < extents[axis]}
-    x = slice_of(n, x, starts, {axis: target[axis] for axis in starts}, {})
-    missing = [max(target.get(axis, extent) - extent, 0) for axis, extent in enumerate(extents)]
-    if not any(missing):
+    kept = {axis: smallest(size, extents[axis]) for axis, size in target.items() if size != extents[axis]}
+    x = slice_of(n, x, {axis: (extents[axis] - size) // 2 for axis, size in kept.items()}, kept, {})
+    missing = [target[axis] - kept[axis] if axis in kept else 0 for axis in range(rank)]
+    if all(count == 0 for count in missing):
         return x
-    low = [count // 2 for count in missing]
-    high = [count - before for count, before in zip(missing, low, strict=True)]
+    low, high = [count // 2 for count in missing], [(count + 1) // 2 for count in missing]
     return n.build(Pad, x, n.number(0, x), low=low, high=high, mode="constant")
 
 
@@ -399,7 +398,9 @@ def depth_to_space(n: NodeContext) -> SSAValue:
     x = n.ranked(0, 4)
     batch, channels, height, width = n.shape(x)
     block = n.int("blocksize")
-    n.require(block > 0 and channels % block**2 == 0, f"{channels} channels do not make blocks of {block} by {block}")
+    sentence = f"{channels} channels do not make blocks of {block} by {block}"
+    n.require(block > 0, sentence)
+    n.require_equal(channels % block**2, 0, sentence)
     if n.text("mode", "DCR") == "DCR":
         inner = n.reshape(x, [batch, block, block, channels // block**2, height, width])
         inner = n.transpose(inner, (0, 3, 4, 1, 5, 2))

@@ -84,7 +84,7 @@ class Attention:
 
         def keys(part: Strip) -> None:
             def depth(along: Strip) -> None:
-                with k.e.lanes((along.width, part.width), part.limits(1)):
+                with k.e.lanes((along.width, part.width), {**along.limits(0), **part.limits(1)}):
                     key, t = part.start + lane(1, part.width), along.start + lane(0, along.width)
                     tile = k.e.value(self.keys, (*self.shared_at, key, t))
                     first = part.start.mod(self.width) + lane(1, part.width)
@@ -175,7 +175,7 @@ class Attention:
 
         def strip(part: Strip) -> None:
             width = part.width
-            with k.e.lanes((rows, width)):
+            with k.e.lanes((rows, width), part.limits(1)):
                 zero = b.splat(0, (rows, width), self.register)
 
                 def over(keys: Expr, scores: Expr, depth: Index, sums: list[SSAValue]) -> list[SSAValue]:

@@ -15,9 +15,9 @@ from xdsl.ir import BlockArgument, SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dtypes import byte_width
-from penstock.compiler.extents import ceildiv, largest, typical
+from penstock.compiler.extents import Dim, ceildiv, floordiv, largest, typical
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
-from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
+from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
 from penstock.compiler.passes.lower.schedules.contraction import Blocking, accumulate, choose_blocking, combine
 from penstock.compiler.passes.lower.sliding import Position, Segment, Sliding, Sums
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
@@ -48,57 +48,55 @@ class Convolution:
 
     def _blocking(self) -> Blocking:
         taps = math.prod(self.sliding.window)
-        per_group = self.features // self.groups
-        panel = math.gcd(per_group, self.panel) if self.groups > 1 else self.panel
-        outputs, depth = typical(self.sliding.outputs[-1]), taps * self.depth
-        row_bytes = self.sliding.channels * self.sliding.strides[-1] * byte_width(self.element)
+        per_group = typical(self.features // self.groups)
+        panel = math.gcd(per_group, self.panel) if self.groups > 1 else 0 if isinstance(self.panel, Dim) else self.panel
+        outputs, depth = typical(self.sliding.outputs[-1]), taps * typical(self.depth)
+        row_bytes = typical(self.sliding.channels) * self.sliding.strides[-1] * byte_width(self.element)
         return choose_blocking(outputs, per_group, depth, panel, self.k.machine, row_bytes)
 
     def emit(self) -> None:
         k, s, blocking = self.k, self.sliding, self.blocking
         outer = s.outputs[:-1]
         rows = math.prod(outer)
-        column_tiles = -(-self.features // blocking.columns)
-        blocks = min(typical(rows), max(1, -(-16 // column_tiles)))
+        column_tiles = ceildiv(self.features, blocking.columns)
+        blocks = min(typical(rows), max(1, -(-16 // typical(column_tiles))))
         sweep = -(-typical(rows) // blocks)
         blocks = ceildiv(rows, sweep)
-        flops = 2 * math.prod(s.window) * self.depth * typical(s.outputs[-1]) * blocking.columns * sweep
+        flops = 2 * math.prod(s.window) * typical(self.depth) * typical(s.outputs[-1]) * blocking.columns * sweep
         with k.parallel((s.batch, column_tiles, blocks), flops / k.machine.peak_f32) as (batch, column, block):
             start = k.e.scalar(block * sweep)
             with k.b.loop(start, k.b.imin(k.b.iadd(start, sweep), rows)) as loop:
                 outputs = k.split(iv(loop.index, 0, largest(rows - 1, 0)), outer)
-                if self.features % blocking.columns == 0:
-                    self._row(batch, outputs, column * blocking.columns, blocking.columns)
+                full = floordiv(self.features, blocking.columns)
+                if full * blocking.columns == self.features:
+                    self._row(batch, outputs, Strip(column * blocking.columns, blocking.columns))
                     return
-                last = k.b.compare("eq", k.b.index(k.e.scalar(column)), column_tiles - 1)
-                if column_tiles > 1:
+                last = k.b.compare("eq", k.b.index(k.e.scalar(column)), k.b.index(full))
+                if full != 0:
                     with k.b.when(k.b.unary("not_", last)):
-                        inner = iv(k.b.index(k.e.scalar(column)), 0, column_tiles - 2)
-                        self._row(batch, outputs, inner * blocking.columns, blocking.columns)
+                        inner = iv(k.b.index(k.e.scalar(column)), 0, largest(full - 1, 0))
+                        self._row(batch, outputs, Strip(inner * blocking.columns, blocking.columns))
                 with k.b.when(last):
-                    first = (column_tiles - 1) * blocking.columns
-                    self._row(batch, outputs, Expr(first), self.features - first)
+                    self._row(batch, outputs, k.tail(self.features, blocking.columns))
 
-    def _row(self, batch: Expr, outputs: tuple[Expr, ...], column: Expr, columns: int) -> None:
+    def _row(self, batch: Expr, outputs: tuple[Expr, ...], columns: Strip) -> None:
         """One row of outputs for one panel of channels."""
 
         def tile(output: Expr, segment: Segment) -> None:
-            self._tile(batch, outputs, output, segment, column, columns)
+            self._tile(batch, outputs, output, segment, columns)
 
         self.sliding.tiles(self.blocking.rows, tile)
 
-    def _tile(
-        self, batch: Expr, outputs: tuple[Expr, ...], output: Expr, segment: Segment, column: Expr, columns: int
-    ) -> None:
-        k = self.k
-        with k.e.lanes((segment.width, columns)):
-            sums = [k.b.splat(0, (segment.width, columns), self.register)] * self.blocking.chains
+    def _tile(self, batch: Expr, outputs: tuple[Expr, ...], output: Expr, segment: Segment, columns: Strip) -> None:
+        k, column = self.k, columns.start
+        with k.e.lanes((segment.width, columns.width), columns.limits(1)):
+            sums = [k.b.splat(0, (segment.width, columns.width), self.register)] * self.blocking.chains
 
             def taps(position: Position, carried: Sums) -> Sums:
                 return self._taps(batch, position, output, segment, column, carried)
 
             total = combine(k, self.sliding.outer_taps(outputs, sums, taps))
-            at = (batch, *outputs, output + lane(0, segment.width), column + lane(1, columns))
+            at = (batch, *outputs, output + lane(0, segment.width), column + lane(1, columns.width))
             k.finish(self.op.out, at, Typed(total, self.element))
 
     def _taps(self, batch: Expr, position: Position, output: Expr, segment: Segment, column: Expr, sums: Sums) -> Sums:
@@ -151,7 +149,8 @@ class Convolution:
             zero = k.b.constant(0, self.register)
             a = s.read(self.x, (batch, *position.rows, spatial, channel + t), segment, zero)
         taps = linearise((*position.taps, Expr(tap)), s.window)
-        panel, offset = column.floordiv(self.panel), column.mod(self.panel)
+        whole = isinstance(self.panel, Dim)  # there is one panel, of all output channels
+        panel, offset = (Expr(), column) if whole else (column.floordiv(self.panel), column.mod(self.panel))
         row = (panel * math.prod(s.window) + taps) * self.depth + t
         b = k.e.load(k.e.buffers[self.w], row * self.panel + offset + lane(1, columns), self.w).value
         return k.b.fma(a, b, total)
