@@ -367,7 +367,7 @@ class Importer:
     def _convert(self, node: Node, scope: Scope, opsets: Mapping[str, int]) -> Sequence[Item | None]:
         """The values of a node's outputs; None for each if it cannot be converted, or reads what could not be."""
         unknown: list[Item | None] = [None] * len(node.outputs)
-        if not self._consistent:
+        if not self._consistent or self.ops > MAX_OPS:
             return unknown
         try:
             streams = dict(self._streams)
@@ -501,6 +501,7 @@ class Importer:
 
     def _inline(self, node: Node, inputs: Sequence[Item | None], function: Function) -> Sequence[Item | None]:
         """A function's body in place of the node; its ops keep the calling node's location."""
+        self.spend()
         if len(self._callers) >= MAX_FUNCTION_DEPTH:
             raise Refusal(MODEL_TOO_LARGE, f"functions call each other more than {MAX_FUNCTION_DEPTH} deep")
         if len(self._path) + len(self._callers) >= MAX_NESTING:
@@ -529,7 +530,7 @@ class Importer:
     # Ops and static values -------------------------------------------------------------------------------------------
 
     def spend(self) -> None:
-        """Count an op, or one round of a loop, towards what a model may become."""
+        """Count an op, a call, or a round of a loop, towards what a model may become."""
         self.ops += 1
         if self.ops > MAX_OPS:
             raise Refusal(MODEL_TOO_LARGE, f"the model becomes more than {MAX_OPS:,} operations")

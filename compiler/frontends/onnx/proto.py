@@ -81,7 +81,7 @@ class MessageReader:
         """Versions by domain; ``ai.onnx`` and the empty domain are the same."""
         found: dict[str, int] = {}
         for item in imports:
-            domain, version = normal_domain(item.domain), int(item.version)
+            domain, version = normal_domain(item.domain), _version(item)
             if domain == "" and not OLDEST_OPSET <= version <= NEWEST_OPSET:
                 self.report(
                     BAD_VERSION,
@@ -100,7 +100,7 @@ class MessageReader:
             inputs=tuple(message.input),
             outputs=tuple(message.output),
             nodes=tuple(self.node(item, 0) for item in message.node),
-            opsets={normal_domain(item.domain): int(item.version) for item in message.opset_import},
+            opsets={normal_domain(item.domain): _version(item) for item in message.opset_import},
             defaults={str(item.name): self.attribute(item, str(message.name), 0) for item in message.attribute_proto},
         )
 
@@ -214,6 +214,11 @@ class MessageReader:
         tensor = message.type.tensor_type
         dims = tuple(map(_dim, tensor.shape.dim)) if tensor.HasField("shape") else None
         return ValueInfo(name, kind, int(tensor.elem_type), dims)
+
+
+def _version(message: Any) -> int:
+    """The version of an operator set, or the nearest that onnx can look up: there is none of either."""
+    return max(0, min(int(message.version), 1 << 30))
 
 
 def _dim(message: Any) -> Dim:

@@ -242,20 +242,13 @@ def test_structure_that_cannot_be(made: onnx.ModelProto, code: str) -> None:
     assert all(len(problem.sentence) < 1000 for problem in found)
 
 
-@pytest.mark.parametrize("name", ["a\0b", "\n", "../../x", "\N{RIGHT-TO-LEFT OVERRIDE}", "x" * 100_000, "%s{0}"])
+@pytest.mark.parametrize("name", ["\n", "../../x", "\N{RIGHT-TO-LEFT OVERRIDE}", "x" * 100_000, "%s{0}"])
 def test_names_of_any_text(name: str) -> None:
     """Names are data: any text is compiled, and comes back as the name of an output."""
     made = model(helper.make_node("Neg", ["x"], [name], name=name))
     made.graph.output[0].name = name
     with penstock.compile(made).load().session() as session:
         assert list(session.run({"x": np.zeros(6, np.float32)})) == [name]
-
-
-def test_names_that_are_no_text() -> None:
-    made = model(helper.make_node("Neg", ["x"], ["y"], name="QQQQ")).SerializeToString()
-    with pytest.raises(ModelError) as caught:
-        import_model(made.replace(b"QQQQ", b"\xff\xfe\xc0\x80"), CompilerContext())
-    assert caught.value.code == UNREADABLE_MODEL
 
 
 # Memory --------------------------------------------------------------------------------------------------------------
