@@ -326,8 +326,12 @@ def center_crop_pad(n: NodeContext) -> SSAValue:
     missing = [target[axis] - kept[axis] if axis in kept else 0 for axis in range(rank)]
     if all(count == 0 for count in missing):
         return x
-    low, high = [count // 2 for count in missing], [(count + 1) // 2 for count in missing]
-    return n.build(Pad, x, n.number(0, x), low=low, high=high, mode="constant")
+    low = [count // 2 for count in missing]
+    if is_static(missing):
+        high = [count - before for count, before in zip(missing, low, strict=True)]
+        return n.build(Pad, x, n.number(0, x), low=low, high=high, mode="constant")
+    wide = n.build(Pad, x, n.number(0, x), low=low, high=missing, mode="constant")  # then just so much is kept
+    return slice_of(n, wide, {}, target, {})
 
 
 @converter("Range")
