@@ -133,7 +133,7 @@ class Contraction:
         if full != 0:
             with k.b.loop(start, end) as loop:
                 number = iv(loop.index, 0, largest(full - 1, 0))
-                ahead = self._ahead(iv(k.e.scalar(number - block * sweep), 0, sweep - 1), columns)
+                ahead = self._ahead(k.b.isub(loop.index, start), columns)
                 self._tile(at, number * rows, rows, columns, ahead)
         if full * rows == self.m:
             return
@@ -147,7 +147,7 @@ class Contraction:
         with k.b.when(k.b.compare("eq", k.b.index(k.e.scalar(block)), k.b.index(ceildiv(row_tiles, sweep) - 1))):
             last_rows()
 
-    def _ahead(self, number: Expr, columns: Strip) -> Expr | None:
+    def _ahead(self, number: Index, columns: Strip) -> Expr | None:
         """Where row tile ``number`` of a unit fetches the next panel from: one cache line at each step over k, so that
         a tile fetches as many lines as K in the order of memory, and the units of a panel all of it. Tiles after those
         touch the last part again. None where there are not tiles enough."""
@@ -156,7 +156,7 @@ class Contraction:
         if not self.panel or not whole or lines == 0 or self.blocking.sweep < max(lines, HIDING_TILES):
             return None
         k = self.k
-        part = k.b.imin(k.e.scalar(number), lines - 1)
+        part = k.b.imin(number, lines - 1)
         part = iv(part, 0, lines - 1) if isinstance(part, SSAValue) else Expr(part)
         part = part + columns.start.mod(self.panel).floordiv(columns.width // lines)
         following = (columns.start.floordiv(self.panel) + 1) * (self.depth * self.panel)

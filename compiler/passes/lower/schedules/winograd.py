@@ -176,7 +176,7 @@ class WinogradKernel:
             place = (i * self.size + j) * self.channels + lane(1, self.lanes)
             each = (1, self.lanes)
             with (
-                b.then(k.e.mask_and(checks)) as branch,
+                b.then(inside) as branch,
                 k.loop(0, self.channels, self.lanes) as channel,
                 k.e.lanes(each),
             ):
