@@ -384,7 +384,7 @@ def scan_by_batch(n: NodeContext) -> Items:
     n.require(len(extents) == 1, "its scan inputs have one batch and one sequence axis of equal extents")
     ((batch, length),) = extents
     n.require(all(n.rank(s) >= 1 and n.shape(s)[0] == batch for s in states), "its states have the batch first")
-    lengths = n.ints(0, "its sequence_lens") if n.has(0) else [length] * batch
+    lengths = n.ints(0, "its sequence_lens", [length] * batch) or []
     n.require(len(lengths) == batch and all(0 <= x <= length for x in lengths), "its sequence_lens fit its inputs")
     if not batch:
         raise n.unsupported("it scans a batch of no elements")

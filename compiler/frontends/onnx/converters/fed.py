@@ -308,7 +308,7 @@ def scaled(n: NodeContext, axes: Sequence[int], scales: Value) -> tuple[SSAValue
 
 
 def resized(
-    n: NodeContext, x: SSAValue, sizes: Sequence[int], axes: Sequence[int], scales: list[float] | Value,
+    n: NodeContext, x: SSAValue, sizes: Sequence[int], axes: Sequence[int], scales: Sequence[float | Value] | Value,
     region: list[float] | Value, sampling: Sampling,
 ) -> SSAValue:  # fmt: skip
     """Resize along ``axes`` to ``sizes`` where scales (of ``axes``) or the region are fed: tables of indices and

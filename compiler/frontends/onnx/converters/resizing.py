@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 from xdsl.ir import SSAValue
@@ -247,7 +247,7 @@ def _by_scales(n: NodeContext, axes: list[int], at: int) -> tuple[SSAValue, list
         return fed.scaled(n, axes, n.value(at, F64))
     given = n.static(at, "scales") if n.has(at) else np.asarray(n.attribute_list("scales", kind=float), np.float32)
     n.require(given.size == len(axes), f"scales are {len(axes)} numbers, not {given.size}")
-    sizes, scales = list(extents), [1.0] * len(extents)
+    sizes, scales = list(extents), cast("list[Scale]", [1.0] * len(extents))
     for axis, scale in zip(axes, given.reshape(-1), strict=True):
         n.require(bool(np.isfinite(scale) and scale > 0), f"a scale is {scale}")
         sizes[axis], scales[axis] = _scaled(extents[axis], float(scale)), float(scale)
