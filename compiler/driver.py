@@ -35,6 +35,7 @@ from penstock.compiler.errors import (
 )
 from penstock.compiler.hot_sizes import check_names, check_sizes, combinations
 from penstock.compiler.pipeline import Group, Phase, default_groups, parse_pipeline, phases_between
+from penstock.compiler.precision import FULL, PRECISIONS, described
 from penstock.compiler.runner import Observer, Record, Runner, count_ops
 from penstock.runtime.errors import PenstockError
 
@@ -63,7 +64,8 @@ class CompileOptions:
     values, or of nodes, that become outputs too. ``specialize``: sizes, by name, that get plans of their own beside the
     general one (of several names, every combination). ``plugins``: Python files, or classes, of custom operators
     (``penstock.operators``). ``winograd``: whether convolutions may be computed by Winograd's minimal filtering
-    (docs/layout-and-fusion.md).
+    (docs/layout-and-fusion.md). ``precision``: ``f32``, or ``bf16-weights`` for weights in half the bytes
+    (docs/precision.md).
     """
 
     target: str = "cpu"
@@ -75,6 +77,7 @@ class CompileOptions:
     keep: Sequence[str] = ()
     plugins: Sequence[Any] = ()
     winograd: bool = True
+    precision: str = FULL
     specialize: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
 
     def __post_init__(self) -> None:
@@ -91,6 +94,9 @@ class CompileOptions:
                     "Give a number, or (least, greatest).",
                 )
 
+        if self.precision not in PRECISIONS:
+            reason = f"the precision cannot be {self.precision}{nearest(str(self.precision), PRECISIONS)}"
+            raise OptionError(BAD_VALUE, reason, f"Give {' or '.join(PRECISIONS)}.")
         check_sizes(self.specialize, self.dims)
 
     @classmethod
@@ -412,6 +418,8 @@ def new_context(options: CompileOptions, model: str = "") -> CompilerContext:
     facts: dict[str, object] = {"isa": options.levels, "model": model, "dims": dict(sorted(options.dims.items()))}
     if not options.winograd:
         facts["winograd"] = 0
+    if options.precision != FULL:
+        facts["precision"] = options.precision
     return CompilerContext(target=options.backend, options=facts)
 
 
@@ -438,6 +446,9 @@ def _package(
     debug: Mapping[str, bytes],
 ) -> Artifact:
     """The phase package: plan, weights, code and ``debug`` files become an artifact; completes the report."""
+    from penstock.compiler.dialects.plan.base import memory_bytes
+    from penstock.compiler.dialects.plan.base import memory_of as type_in_memory
+    from penstock.compiler.dtypes import BF16
     from penstock.compiler.passes.package.contents import Part, build_contents, memory_of
 
     for observer in observers:
@@ -451,6 +462,12 @@ def _package(
         "passes": options.passes,
     }
     parts = [Part(result.module, result.ctx), *specials]
+    precision = cast(str, result.ctx.options.get("precision", FULL))
+    if precision != FULL:
+        weights = [type_in_memory(weight.out) for weight in parts[0].weights]
+        stored = [memory_bytes(kind) for kind in weights if kind.element_type == BF16]
+        manifest |= {"precision": precision, "narrow_weights": {"count": len(stored), "bytes": sum(stored)}}
+        result.report.notes.append(described(precision, len(stored), sum(stored)))
     contents = replace(build_contents(parts, manifest), debug=debug)
     report = result.report
     ops = count_ops(result.module)

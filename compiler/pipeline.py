@@ -140,7 +140,7 @@ PHASES = (
         "Chooses the layouts of activations, cancels transposes, and packs constants for the kernels that read them.",
         _GRAPH,
         _FUSED,
-        passes=("channels-last", "sink-transposes", *_CLEAN, "winograd", "pack-weights", "dce"),
+        passes=("channels-last", "sink-transposes", *_CLEAN, "winograd", "pack-weights", "narrow-weights", "dce"),
     ),
     Phase(
         "fuse",

@@ -121,6 +121,10 @@ def _show(facts: dict[str, Any]) -> None:
         f"  memory   {bytes_text(memory['weights'])} of weights, shared; {size_text(memory['arena'], 'at most ')} per "
         f"session, {size_text(scratch)} per thread"
     )
+    if "precision" in facts:
+        narrow = facts["narrow_weights"]
+        stored = f"{narrow['count']} weights ({bytes_text(narrow['bytes'])}) are stored as bf16"
+        click.echo(f"  rounds   {facts['precision']}: {stored}")
     for special in facts.get("specialized", ()):
         click.echo(f"  plan     for {special_text(special)}")
     for name, size in facts["members"].items():

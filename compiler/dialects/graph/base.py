@@ -31,7 +31,7 @@ from penstock.compiler.dialects.declared import (
     Text,
     TypeRuleError,
 )
-from penstock.compiler.dtypes import I1, byte_width, is_float, is_storage, numpy_dtype, shape_of, type_name
+from penstock.compiler.dtypes import BF16, F32, I1, byte_width, is_float, is_storage, numpy_dtype, shape_of, type_name
 from penstock.compiler.extents import Extent, NotStatic, is_static
 
 if TYPE_CHECKING:
@@ -332,6 +332,13 @@ def require_number(op: GraphOp) -> None:
     """All operands of ``op`` have one element type, which is not boolean. Raises TypeRuleError."""
     require_same_elements(op)
     require(op.element() != I1, f"{op.name} takes numbers, not booleans")
+
+
+def require_weights(op: GraphOp) -> None:
+    """Operands x and weights of ``op`` hold numbers of one element type, or f32 and bf16: weights that are stored
+    narrowly are widened where they are read. Raises TypeRuleError."""
+    if (op.element(), op.element(1)) != (F32, BF16):
+        require_number(op)
 
 
 def only_region(op: Operation) -> Region:

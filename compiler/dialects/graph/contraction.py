@@ -20,7 +20,7 @@ from penstock.compiler.dialects.graph.base import (
     elements,
     require,
     require_equal,
-    require_number,
+    require_weights,
     show,
     wide,
 )
@@ -41,12 +41,13 @@ def pack_last(x: Array, panel: int) -> Array:
 def unpack_last(packed: Array, columns: int) -> Array:
     """``[ceil(N/panel), ..., panel]`` back to ``[..., N]`` with ``columns`` = N."""
     x = np.moveaxis(packed, 0, -2)
-    return x.reshape(*x.shape[:-2], -1)[..., :columns]
+    return x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1])[..., :columns]
 
 
 class Matmul(GraphOp):
     """a b over the last two axes, leading axes broadcast as in numpy.
 
+    b may be bf16 where a is f32: weights stored in half the bytes, widened where they are read.
     With ``b_panel`` = P, b is what ``pack`` made of a K x N matrix: [ceil(N/P)][K][P], and ``n`` says N.
     """
 
@@ -56,7 +57,7 @@ class Matmul(GraphOp):
     n = Int(0, doc="columns of the product when b is packed")
 
     def infer(self) -> list[Tensor]:
-        require_number(self)
+        require_weights(self)
         a, b = self.shapes()
         require(min(len(a), len(b)) >= 2, f"a matrix product takes rank 2 or more, not {show(a)} and {show(b)}")
         if self.b_panel:
@@ -72,7 +73,7 @@ class Matmul(GraphOp):
 
     def evaluate(self, *operands: Array) -> Array:
         a: Any = wide(operands[0], self.element())
-        b: Any = wide(unpack_last(operands[1], self.n) if self.b_panel else operands[1], self.element())
+        b: Any = wide(unpack_last(operands[1], self.n) if self.b_panel else operands[1], self.element(1))
         with np.errstate(all="ignore"):
             return np.matmul(a, b).astype(operands[0].dtype, copy=False)
 

@@ -22,6 +22,7 @@ from penstock.compiler.dialects.graph.base import (
     require_equal,
     require_number,
     require_static,
+    require_weights,
     show,
     wide,
 )
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 class Conv(Windowed):
     """Convolution of x with w. Element 0 of the window meets element ``-pads_low`` of x.
 
+    w may be bf16 where x is f32: weights stored in half the bytes, widened where they are read.
     With ``panel`` = P (``channels_last`` only), w is what ``pack`` made of its last axis:
     [ceil(O/P)][k...][C/g][P], and ``out_channels`` says O; a panel does not cross groups.
     """
@@ -63,7 +65,7 @@ class Conv(Windowed):
         return w[0] if self.layout == CHANNELS_FIRST else w[-1]
 
     def infer(self) -> list[Tensor]:
-        require_number(self)
+        require_weights(self)
         self.check_window()
         x, w = self.shapes()
         rank = self.spatial_rank
@@ -100,7 +102,7 @@ class Conv(Windowed):
 
     def evaluate(self, *operands: Array) -> Array:
         x: Any = _summed(self.channels_first(operands[0]), self.element())
-        w: Any = _summed(self.weights_channels_first(operands[1]), self.element())
+        w: Any = _summed(self.weights_channels_first(operands[1]), self.element(1))
         widths = [(0, 0), (0, 0), *zip(self.pads_low, self.pads_high, strict=True)]
         padded = np.pad(x, widths)
         extents = self.output_extents(x.shape[2:], w.shape[2:])

@@ -32,7 +32,7 @@ from penstock.compiler.dialects.graph.base import (
     wide,
 )
 from penstock.compiler.dialects.graph.scalar import NumpyScalars, ScalarBuilder
-from penstock.compiler.dtypes import is_float, shape_of, tensor, type_name
+from penstock.compiler.dtypes import BF16, F32, is_float, shape_of, tensor, type_name
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -169,6 +169,7 @@ class Recurrent(GraphOp):
     def _check_element(self, name: str, value: SSAValue) -> None:
         kind = element_of(value)
         fits = isinstance(kind, IntegerType) if name == "lengths" else kind == self.element() and is_float(kind)
+        fits = fits or (name in ("w", "r") and (self.element(), kind) == (F32, BF16))
         require(fits, f"operand {name} of {self.name} does not take {type_name(kind)}")
 
     def arrays(self, operands: tuple[Array, ...]) -> dict[str, Any]:
@@ -176,7 +177,7 @@ class Recurrent(GraphOp):
         by_value = dict(zip(self.operands, operands, strict=True))
         found = {name: self.operand(name) for name in self.operand_names}
         return {
-            name: by_value[v] if name == "lengths" else wide(by_value[v], self.element())
+            name: by_value[v] if name == "lengths" else wide(by_value[v], element_of(v))
             for name, v in found.items()
             if v is not None
         }

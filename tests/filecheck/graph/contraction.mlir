@@ -17,6 +17,11 @@ func.func @matmul_2(%x0 : tensor<2x3xf32>, %x1 : tensor<2x3x8xf32>) -> tensor<2x
   %r0 = graph.matmul %x0, %x1 {b_panel = 8, n = 13} : (tensor<2x3xf32>, tensor<2x3x8xf32>) -> tensor<2x13xf32> loc("matmul")
   func.return %r0 : tensor<2x13xf32>
 }
+func.func @matmul_3(%x0 : tensor<2x3xf32>, %x1 : tensor<3x4xbf16>) -> tensor<2x4xf32> {
+  // CHECK: graph.matmul %x0, %x1 : (tensor<2x3xf32>, tensor<3x4xbf16>) -> tensor<2x4xf32>
+  %r0 = graph.matmul %x0, %x1 : (tensor<2x3xf32>, tensor<3x4xbf16>) -> tensor<2x4xf32> loc("matmul")
+  func.return %r0 : tensor<2x4xf32>
+}
 func.func @pack_0(%x0 : tensor<3x13xf32>) -> tensor<2x3x8xf32> {
   // CHECK: graph.pack %x0 {panel = 8} : (tensor<3x13xf32>) -> tensor<2x3x8xf32>
   %r0 = graph.pack %x0 {panel = 8} : (tensor<3x13xf32>) -> tensor<2x3x8xf32> loc("pack")

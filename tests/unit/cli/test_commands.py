@@ -64,6 +64,15 @@ def test_compile_without_winograd(penstock: Program, tmp_path: Path) -> None:
         assert "winograd_conv" not in penstock("compile", path, "--to", "layout", *options).out
 
 
+def test_compile_with_narrow_weights(penstock: Program, mlp: Path) -> None:
+    """The report, and later ``info``, say what is rounded."""
+    ran = penstock("compile", mlp, "-o", "m.pens", "--precision", "bf16-weights")
+    assert ran.status == 0
+    assert "note: precision bf16-weights: " in ran.out
+    assert "rounds   bf16-weights: " in penstock("info", "m.pens").out
+    error(penstock("compile", mlp, "--precision", "half"), BAD_VALUE, "the precision cannot be half")
+
+
 def test_compile_json(penstock: Program, mlp: Path) -> None:
     facts = json.loads(penstock("compile", mlp, "-o", "m.pens", "--json").out)
     assert facts["artifact"] == "m.pens"

@@ -94,6 +94,7 @@ CASES: dict[str, list[Case]] = {
         case("2x3xf32", "3x4xf32"),
         case("5x1x2x3xf16", "6x3x4xf16"),
         case("2x3xf32", "2x3x8xf32", b_panel=8, n=13),
+        case("2x3xf32", "3x4xbf16"),
     ],
     "pack": [case("3x13xf32", panel=8), case("3x3x4x16xf32", panel=16)],
     "conv": [
@@ -101,6 +102,7 @@ CASES: dict[str, list[Case]] = {
         case("1x4x9xf32", "8x2x3xf32", groups=2, dilations=(2,)),
         case("1x8x8x6xf32", "3x3x1x6xf32", groups=6, layout="channels_last"),
         case("1x8x8x6xf32", "2x3x3x6x8xf32", panel=8, out_channels=10, layout="channels_last"),
+        case("1x3x9xf32", "8x3x3xbf16"),
     ],
     "winograd_conv": [
         case("1x5x6x16xf32", "1x16x16x32xf32", tile=2, out_channels=20, pads_low=(1, 1), pads_high=(0, 1)),
@@ -137,6 +139,7 @@ CASES: dict[str, list[Case]] = {
         ),
     ],
     "gru": [
+        case("7x2x3xf32", "1x15x3xbf16", "1x15x5xbf16", "1x30xf32", "1x2x5xf32"),
         case("7x2x3xf32", "1x15x3xf32", "1x15x5xf32", "1x30xf32", "1x2x5xf32"),
         case(
             "7x2x3xf32", "1x15x3xf32", "1x15x5xf32", "1x30xf32", "1x2x5xf32", "2xi32",

@@ -100,6 +100,8 @@ REFUSED: list[tuple[str, tuple[str, ...], str | None, dict[str, Any], str]] = [
     ("matmul", ("3xf32", "3x5xf32"), None, {}, "rank 2 or more"),
     ("matmul", ("2x3x4xf32", "3x4x5xf32"), None, {}, "do not broadcast"),
     ("matmul", ("2x3xf32", "1x3x8xf32"), None, {"b_panel": 8, "n": 9}, r"for 9 columns has shape \[2,3,8\]"),
+    ("matmul", ("2x3xbf16", "3x4xf32"), None, {}, "share one element type"),
+    ("conv", ("1x3x5xf32", "4x3x3xf16"), None, {}, "share one element type"),
     ("pack", ("3xf32",), None, {"panel": 8}, "rank 2 or more"),
     ("pack", ("3x4xf32",), None, {"panel": 0}, "a panel has columns"),
     ("winograd_conv", ("1x5x5x16xf32", "1x25x16x32xf32"), None, {**WINOGRAD, "tile": 3}, "has 2 or 4 outputs"),

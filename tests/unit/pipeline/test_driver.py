@@ -94,6 +94,7 @@ def test_only_the_levels_asked_for() -> None:
         ({"target": "cpu:x86-64-v9"}, TargetError, UNKNOWN_ISA, "x86-64-v9"),
         ({"taget": "cpu"}, OptionError, UNKNOWN_OPTION, "there is no option 'taget'; did you mean 'target'?"),
         ({"dims": {"n": 0}}, OptionError, BAD_VALUE, "the dimension n cannot be 0"),
+        ({"precision": "bf61"}, OptionError, BAD_VALUE, "the precision cannot be bf61"),
         ({"dims": {"n": True}}, OptionError, BAD_VALUE, "the dimension n cannot be True"),
     ],
 )

@@ -96,6 +96,7 @@ class Contraction:
         self.depth = k.e.shape(self.a)[-1]
         self.panel: int = self.op.b_panel
         self.element = element_of(self.op.out)
+        self.stored = byte_width(element_of(self.b))
         self.register = register_type(self.element)
         m, n, depth = map(typical, (self.m, self.n, self.depth))
         row_bytes = depth * byte_width(element_of(self.a))
@@ -109,7 +110,7 @@ class Contraction:
         flops = 2 * blocking.rows * blocking.sweep * blocking.columns * depth
         extents = (math.prod(self.batch), column_tiles, row_blocks)
         # With few rows the columns of B, which pass once for all of them, take longer than the arithmetic.
-        passing = depth * blocking.columns * byte_width(self.element) / k.machine.l3_bandwidth
+        passing = depth * blocking.columns * self.stored / k.machine.l3_bandwidth
         with k.parallel(extents, max(flops / k.machine.peak_f32, passing)) as (batch, column, block):
             at = k.split(batch, tuple(self.batch))
             full = floordiv(self.n, blocking.columns)
@@ -151,7 +152,7 @@ class Contraction:
         """Where row tile ``number`` of a unit fetches the next panel from: one cache line at each step over k, so that
         a tile fetches as many lines as K in the order of memory, and the units of a panel all of it. Tiles after those
         touch the last part again. None where there are not tiles enough."""
-        lines = columns.width * byte_width(self.element) // CACHE_LINE  # of each row of the panel, fetched by a unit
+        lines = columns.width * self.stored // CACHE_LINE  # of each row of the panel, fetched by a unit
         whole = columns.width == self.blocking.columns and columns.limit is None
         if not self.panel or not whole or lines == 0 or self.blocking.sweep < max(lines, HIDING_TILES):
             return None
@@ -185,7 +186,7 @@ class Contraction:
         """total + A[rows, depth] * B[depth, columns]."""
         k = self.k
         if ahead is not None:
-            step = CACHE_LINE // byte_width(self.element)
+            step = CACHE_LINE // self.stored
             k.b.prefetch(k.e.buffers[self.b], k.e.scalar(ahead + depth * step), 2)
         rows, columns = k.e.tile.extents
         a_batch = self._batch_of(self.a, at)

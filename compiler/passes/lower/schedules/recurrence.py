@@ -82,7 +82,8 @@ class Recurrence:
 
     def _slice_cost(self) -> float:
         """Nanoseconds a slice takes; 0, which is worth no second thread, where phases would take too long a part."""
-        weights = typical(self.hidden * self.total) * byte_width(self.register) / self.k.machine.l3_bandwidth
+        stored = byte_width(element_of(self.op.operand("r")))
+        weights = typical(self.hidden * self.total) * stored / self.k.machine.l3_bandwidth
         arithmetic = 2 * typical(self.batch * self.hidden * self.total) / self.k.machine.peak_f32
         return self._work() / typical(self.slices) if max(weights, arithmetic) > 4 * PHASE_NANOSECONDS else 0.0
 

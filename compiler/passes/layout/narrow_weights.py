@@ -1,0 +1,126 @@
+"""Store the weights of matrix products, convolutions and recurrences, and tables of gathers, as bf16.
+
+Before: f32 constants of ``least`` elements or more, packed where kernels read panels. After, where the option
+``precision`` asks for it: the same rounded to nearest even; kernels widen what they read, and sums stay f32. A gather
+reads the narrow table and its rows are cast. Everything else, such as biases and weights of norms, stays f32, and so
+do transformed weights of Winograd's filtering, whose transform would multiply the rounding.
+
+Numbers whose magnitude rounds beyond bf16's greatest (3.39e38) become infinite; NaN stays NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import numpy as np
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import SSAValue
+from xdsl.passes import ModulePass
+
+from penstock.compiler.context import CompilerContext
+from penstock.compiler.dialects.graph.base import element_of, elements, tensor_type
+from penstock.compiler.dialects.graph.contraction import Matmul
+from penstock.compiler.dialects.graph.convolution import Conv
+from penstock.compiler.dialects.graph.elementwise import Cast
+from penstock.compiler.dialects.graph.index import Gather
+from penstock.compiler.dialects.graph.recurrence import Recurrent
+from penstock.compiler.dialects.graph.shape import Reshape, Transpose
+from penstock.compiler.dialects.graph.structure import Constant
+from penstock.compiler.dtypes import BF16, F32, numpy_dtype, shape_of, tensor
+from penstock.compiler.precision import FULL, PRECISIONS
+from penstock.compiler.releasing import Releasing
+from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
+
+
+@dataclass(frozen=True)
+class NarrowWeights(ModulePass):
+    """``precision``: one of ``f32``, ``bf16-weights`` and ``bf16``, in place of the compilation's. ``least``: how many
+    elements a constant has that is worth it."""
+
+    name: ClassVar[str] = "narrow-weights"
+    precision: str = ""
+    least: int = 1024
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        compiler = cast(CompilerContext, ctx)
+        precision = self.precision or cast(str, compiler.options.get("precision", FULL))
+        if precision not in PRECISIONS:
+            raise ValueError(f"a precision is one of {', '.join(PRECISIONS)}, not {precision}")
+        if precision != FULL:
+            releasing = Releasing(compiler.weights, op)
+            kinds = (NarrowOperand, NarrowRecurrent, NarrowTable)
+            rewrite(compiler, op, [kind(compiler, releasing, self.least) for kind in kinds])
+
+
+class _Narrowing(Pattern):
+    def __init__(self, ctx: CompilerContext, releasing: Releasing, least: int) -> None:
+        self.ctx, self.releasing, self.least = ctx, releasing, least
+
+    def narrowed(self, rewriter: Rewriter, value: SSAValue) -> SSAValue | None:
+        """``value`` as a constant of bf16; None if it is no constant of f32, or a small one."""
+        old = value.owner
+        if not isinstance(old, Constant) or element_of(value) != F32 or elements(value.type) < self.least:
+            return None
+        array = old.array(self.ctx.weights)
+        with np.errstate(over="ignore"):
+            narrow = array.astype(numpy_dtype(BF16))
+        name = old.key if "key" in old.attributes else "constant"
+        made = Constant.of(narrow, self.ctx.weights, name=name, location=old.location)
+        self.ctx.statistics["weights in bf16"] += 1
+        return rewriter.insert(self.releasing.made(made)).out
+
+
+class NarrowOperand(_Narrowing):
+    """The right operand of a matrix product, the weights of a convolution."""
+
+    roots = (Matmul, Conv)
+
+    def rewrite(self, op: Matmul | Conv, rewriter: Rewriter, /) -> None:
+        old = op.operands[1]
+        if element_of(op.operands[0]) != F32 or (isinstance(op, Conv) and op.groups > 1):
+            return
+        new = self.narrowed(rewriter, old)
+        if new is not None:
+            rewriter.set_operand(op, 1, new)
+            self.releasing.replaced([old])
+
+
+class NarrowRecurrent(_Narrowing):
+    """The weights of a recurrence, behind the views that say how they are stored."""
+
+    roots = (Recurrent,)
+
+    def rewrite(self, op: Recurrent, rewriter: Rewriter, /) -> None:
+        for name in ("w", "r"):
+            index = op.operand_names.index(name)
+            views: list[Any] = []
+            source = op.operands[index]
+            while isinstance(source.owner, Reshape | Transpose):
+                views.append(source.owner)
+                source = source.owner.operands[0]
+            new = self.narrowed(rewriter, source)
+            if new is None:
+                continue
+            for view in reversed(views):
+                if isinstance(view, Transpose):
+                    new = rewriter.insert(Transpose.build(new, permutation=view.permutation)).out
+                else:
+                    new = rewriter.insert(Reshape.build(new, result=tensor(shape_of(view.out.type), BF16))).out
+            rewriter.set_operand(op, index, new)
+            self.releasing.replaced([source])
+
+
+class NarrowTable(_Narrowing):
+    """The table that a gather takes rows from."""
+
+    roots = (Gather,)
+
+    def rewrite(self, op: Gather, rewriter: Rewriter, /) -> None:
+        old = op.operands[0]
+        new = self.narrowed(rewriter, old)
+        if new is not None:
+            rows = rewriter.insert(Gather.build(new, op.operands[1], axis=op.axis))
+            rewriter.replace(op, Cast.build(rows.out, result=tensor_type(op.out)))
+            self.releasing.replaced([old])

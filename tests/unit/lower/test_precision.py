@@ -1,0 +1,113 @@
+"""Kernels that read weights in bf16, over odd shapes, and whole models against those whose weights are rounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from unit.lower.dispatching import ISAS, check, make, native, reference, strict
+
+import penstock
+from penstock.compiler.dialects.graph.contraction import Matmul
+from penstock.compiler.dialects.graph.convolution import Conv
+from penstock.compiler.dtypes import BF16, tensor
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n", "panel"),
+    [(1, 1, 1, 16), (1, 67, 64, 64), (5, 13, 31, 32), (17, 128, 130, 48), (64, 33, 600, 64), (1, 0, 16, 16)],
+)
+def test_products_widen_what_they_read(m: int, k: int, n: int, panel: int) -> None:
+    """Also where a unit fetches the next panel ahead, half as many lines of it."""
+    shapes = [(m, k), tensor((-(-n // panel), k, panel), BF16)]
+    check(make("contraction", shapes, lambda a, b: [Matmul.build(a, b, b_panel=panel, n=n).out]))
+
+
+def test_plain_operands_may_be_narrow() -> None:
+    check(make("contraction", [(3, 5, 7), tensor((3, 7, 9), BF16)], lambda a, b: [Matmul.build(a, b).out]))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 5, 7, 3), (2, 8, 14, 16)])
+@pytest.mark.parametrize("window", [1, 3])
+def test_convolutions_widen_what_they_read(shape: tuple[int, ...], window: int) -> None:
+    pads = {"pads_low": (window // 2,) * 2, "pads_high": (window // 2,) * 2}
+
+    def build(x: Any, w: Any) -> list[Any]:
+        return [Conv.build(x, w, layout="channels_last", panel=16, out_channels=20, **pads).out]
+
+    check(make("convolution", [shape, tensor((2, window, window, shape[-1], 16), BF16)], build))
+
+
+def test_every_number_is_widened_exactly() -> None:
+    """All 65536 patterns, multiplied by one: infinities, NaN and denormals among them."""
+    patterns = np.arange(1 << 16, dtype=np.uint16).view(BFLOAT16).reshape(1024, 1, 64)
+    dispatch = make(
+        "contraction", [(1, 1), tensor((1024, 1, 64), BF16)], lambda a, b: [Matmul.build(a, b, b_panel=64, n=65536).out]
+    )
+    arrays = [np.ones((1, 1), np.float32), patterns]
+    (wanted,) = reference(dispatch, arrays)
+    for isa in ISAS:
+        (found,) = native(dispatch, arrays, isa)
+        np.testing.assert_array_equal(found, wanted)
+    strict(make("contraction", [(1, 1), tensor((1, 1, 64), BF16)], lambda a, b: [Matmul.build(a, b).out]), [
+        arrays[0], patterns[1],
+    ])  # fmt: skip
+
+
+def model(round_weights: bool) -> bytes:
+    """A table, a product, an LSTM and two convolutions, one of them small; weights of f32, or rounded to bf16."""
+    rng = np.random.default_rng(5)
+    shapes = {
+        "table": (300, 64), "w": (1, 256, 64), "r": (1, 256, 64), "fc": (64, 48), "conv": (32, 48, 1, 3),
+        "small": (2, 32, 1, 1),
+    }  # fmt: skip
+    stored = {name: rng.normal(0, 0.2, shape).astype(np.float32) for name, shape in shapes.items()}
+    if round_weights:
+        stored |= {k: v.astype(BFLOAT16).astype(np.float32) for k, v in stored.items() if v.size >= 1024}
+    stored["bias"] = rng.normal(0, 0.2, (48,)).astype(np.float32)
+    weights = [numpy_helper.from_array(array, name) for name, array in stored.items()]
+    weights.append(numpy_helper.from_array(np.array([1, 48, 1, 7], np.int64), "image"))
+    nodes = [
+        helper.make_node("Gather", ["table", "tokens"], ["rows"]),
+        helper.make_node("LSTM", ["rows", "w", "r"], ["states", "last"], hidden_size=64),
+        helper.make_node("MatMul", ["states", "fc"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["sum"]),
+        helper.make_node("Reshape", ["sum", "image"], ["channels"]),
+        helper.make_node("Conv", ["channels", "conv"], ["features"], pads=[0, 1, 0, 1]),
+        helper.make_node("Conv", ["features", "small"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("tokens", TensorProto.INT64, [7, 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], weights,
+    )  # fmt: skip
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_models_are_those_with_rounded_weights(isa: str) -> None:
+    """Nothing but the weights is rounded, and weights as ml_dtypes rounds them; the same bits for any threads."""
+    tokens = {"tokens": np.array([[0], [299], [17], [5], [5], [100], [1]], np.int64)}
+    (wanted,) = onnxruntime.InferenceSession(model(round_weights=True)).run(None, tokens)
+    artifact = penstock.compile(model(round_weights=False), target=f"cpu:{isa}", precision="bf16-weights")
+    loaded = artifact.load()
+    found = loaded.session(threads=1).run(tokens)["y"]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6 * float(np.ptp(wanted)))
+    np.testing.assert_array_equal(loaded.session(threads=2).run(tokens)["y"], found)
+    assert loaded.manifest["precision"] == "bf16-weights"
+    count, stored = 5, 2 * (300 * 64 + 2 * 256 * 64 + 64 * 48 + 32 * 48 * 3)
+    assert loaded.manifest["narrow_weights"] == {"count": count, "bytes": stored}
+    assert any(f"{count} weights" in note for note in artifact.report.notes)
+
+
+def test_without_the_option_nothing_changes() -> None:
+    plain = penstock.compile(model(round_weights=False), target="cpu:x86-64-v3")
+    assert plain.bytes == penstock.compile(model(round_weights=False), target="cpu:x86-64-v3", precision="f32").bytes
+    assert "precision" not in plain.load().manifest
+    assert not any(array.dtype == BFLOAT16 for array in plain._contents.weights)  # pyright: ignore[reportPrivateUsage]
