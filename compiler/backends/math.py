@@ -125,6 +125,39 @@ def erf(m: Instructions[V], x: V) -> V:
     return m.select(m.less(a, m.number(ERF_JOIN)), near, copysign(m, far, x))
 
 
+GELU_TAIL_END = (5.6875, 8.375)
+"""Beyond it relu and gelu are taken as equal, for f32 and f64."""
+
+
+def gelu_tail(m: Instructions[V], x: V) -> V:
+    """|x| erfc(|x| / sqrt 2) / 2: a power of two with a polynomial for its exponent in f32; in f64 as erf."""
+    end, a = m.number(GELU_TAIL_END[m.double]), m.abs(x)
+    beyond = m.less(end, a)
+    t = m.select(beyond, end, a)
+    if m.double:
+        z = m.mul(t, m.number(math.sqrt(0.5)))
+        near = m.sub(m.number(1.0), m.fma(fitted(m, m.mul(z, z), "ERF"), z, z))
+        far = _exp_normal(m, fitted(m, m.sub(z, m.number(3.5)), "ERFC"))
+        chance = m.mul(m.number(0.5), m.select(m.less(z, m.number(ERF_JOIN)), near, far))
+    else:
+        chance = _exp2_normal(m, polynomial(m, t, table.NORMAL_TAIL_F32))
+    return m.select(beyond, m.number(0.0), m.mul(t, chance))
+
+
+def _exp2_normal(m: Instructions[V], x: V) -> V:
+    """2^x where the result is known to be a normal number (or x NaN)."""
+    magic, bits = magic_number(m)
+    shifted = m.add(x, magic)
+    n = m.sub(shifted, magic)
+    r = m.mul(m.sub(x, n), m.number(math.log(2.0)))
+    rest = m.fma(fitted(m, r, "EXP"), m.mul(r, r), r)
+    scaled = m.scale(m.add(rest, m.number(1.0)), n)
+    if scaled is not None:
+        return scaled
+    power = power_of_two(m, m.isub(m.bits(shifted), bits))
+    return m.fma(power, rest, power)
+
+
 # Logarithm -----------------------------------------------------------------------------------------------------------
 
 
@@ -326,6 +359,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "log": log,
     "tanh": tanh,
     "erf": erf,
+    "gelu_tail": gelu_tail,
     "sin": trigonometry.sin,
     "cos": trigonometry.cos,
     "tan": trigonometry.tan,
@@ -347,6 +381,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "log": (1.2, 1.0),
     "tanh": (2.6, 2.6),
     "erf": (1.2, 6.0),
+    "gelu_tail": (48.0, 9.0),
     "sin": (1.6, 1.6),
     "cos": (1.6, 1.6),
     "tan": (3.8, 3.8),
@@ -361,4 +396,5 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "pow": (0.6, 1.5),
     "rem": (0.0, 0.0),
 }
-"""Largest error in units in the last place, for f32 and f64, as tests/unit/tile/test_math.py measures it."""
+"""Largest error in units in the last place, for f32 and f64, as tests/unit/tile/test_math.py measures it. That of
+``gelu_tail`` is in f32 the rounding of an exponent of -24, where the tail is 6e-8."""

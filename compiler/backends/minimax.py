@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from penstock.compiler.backends.math import ERF_JOIN
+from penstock.compiler.backends.math import ERF_JOIN, GELU_TAIL_END
 
 Function = Callable[[Any], Any]
 
@@ -93,6 +93,7 @@ def fits() -> dict[str, tuple[Function, float, float, int, int, Function]]:
     octant = float(mp.pi / 4) * 1.001
     eighth = float(mp.tan(mp.pi / 8)) * 1.001
     one: Function = lambda t: mp.mpf(1)  # noqa: E731
+    log2_tail: Function = lambda t: mp.log(mp.erfc(t / root(2)) / 2) / mp.log(2)  # noqa: E731
     low, high = float(root(0.5) - 1), float(root(2) - 1)
     atanh_end = float(((root(2) - 1) / (root(2) + 1)) ** 2) * 1.001
     return {
@@ -120,6 +121,8 @@ def fits() -> dict[str, tuple[Function, float, float, int, int, Function]]:
         "ERF": (lambda u: mp.erf(root(u)) / root(u) - 1, 1e-12, ERF_JOIN**2, 5, 11, one),
         # erf(x) = 1 - exp(x t(x)) from there on (f32), 1 - exp(t(x - 3.5)) (f64)
         "ERFC_F32": (lambda t: mp.log(mp.erfc(t)) / t, 0.92, 4.0, 7, 7, lambda t: t * mp.erfc(t)),
+        # log2 of the chance of a normal number above t (f32), as exact as its rounding
+        "NORMAL_TAIL_F32": (log2_tail, 1e-3, GELU_TAIL_END[False], 10, 10, lambda t: 1 / (1 - log2_tail(t))),
         "ERFC_F64": (lambda t: mp.log(mp.erfc(t + 3.5)), 0.92 - 3.5, 6.0 - 3.5, 24, 24, lambda t: mp.erfc(t + 3.5)),
     }
 

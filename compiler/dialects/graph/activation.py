@@ -103,7 +103,11 @@ class Softplus(Unary):
 
 
 class Gelu(Unary):
-    """Gaussian error linear unit: x/2 (1 + erf(x/sqrt 2)), or its tanh approximation (Hendrycks and Gimpel 2016)."""
+    """Gaussian error linear unit: x/2 (1 + erf(x/sqrt 2)), or its tanh approximation (Hendrycks and Gimpel 2016).
+
+    The exact form is computed as relu(x) less its tail, which loses nothing where 1 + erf cancels. At -infinity it is
+    the limit, 0.
+    """
 
     name = "graph.gelu"
     accepts = FLOAT
@@ -115,6 +119,5 @@ class Gelu(Unary):
         if self.approximate == "tanh":
             cubic = s.add(x, s.mul(s.mul(s.mul(x, x), x), 0.044715))
             inner = s.tanh(s.mul(cubic, math.sqrt(2 / math.pi)))
-        else:
-            inner = s.erf(s.mul(x, math.sqrt(0.5)))
-        return s.mul(s.mul(x, 0.5), s.add(inner, 1.0))
+            return s.mul(s.mul(x, 0.5), s.add(inner, 1.0))
+        return s.sub(s.maximum(x, 0.0), s.gelu_tail(x))

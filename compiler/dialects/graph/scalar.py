@@ -47,6 +47,7 @@ class ScalarBuilder(Protocol, Generic[V]):
     def log(self, x: V) -> V: ...
     def pow(self, a: V | float, b: V | float) -> V: ...
     def erf(self, x: V) -> V: ...
+    def gelu_tail(self, x: V) -> V: ...
     def tanh(self, x: V) -> V: ...
     def sin(self, x: V) -> V: ...
     def cos(self, x: V) -> V: ...
@@ -111,20 +112,45 @@ def _polynomial(x: Value, coefficients: Sequence[float]) -> Value:
     return value
 
 
-def erf(x: Value) -> Value:
-    """The error function in f64, to about 1e-16. Rational approximations of W. J. Cody, Math. Comp. 23 (1969) 631."""
-    x = np.asarray(x, np.float64)
-    y = np.abs(x)
-    near = np.minimum(y, 0.46875) ** 2
-    small = _polynomial(near, _NEAR[0]) / _polynomial(near, _NEAR[1])
+def _erf_near(y: Value) -> Value:
+    """The error function of 0 <= y <= 0.46875; of what is more, that of 0.46875 in its place."""
+    near = np.minimum(y, 0.46875)
+    return near * _polynomial(near**2, _NEAR[0]) / _polynomial(near**2, _NEAR[1])
+
+
+def _erfc_far(y: Value) -> Value:
+    """1 less the error function of y >= 0.46875."""
     between = np.clip(y, 0.46875, 4.0)
     middle = np.exp(-between * between) * _polynomial(between, _MIDDLE[0]) / _polynomial(between, _MIDDLE[1])
     beyond = np.clip(y, 4.0, 30.0)
     z = 1 / (beyond * beyond)
     tail = z * _polynomial(z, _FAR[0]) / _polynomial(z, _FAR[1])
     far = np.exp(-beyond * beyond) * (1 / math.sqrt(math.pi) - tail) / beyond
-    value = np.where(y <= 0.46875, x * small, np.sign(x) * (1 - np.where(y <= 4, middle, far)))
+    return np.where(y <= 4, middle, far)
+
+
+def erf(x: Value) -> Value:
+    """The error function in f64, to about 1e-16. Rational approximations of W. J. Cody, Math. Comp. 23 (1969) 631."""
+    x = np.asarray(x, np.float64)
+    y = np.abs(x)
+    value = np.sign(x) * np.where(y <= 0.46875, _erf_near(y), 1 - _erfc_far(y))
     return np.where(np.isnan(x), x, value)
+
+
+GELU_TAIL_END = {4: 5.6875, 8: 8.375}
+"""Beyond it ``gelu_tail`` is 0, by the bytes of the type: it is below the rounding of numbers around 1 there."""
+
+
+def gelu_tail(x: Value) -> Value:
+    """What relu(x) exceeds gelu(x) by, in f64: |x| times the chance that a standard normal number exceeds |x|; 0 beyond
+    ``GELU_TAIL_END``."""
+    x = np.asarray(x)
+    end = GELU_TAIL_END[8 if x.dtype == np.float64 else 4]
+    a = np.abs(x.astype(np.float64))
+    inner = np.minimum(a, end)
+    y = inner * math.sqrt(0.5)
+    value = 0.5 * inner * np.where(y <= 0.46875, 1 - _erf_near(y), _erfc_far(y))
+    return np.where(np.isnan(a), a, np.where(a > end, 0.0, value))
 
 
 # Numerator and denominator in three ranges of |x|: up to 0.46875, up to 4, beyond; highest power first.
@@ -222,6 +248,9 @@ class NumpyScalars:
 
     def erf(self, x: Value) -> Value:
         return erf(x).astype(x.dtype)
+
+    def gelu_tail(self, x: Value) -> Value:
+        return gelu_tail(x).astype(x.dtype)
 
     def tanh(self, x: Value) -> Value:
         return np.tanh(x)

@@ -21,7 +21,7 @@ from xdsl.dialects import scf
 from xdsl.dialects.builtin import FloatAttr, IntegerAttr, MemRefType
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
-from penstock.compiler.dialects.graph.scalar import erf
+from penstock.compiler.dialects.graph.scalar import erf, gelu_tail
 from penstock.compiler.dialects.tile import arithmetic, memory
 from penstock.compiler.dialects.tile.base import element, shape
 from penstock.compiler.dtypes import BF16, F16, I1, INDEX, is_float, is_unsigned, numpy_dtype, shape_of
@@ -103,6 +103,7 @@ _UNARY: dict[str, Callable[[Array], Any]] = {
     "exp": _exact(np.exp),
     "log": _exact(np.log),
     "erf": _exact(erf),
+    "gelu_tail": gelu_tail,
     "tanh": _exact(np.tanh),
     "sin": _exact(np.sin),
     "cos": _exact(np.cos),

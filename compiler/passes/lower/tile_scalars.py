@@ -112,6 +112,9 @@ class TileScalars:
     def erf(self, x: Typed) -> Typed:
         return self._unary("erf", x)
 
+    def gelu_tail(self, x: Typed) -> Typed:
+        return self._unary("gelu_tail", x)
+
     def tanh(self, x: Typed) -> Typed:
         return self._unary("tanh", x)
 
