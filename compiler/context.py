@@ -12,12 +12,17 @@ import pkgutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from xdsl.context import Context
 from xdsl.ir import Dialect
 
 from penstock.compiler.errors import NOTED, Problem
 from penstock.compiler.weights import WeightStore
+
+if TYPE_CHECKING:
+    from penstock.compiler.backends import KernelCode
+    from penstock.compiler.caching.kernels import KernelCache
 
 UPSTREAM_DIALECTS = {
     "builtin": ("xdsl.dialects.builtin", "Builtin"),
@@ -38,7 +43,8 @@ class CompilerContext(Context):
     pass may read (each pass documents its own); ``notes`` collects what the user should know of nodes that are compiled
     in a slower way or not just as they say; ``files`` holds what emit and package produced, by member name
     (``code/x86-64-v3``, ``artifact``); ``statistics`` counts what the running pass did, by name, for dumps and reports
-    (the pass runner empties it).
+    (the pass runner empties it); ``kernel_symbols`` names kernels by their signature; ``kernel_code`` holds, by level
+    and name, machine code that is there already; ``kernel_cache`` is where more may be found.
     """
 
     weights: WeightStore = field(default_factory=WeightStore)
@@ -48,6 +54,8 @@ class CompilerContext(Context):
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
     statistics: Counter[str] = field(default_factory=Counter[str])
     kernel_symbols: dict[str, str] = field(default_factory=dict[str, str])
+    kernel_code: dict[str, dict[str, KernelCode]] = field(default_factory=dict[str, "dict[str, KernelCode]"])
+    kernel_cache: KernelCache | None = None
 
     def __post_init__(self) -> None:
         for name, (module, attribute) in UPSTREAM_DIALECTS.items():

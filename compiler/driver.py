@@ -19,6 +19,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from penstock.compiler.caching.kernels import open_cache
 from penstock.compiler.errors import (
     BAD_VALUE,
     NOT_ENOUGH_MEMORY,
@@ -65,7 +66,8 @@ class CompileOptions:
     general one (of several names, every combination). ``plugins``: Python files, or classes, of custom operators
     (``penstock.operators``). ``winograd``: whether convolutions may be computed by Winograd's minimal filtering
     (docs/layout-and-fusion.md). ``precision``: ``f32``, or ``bf16-weights`` for weights in half the bytes
-    (docs/precision.md).
+    (docs/precision.md). ``cache``: whether kernels are taken from the kernel cache and kept there
+    (docs/kernel-cache.md); the artifact is the same with and without.
     """
 
     target: str = "cpu"
@@ -78,6 +80,7 @@ class CompileOptions:
     plugins: Sequence[Any] = ()
     winograd: bool = True
     precision: str = FULL
+    cache: bool = True
     specialize: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
 
     def __post_init__(self) -> None:
@@ -138,7 +141,8 @@ class CompileOptions:
 class Report:
     """How an artifact was made and what is in it.
 
-    ``phases`` in order, each with its passes; ``kernels`` and ``code_bytes`` by instruction set level; ``memory`` in
+    ``phases`` in order, each with its passes; ``kernels`` and ``code_bytes`` by instruction set level; ``cached`` of
+    the kernels came from the kernel cache; ``memory`` in
     bytes (``weights``, ``arena``, ``scratch_per_thread``; the text of an extent, for the arena of a bound, where sizes
     are chosen at run time); ``notes`` are sentences worth the user's attention; ``specialized``
     lists the plans for fixed ``sizes`` with their ``memory``.
@@ -149,6 +153,7 @@ class Report:
     phases: list[Record] = field(default_factory=list[Record])
     kernels: dict[str, int] = field(default_factory=dict[str, int])
     code_bytes: dict[str, int] = field(default_factory=dict[str, int])
+    cached: int = 0
     launches: int = 0
     artifact_bytes: int = 0
     memory: dict[str, int | str] = field(default_factory=dict[str, "int | str"])
@@ -168,6 +173,7 @@ class Report:
             "seconds": round(self.seconds, 6),
             "phases": [record.as_dict() for record in self.phases],
             "kernels": self.kernels,
+            "cached": self.cached,
             "code_bytes": self.code_bytes,
             "launches": self.launches,
             "artifact_bytes": self.artifact_bytes,
@@ -267,8 +273,10 @@ def run_phases(
             check_names(options.specialize, module)
         running = [group for group in groups if group.phase is None or group.phase.name not in ("import", "package")]
         runner = Runner(ctx, observers, verify_each=options.verify_each)
+        shown = phases[-1].name != "package" or any(observer.reads_ir for observer in observers)
+        ctx.kernel_cache, unusable = open_cache() if options.cache and not shown else (None, "")
         report.phases += _down(runner, module, running, source, reproducers)
-        report.notes = [note.sentence for note in ctx.notes]
+        report.notes = [*(note.sentence for note in ctx.notes), *([unusable] if unusable else [])]
         if options.strict and ctx.notes:
             raise ModelError(ctx.notes, source.name)
         result = Result(module, ctx, report)
@@ -278,6 +286,9 @@ def run_phases(
                 for sizes in combinations(options.specialize)
             ]
             result.artifact = _guarded(lambda: _package(result, specials, options, phases[-1], observers, kept.texts))
+            if ctx.kernel_cache is not None:
+                report.cached = ctx.kernel_cache.hits
+                ctx.kernel_cache.finish()
     return result
 
 
@@ -308,7 +319,7 @@ def _special(
     started = time.perf_counter()
     source = Source.of(model, replace(options, dims={**options.dims, **sizes}, specialize={}))
     module, ctx = _guarded(source.make)
-    ctx.kernel_symbols = general.ctx.kernel_symbols
+    ctx.kernel_symbols, ctx.kernel_cache = general.ctx.kernel_symbols, general.ctx.kernel_cache
     _down(Runner(ctx, (), verify_each=options.verify_each), module, groups, source, reproducers)
     for key in [key for key in ctx.weights if key in general.ctx.weights]:
         ctx.weights.put(key, general.ctx.weights[key])

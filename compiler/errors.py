@@ -166,6 +166,11 @@ BAD_PLUGIN = Code(
     "A plugin cannot be loaded, or defines no operator that can be used.",
     "The message says why; docs/custom-operators.md has an example.",
 )
+CACHE_UNUSABLE = Code(
+    "PENS-O012",
+    "The kernel cache is switched off, or its folder cannot be made or could be written to by others.",
+    "Give PENSTOCK_CACHE a folder of your own; docs/kernel-cache.md.",
+)
 
 # IR text given by the user: PENS-I ---------------------------------------------------------------------------
 

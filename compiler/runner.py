@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from penstock.compiler.errors import PASS_FAILED, PASS_LEFT_INVALID_IR, InternalError
 from penstock.compiler.pipeline import Group, Phase
@@ -53,7 +53,13 @@ class Record:
 
 
 class Observer:
-    """Sees every step. Each method may look at the module, none may change it."""
+    """Sees every step. Each method may look at the module, none may change it.
+
+    ``reads_ir`` is false for one that does not care what is in the module: then kernels may come from the cache, and
+    stand in the IR without bodies.
+    """
+
+    reads_ir: ClassVar[bool] = True
 
     def begin(self, module: ModuleOp, ctx: CompilerContext) -> None:
         """Before the first step of a run."""

@@ -4,6 +4,7 @@ Random tests are reproducible: hypothesis derives its examples from the test its
 test takes, so the suite gives the same answer on a busy machine, in one process or in several.
 """
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ settings.register_profile(
     "penstock", derandomize=True, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("penstock")
+
+# No test reads what another version of the compiler has made, nor writes into its user's cache.
+os.environ["PENSTOCK_CACHE"] = "off"
 
 
 @pytest.fixture(scope="session")

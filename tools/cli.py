@@ -21,7 +21,7 @@ import click
 from penstock.runtime.errors import PenstockError
 
 COMMANDS = "penstock.tools.commands"
-ORDER = ("compile", "run", "bench", "profile", "check", "info", "opt", "code", "ops", "targets", "completion")
+ORDER = ("compile", "run", "bench", "profile", "check", "info", "opt", "code", "cache", "ops", "targets", "completion")
 """The order of help; commands not in it come last, alphabetically."""
 
 USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 1, 130

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from penstock.compiler.pipeline import PHASES, Phase
 from penstock.compiler.runner import Observer
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 class _Bar(Observer):
     """Tells a rich progress bar where the compilation is; without a bar, does nothing."""
+
+    reads_ir: ClassVar[bool] = False
 
     def __init__(self, bar: Any = None, task: Any = None) -> None:
         self._bar, self._task = bar, task

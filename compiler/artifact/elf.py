@@ -108,6 +108,18 @@ def fault_of(data: bytes, symbol: str) -> str | None:
     return None
 
 
+def section_headers(code: bytes) -> list[tuple[int, ...]]:
+    """The section headers of an ELF64 object (System V ABI, chapter 4)."""
+    (table,) = struct.unpack_from("<Q", code, 40)
+    entry, count = struct.unpack_from("<HH", code, 58)
+    return [struct.unpack_from("<IIQQQQIIQQ", code, table + i * entry) for i in range(count)]
+
+
+def instruction_bytes(code: bytes) -> int:
+    """Bytes of machine instructions in an object."""
+    return sum(size for _, _, flags, _, _, size, *_ in section_headers(code) if flags & SHF_EXECINSTR)
+
+
 def _kept(section: _Section) -> bool:
     return bool(section.flags & SHF_ALLOC) and section.kind == SHT_PROGBITS and section.name != ".eh_frame"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
@@ -18,9 +18,24 @@ if TYPE_CHECKING:
     from penstock.compiler.artifact.elf import LinkedImage
     from penstock.compiler.backends.cpu.target import CpuTarget
     from penstock.compiler.dialects.tile.memory import Kernel
+    from penstock.compiler.extents import Extent
 
+
+@dataclass(frozen=True)
+class KernelCode:
+    """One kernel compiled for a level: object code that defines the function ``KERNEL_ENTRY``, scratch bytes that a
+    thread must provide, and bytes of instructions."""
+
+    object: bytes
+    scratch_bytes: Extent
+    code_bytes: int
+
+
+KERNEL_ENTRY = "kernel"
+"""The function of a kernel's object code, whatever the kernel is called: equal kernels have equal objects."""
 
 NO_OBJECTS: Mapping[str, bytes] = MappingProxyType({})
+NO_CODE: Mapping[str, KernelCode] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -29,12 +44,14 @@ class Code:
 
     ``image`` is the member of the artifact that the runtime maps, with the entry of every kernel; ``scratch_bytes`` is
     what one thread must provide to any of them; ``kernel_scratch`` and ``kernel_bytes`` give each kernel's own.
+    ``made`` holds what was compiled, by kernel.
     """
 
     image: LinkedImage
     scratch_bytes: int
     kernel_scratch: dict[str, int]
     kernel_bytes: dict[str, int]
+    made: dict[str, KernelCode] = field(default_factory=dict[str, "KernelCode"])
 
 
 class Backend(Protocol):
@@ -55,9 +72,16 @@ class Backend(Protocol):
         """The frozen description of a level that schedules decide by. Raises TargetError for an unknown level."""
         ...
 
-    def compile(self, kernels: Sequence[Kernel], level: str, objects: Mapping[str, bytes] = NO_OBJECTS) -> Code:
+    def compile(
+        self,
+        kernels: Sequence[Kernel],
+        level: str,
+        objects: Mapping[str, bytes] = NO_OBJECTS,
+        known: Mapping[str, KernelCode] = NO_CODE,
+    ) -> Code:
         """Machine code of ``kernels``; equal kernels give equal bytes. Raises InternalError for what it cannot emit.
-        ``objects`` holds, by key, the object code of kernels that come with their own (``Kernel.object``)."""
+        ``objects`` holds, by key, the object code of kernels that come with their own (``Kernel.object``); ``known``,
+        by kernel, what need not be compiled again."""
         ...
 
     def text(self, kernel: Kernel, level: str, form: str) -> str:

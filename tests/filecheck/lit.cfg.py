@@ -13,4 +13,5 @@ config.suffixes = [".mlir"]  # noqa: F821
 config.test_source_root = str(Path(__file__).parent)  # noqa: F821
 config.test_exec_root = str(Path(__file__).parents[2] / "build" / "lit")  # noqa: F821
 config.environment["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]  # noqa: F821
+config.environment["PENSTOCK_CACHE"] = "off"  # noqa: F821
 config.substitutions.append(("%models", str(Path(__file__).parents[1] / "data" / "models")))  # noqa: F821

@@ -49,6 +49,7 @@ Examples:
         metavar="NAME",
         help="f32, or bf16-weights: weights in half the bytes and of 8 bits' precision.",
     ),
+    click.option("--no-cache", is_flag=True, help="Compile every kernel; neither read nor write the kernel cache."),
     click.option("--no-winograd", is_flag=True, help="Compute every convolution directly, tap by tap."),
     click.option("--strict", is_flag=True, help="Treat what would only be noted as an error."),
     click.option("--keep-debug", is_flag=True, help="Put the IR after each phase into the artifact."),
@@ -74,6 +75,7 @@ def command(model: str, **given: Any) -> int:
         plugins=given["plugins"],
         winograd=not given["no_winograd"],
         precision=given["precision"],
+        cache=not given["no_cache"],
         specialize=read_sizes(given["specialize"]),
         strict=given["strict"],
         keep_debug=given["keep_debug"],
@@ -152,8 +154,9 @@ def show(report: Report, target: Path, *, passes: bool = False) -> None:
         size_text(report.memory[key], "at most " if key == "arena" else "")
         for key in ("weights", "arena", "scratch_per_thread")
     )
+    cached = f", {report.cached} of them from the cache" if report.cached else ""
     facts = [
-        ("kernels", f"{kernels}; {report.launches} launches per run"),
+        ("kernels", f"{kernels}{cached}; {report.launches} launches per run"),
         ("memory", f"{weights} of weights, shared; {arena} per session, {scratch} per thread"),
         *(("for sizes", special_text(one)) for one in report.specialized),
         ("artifact", f"{target}, {bytes_text(report.artifact_bytes)}"),

@@ -48,10 +48,18 @@ def _section(command: click.Command, name: str, parent: click.Context) -> list[s
         lines += ["| option | meaning |", "|---|---|"]
         lines += [f"| {_spelling(option)} | {_meaning(option, ctx)} |" for option in options]
         lines.append("")
+    if isinstance(command, click.Group):
+        for part in command.commands:
+            lines += [f"#{line}" if line.startswith("## ") else line for line in _part(command, part, name, parent)]
     if command.epilog:
         examples = command.epilog.replace("\b", "").strip().splitlines()
         lines += ["```sh", *(line.strip() for line in examples[1:]), "```", ""]
     return lines
+
+
+def _part(group: click.Group, part: str, name: str, parent: click.Context) -> list[str]:
+    """The section of a command of a group."""
+    return _section(group.commands[part], f"{name} {part}", parent)
 
 
 def _spelling(option: click.Option) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from penstock.compiler.backends import NO_OBJECTS
+from penstock.compiler.backends import KERNEL_ENTRY, NO_CODE, NO_OBJECTS
 
 if TYPE_CHECKING:
-    from penstock.compiler.backends import Code
+    from penstock.compiler.backends import Code, KernelCode
     from penstock.compiler.backends.cpu.target import CpuTarget
     from penstock.compiler.dialects.tile.memory import Kernel
 
@@ -31,13 +31,22 @@ class CpuBackend:
 
         return cpu_target(level)
 
-    def compile(self, kernels: Sequence[Kernel], level: str, objects: Mapping[str, bytes] = NO_OBJECTS) -> Code:
-        from penstock.compiler.artifact.elf import link
+    def compile(
+        self,
+        kernels: Sequence[Kernel],
+        level: str,
+        objects: Mapping[str, bytes] = NO_OBJECTS,
+        known: Mapping[str, KernelCode] = NO_CODE,
+    ) -> Code:
+        from penstock.compiler.artifact.elf import instruction_bytes, link
         from penstock.compiler.backends import Code
-        from penstock.compiler.backends.cpu.compile import compile_kernel, instruction_bytes
         from penstock.compiler.extents import largest
 
-        made = [compile_kernel(kernel, level) for kernel in kernels if not kernel.object]
+        made = {
+            kernel.sym_name: known.get(kernel.sym_name) or _made(kernel, level)
+            for kernel in kernels
+            if not kernel.object
+        }
         brought: dict[str, dict[str, list[str]]] = {}  # by object: kernels by the function they call
         for kernel in kernels:
             if kernel.object:
@@ -45,13 +54,15 @@ class CpuBackend:
         foreign = [kernel for kernel in kernels if kernel.object]
         return Code(
             image=link(
-                [*(item.object for item in made), *(objects[key] for key in brought)],
-                [*(None for _ in made), *brought.values()],
+                [*(item.object for item in made.values()), *(objects[key] for key in brought)],
+                [*({KERNEL_ENTRY: [name]} for name in made), *brought.values()],
             ),
-            scratch_bytes=largest(0, *(item.scratch_bytes for item in made)),
-            kernel_scratch={item.name: item.scratch_bytes for item in made} | {k.sym_name: 0 for k in foreign},
-            kernel_bytes={item.name: instruction_bytes(item.object) for item in made}
+            scratch_bytes=largest(0, *(item.scratch_bytes for item in made.values())),
+            kernel_scratch={name: item.scratch_bytes for name, item in made.items()}
+            | {kernel.sym_name: 0 for kernel in foreign},
+            kernel_bytes={name: item.code_bytes for name, item in made.items()}
             | {kernel.sym_name: instruction_bytes(objects[kernel.object]) for kernel in foreign},
+            made=made,
         )
 
     def text(self, kernel: Kernel, level: str, form: str) -> str:
@@ -60,6 +71,15 @@ class CpuBackend:
         if kernel.object:
             return f"; {kernel.sym_name} is {kernel.entry} of the object code {kernel.object}\n"
         return emit(kernel, level).text if form == "llvm" else assembly(kernel, level)
+
+
+def _made(kernel: Kernel, level: str) -> KernelCode:
+    from penstock.compiler.backends.cpu.compile import compile_kernel
+    from penstock.compiler.errors import UNEXPECTED, InternalError
+
+    if kernel.cached:
+        raise InternalError(UNEXPECTED, f"kernel {kernel.sym_name} has no body, and its code is not there")
+    return compile_kernel(kernel, level)
 
 
 BACKEND = CpuBackend()

@@ -10,26 +10,17 @@ from __future__ import annotations
 import re
 import struct
 import threading
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from penstock.compiler import errors
+from penstock.compiler.artifact.elf import instruction_bytes, section_headers
+from penstock.compiler.backends import KERNEL_ENTRY, KernelCode
 from penstock.compiler.backends.cpu.target import cpu_target
 from penstock.compiler.backends.llvm.emitter import KernelText, emit_kernel
 from penstock.compiler.dialects.tile.memory import Kernel
-from penstock.compiler.extents import Extent
 
 CODEGEN_LEVEL = 2
-
-
-@dataclass(frozen=True)
-class KernelObject:
-    """Object code of one kernel, and the scratch bytes a thread needs to run it."""
-
-    name: str
-    object: bytes
-    scratch_bytes: Extent
 
 
 _objects: dict[tuple[str, str], bytes] = {}
@@ -86,34 +77,22 @@ def emit(kernel: Kernel, isa: str) -> KernelText:
     return emit_kernel(kernel, cpu_target(isa).machine)
 
 
-def compile_kernel(kernel: Kernel, isa: str) -> KernelObject:
+def compile_kernel(kernel: Kernel, isa: str) -> KernelCode:
     """Object code of one kernel. Raises InternalError if it would need a function it does not define."""
-    text = emit(kernel, isa)
+    text = emit_kernel(kernel, cpu_target(isa).machine, entry=KERNEL_ENTRY)
     code = compile_text(text.text, isa)
     missing = undefined_symbols(code)
     if missing:
         callers = "; ".join(f"{name} for {_caller(kernel, isa, name)}" for name in missing)
         raise errors.InternalError(
-            errors.UNEXPECTED, f"kernel {text.name} would call functions that it does not have: {callers}"
+            errors.UNEXPECTED, f"kernel {kernel.sym_name} would call functions that it does not have: {callers}"
         )
-    return KernelObject(text.name, code, text.scratch_bytes)
-
-
-def _sections(code: bytes) -> list[tuple[int, ...]]:
-    """The section headers of an ELF64 object (System V ABI, chapter 4)."""
-    (table,) = struct.unpack_from("<Q", code, 40)
-    entry, count = struct.unpack_from("<HH", code, 58)
-    return [struct.unpack_from("<IIQQQQIIQQ", code, table + i * entry) for i in range(count)]
-
-
-def instruction_bytes(code: bytes) -> int:
-    """Bytes of machine instructions in an object."""
-    return sum(size for _, _, flags, _, _, size, *_ in _sections(code) if flags & 4)
+    return KernelCode(code, text.scratch_bytes, instruction_bytes(code))
 
 
 def undefined_symbols(code: bytes) -> list[str]:
     """Names of the symbols an object refers to but does not define."""
-    sections = _sections(code)
+    sections = section_headers(code)
     missing: list[str] = []
     for _, kind, _, _, offset, size, link, *_ in sections:
         if kind != 2:

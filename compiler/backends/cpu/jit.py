@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from xdsl.dialects.builtin import MemRefType
 
 from penstock.compiler.artifact.elf import link
+from penstock.compiler.backends import KERNEL_ENTRY
 from penstock.compiler.backends.cpu.compile import compile_kernel
 from penstock.compiler.backends.cpu.target import host_isa
 from penstock.compiler.dialects.tile.base import element
@@ -114,11 +115,11 @@ def load_kernel(kernel: Kernel, isa: str | None = None) -> LoadedKernel:
     """Compile and load ``kernel`` for ``isa`` (default: the best level of this machine)."""
     level = isa or host_isa()
     compiled = compile_kernel(kernel, level)
-    image = link([compiled.object])
+    image = link([compiled.object], [{KERNEL_ENTRY: [kernel.sym_name]}])
     memory = mmap.mmap(-1, len(image.data), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     memory.write(image.data)
     start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    function = _SIGNATURE(start + image.entries[compiled.name])
+    function = _SIGNATURE(start + image.entries[kernel.sym_name])
     return LoadedKernel(kernel, level, compiled.scratch_bytes, memory, function)
 
 

@@ -208,8 +208,9 @@ class _TracingEmitter(Emitter):
         self.writer.mark = outer
 
 
-def emit_kernel(kernel: Kernel, machine: Machine, *, trace: bool = False) -> KernelText:
-    """The LLVM module of one kernel. ``trace`` adds debug lines that say which op an instruction comes from.
+def emit_kernel(kernel: Kernel, machine: Machine, *, trace: bool = False, entry: str | None = None) -> KernelText:
+    """The LLVM module of one kernel, whose function is called ``entry`` (by default as the kernel). ``trace`` adds
+    debug lines that say which op an instruction comes from.
 
     Raises InternalError for an op or a form no handler can emit.
     """
@@ -226,7 +227,7 @@ def emit_kernel(kernel: Kernel, machine: Machine, *, trace: bool = False) -> Ker
     emitter.block(kernel.body)
     writer.do("ret void")
     operations = tuple(emitter.operations) if isinstance(emitter, _TracingEmitter) else ()
-    text = _module(kernel.sym_name, writer, machine, operations)
+    text = _module(entry or kernel.sym_name, writer, machine, operations)
     return KernelText(kernel.sym_name, text, emitter.scratch_bytes + emitter.transient_bytes, operations)
 
 

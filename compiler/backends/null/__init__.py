@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from penstock.compiler.backends import NO_OBJECTS
+from penstock.compiler.backends import NO_CODE, NO_OBJECTS
 
 if TYPE_CHECKING:
-    from penstock.compiler.backends import Code
+    from penstock.compiler.backends import Code, KernelCode
     from penstock.compiler.backends.cpu.target import CpuTarget
     from penstock.compiler.dialects.tile.memory import Kernel
 
@@ -33,10 +33,16 @@ class NullBackend:
 
         return BACKEND.describe(level)
 
-    def compile(self, kernels: Sequence[Kernel], level: str, objects: Mapping[str, bytes] = NO_OBJECTS) -> Code:
+    def compile(
+        self,
+        kernels: Sequence[Kernel],
+        level: str,
+        objects: Mapping[str, bytes] = NO_OBJECTS,
+        known: Mapping[str, KernelCode] = NO_CODE,
+    ) -> Code:
         from penstock.compiler.backends.cpu import BACKEND
 
-        return BACKEND.compile([emptied(kernel) for kernel in kernels], level)
+        return BACKEND.compile([emptied(kernel) for kernel in kernels], level, known=known)
 
     def text(self, kernel: Kernel, level: str, form: str) -> str:
         from penstock.compiler.backends.cpu import BACKEND

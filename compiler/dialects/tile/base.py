@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from xdsl.dialects.builtin import IndexType, IntegerType, MemRefType, VectorType
+from xdsl.dialects.builtin import IndexType, IntegerType, MemRefType, NoneAttr, VectorType
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.irdl import traits_def
 from xdsl.traits import Pure
 
 from penstock.compiler.dialects.declared import DeclaredOp, TypeRuleError
-from penstock.compiler.dtypes import is_float
+from penstock.compiler.dtypes import is_float, symbolic_shape
+from penstock.compiler.extents import Dim, Extent
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import LocationAttr
@@ -89,6 +90,14 @@ def element(value: SSAValue | Attribute) -> Attribute:
     """Element type of a tile, a buffer or a scalar."""
     kind: Any = value if isinstance(value, Attribute) else value.type
     return kind.element_type if isinstance(kind, VectorType | MemRefType) else kind
+
+
+def buffer(count: Extent, element_type: Attribute) -> Attribute:
+    """The type of a flat buffer of ``count`` elements."""
+    if not isinstance(count, Dim):
+        return MemRefType(element_type, [count])
+    extents, texts = symbolic_shape((count,))
+    return MemRefType(element_type, extents, NoneAttr(), texts)
 
 
 def with_shape(element_type: Attribute, extents: tuple[int, ...]) -> Attribute:

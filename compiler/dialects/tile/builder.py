@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xdsl.dialects import scf
-from xdsl.dialects.builtin import FloatAttr, IntegerAttr, LocationAttr, MemRefType, NoneAttr
+from xdsl.dialects.builtin import FloatAttr, IntegerAttr, LocationAttr
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from penstock.compiler.dialects.tile import arithmetic, memory
-from penstock.compiler.dialects.tile.base import TileOp, buffer_element, element, shape, with_shape
-from penstock.compiler.dtypes import I64, INDEX, is_float, symbolic_shape
+from penstock.compiler.dialects.tile.base import TileOp, buffer, buffer_element, element, shape, with_shape
+from penstock.compiler.dtypes import I64, INDEX, is_float
 from penstock.compiler.extents import (
     Atom,
     Dim,
@@ -45,14 +45,6 @@ from penstock.compiler.extents import (
 Index = int | SSAValue  # a number, a symbolic extent or a value
 Number = float | int | SSAValue
 Limits = Sequence[tuple[int, Index]]
-
-
-def buffer(count: Extent, element_type: Attribute) -> Attribute:
-    """The type of a flat buffer of ``count`` elements."""
-    if not isinstance(count, Dim):
-        return MemRefType(element_type, [count])
-    shape, texts = symbolic_shape((count,))
-    return MemRefType(element_type, shape, NoneAttr(), texts)
 
 
 @dataclass

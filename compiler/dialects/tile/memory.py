@@ -270,6 +270,7 @@ class Kernel(TileOp):
     sizes = Texts((), doc="symbols whose values the last buffer before the outputs holds")
     unit_cost = Float(0.0, doc="estimated nanoseconds one unit takes on one core")
     team = Int(0, doc="1: its units run in phases")
+    cached = Int(0, doc="1: its code was in the kernel cache, and its body is left out")
     object = Text(optional=True, doc="key, in the weight store, of object code that takes the place of the body")
     entry = Text(optional=True, doc="the function of the object code")
 

@@ -1,8 +1,8 @@
 """Compile the kernels of every instruction set level to machine code.
 
 Before: a module per level with its tile kernels. After: the same, and on every kernel ``code_bytes`` and
-``scratch_bytes`` (what a thread must provide while it runs). The code itself is not IR: the back end keeps what it
-compiled by its text, so packaging finds it done. `penstock opt` shows it as text.
+``scratch_bytes`` (what a thread must provide while it runs). The code itself is not IR: the context holds it, so
+packaging finds it done, and so does this pass for kernels from the cache. `penstock opt` shows it as text.
 """
 
 from __future__ import annotations
@@ -32,13 +32,18 @@ class CompileKernels(ModulePass):
         context = cast(CompilerContext, ctx)
         target = backend(context.target.split(":")[0])
         for level, kernels in level_modules(op).items():
-            code = target.compile(kernels, level, object_code(kernels, context.weights))
+            made = context.kernel_code.setdefault(level, {})
+            known = {kernel.sym_name: made[kernel.sym_name] for kernel in kernels if kernel.cached}
+            code = target.compile(kernels, level, object_code(kernels, context.weights), known)
             for kernel in kernels:
                 name = kernel.sym_name
                 kernel.attributes["code_bytes"] = IntegerAttr(code.kernel_bytes[name], i64)
                 kernel.attributes["scratch_bytes"] = encode_extent(code.kernel_scratch[name])
                 context.statistics[f"{level} kernels"] += 1
                 context.statistics[f"{level} code bytes"] += code.kernel_bytes[name]
+                if context.kernel_cache is not None and name in code.made and not kernel.cached:
+                    context.kernel_cache.keep(kernel, level, code.made[name])
+            made.update(code.made)
 
 
 def object_code(kernels: Iterable[Kernel], weights: WeightStore) -> dict[str, bytes]:

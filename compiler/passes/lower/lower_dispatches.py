@@ -7,7 +7,7 @@ one module per ISA level (``builtin.module @"x86-64-v4"``) with a ``tile.kernel`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
@@ -20,7 +20,10 @@ from penstock.compiler.dialects.graph.structure import Dispatch
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dtypes import shape_of
 from penstock.compiler.locations import source_names
-from penstock.compiler.passes.lower.kernel import lower_dispatch
+
+if TYPE_CHECKING:
+    from penstock.compiler.backends import Backend
+    from penstock.compiler.dialects.tile.memory import Kernel
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,23 @@ class LowerDispatches(ModulePass):
                 unique.setdefault(dispatch.symbol, dispatch)
                 _note_narrow_groups(context, dispatch, min(target.describe(isa).lanes for isa in self.isa or asked))
         for isa in self.isa or asked:
-            kernels = [lower_dispatch(dispatch, target.describe(isa)) for dispatch in unique.values()]
+            kernels = [_kernel(context, dispatch, target, isa) for dispatch in unique.values()]
             nested = ModuleOp(kernels, sym_name=StringAttr(isa))
             nested.location = op.location
             op.body.block.add_op(nested)
+
+
+def _kernel(context: CompilerContext, dispatch: Dispatch, target: Backend, isa: str) -> Kernel:
+    """The kernel of ``dispatch``: out of the cache, without its body and with its code, or lowered."""
+    found = context.kernel_cache.recall(dispatch, target.name, isa) if context.kernel_cache else None
+    if found is None:
+        from penstock.compiler.passes.lower.kernel import lower_dispatch  # a compilation may do without
+
+        return lower_dispatch(dispatch, target.describe(isa))
+    kernel, code = found
+    context.kernel_code.setdefault(isa, {})[kernel.sym_name] = code
+    context.statistics[f"{isa} kernels from the cache"] += 1
+    return kernel
 
 
 def _note_narrow_groups(context: CompilerContext, dispatch: Dispatch, lanes: int) -> None:

@@ -17,7 +17,7 @@ from penstock.compiler.artifact.elf import LinkedImage
 from penstock.compiler.artifact.plan import ALIGNMENT, Plan, TensorInfo, WeightSlot
 from penstock.compiler.artifact.plan_format import shown
 from penstock.compiler.artifact.writer import Contents, Special
-from penstock.compiler.backends import backend
+from penstock.compiler.backends import KernelCode, backend
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.plan.base import memory_bytes
 from penstock.compiler.dialects.plan.program import Program, Weight
@@ -56,9 +56,11 @@ def build_contents(parts: Sequence[Part], manifest: dict[str, Any]) -> Contents:
         own = [kernels_by_level(part.module)[level] for part in parts]
         kernels = {name: kernel for one in reversed(own) for name, kernel in one.items()}
         objects: dict[str, bytes] = {}
+        known: dict[str, KernelCode] = {}
         for part, mine in zip(parts, own, strict=True):
             objects |= object_code(mine.values(), part.ctx.weights)
-        code = target.compile([kernels[name] for name in sorted(kernels, key=_order(own))], level, objects)
+            known |= part.ctx.kernel_code.get(level, {})
+        code = target.compile([kernels[name] for name in sorted(kernels, key=_order(own))], level, objects, known)
         images[level] = code.image
         for part, mine, made in zip(parts, own, plans, strict=True):
             scratch = largest(0, *(code.kernel_scratch[name] for name in mine))
