@@ -3,8 +3,8 @@
 Before: channels-last f32 ``conv`` of rank 2 with constant weights, one group, steps and dilations of 1. After:
 ``winograd_conv`` on transformed and packed weights, if an estimate of its time is well below the direct one's.
 
-The estimate is the larger of arithmetic and of reading the weights, which grow by (tile + 2)^2 / 9: small images with
-many channels take the smaller tile or none. Tiles of 4 lose about three bits of accuracy, and stay within 2e-6 of the
+The estimate is arithmetic and reading the weights, which grow by (tile + 2)^2 / 9: small images with many channels take
+the smaller tile or none. Tiles of 4 lose about three bits of accuracy, and stay within 2e-6 of the
 results' range; tiles of 2 lose none. ``max-tile=2`` allows only those, ``max-tile=0`` (``--no-winograd``) none.
 """
 
@@ -33,8 +33,8 @@ from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
 PANEL = 32
 LANES = 16
 """Channels are multiples of this: transforms work on whole vectors."""
-READ = 8.0
-"""Multiply-adds that one core does while it reads one weight from memory."""
+READ = 12.0
+"""Multiply-adds that one core does while it reads one weight from memory; products hide a part of that."""
 TRANSFORM = 5.0
 """Multiply-adds in the time that one element takes to be transformed and stored, about."""
 GAIN = 1.15
@@ -57,14 +57,14 @@ class Winograd(ModulePass):
 def direct_time(batch: int, rows: int, columns: int, channels: int, features: int) -> float:
     """Estimated time in multiply-adds of one core of a direct convolution, which skips taps outside the image."""
     taps = (WINDOW * rows - 2) * (WINDOW * columns - 2) * batch
-    return max(taps, READ * WINDOW * WINDOW) * channels * features
+    return (taps + READ * WINDOW * WINDOW) * channels * features
 
 
 def winograd_time(batch: int, rows: int, columns: int, channels: int, features: int, tile: int) -> float:
     """Estimated time in multiply-adds of one core with tiles of ``tile``."""
     tiles = batch * math.ceil(rows / tile) * math.ceil(columns / tile)
     points = (tile + WINDOW - 1) ** 2
-    return points * (TRANSFORM * tiles * (channels + features) + max(tiles, READ) * channels * features)
+    return points * (TRANSFORM * tiles * (channels + features) + (tiles + READ) * channels * features)
 
 
 def choose_tile(op: Conv, largest: int) -> int:

@@ -150,7 +150,7 @@ def test_numbers_that_are_not_finite_stay_near() -> None:
 
 @pytest.mark.parametrize(
     ("extent", "channels", "features", "tile"),
-    [(56, 64, 64, 4), (28, 128, 128, 4), (14, 256, 256, 4), (7, 512, 512, 2), (1, 512, 512, 0), (2, 64, 64, 0)],
+    [(56, 64, 64, 4), (28, 128, 128, 4), (14, 256, 256, 2), (7, 512, 512, 0), (1, 512, 512, 0), (2, 64, 64, 0)],
 )
 def test_the_cost_model_chooses(extent: int, channels: int, features: int, tile: int) -> None:
     """Large images take tiles of 4; where weights weigh more, tiles of 2 or none."""

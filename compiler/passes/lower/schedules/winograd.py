@@ -32,6 +32,11 @@ Tiles = list[SSAValue]
 UNITS = 8  # enough for the threads of a small machine to share
 PLANE_GAP = 16  # elements between the planes of two points, so that they do not fall into the same sets of the L1 cache
 BLOCK_TILES = 64
+LINE = 16  # elements of a cache line
+FIRST_READ, READ_AGAIN = (
+    11,
+    5,
+)  # multiply-adds that one core does while it reads a weight from memory, from the L3 cache
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,9 @@ def choose_block(total: int, points: int, channels: int, features: int, panel: i
             work = max(rows * vectors, rows + vectors, 8) / (rows * vectors)
             units = blocks * -(-panels // -(-panels // groups))
             shared = -(-units // 2) * 2 / units * (1 + 0.02 * max(0, UNITS - units))
-            score = blocks * tiles / total * work * shared * (1 + 1 / tiles) * (1 + 0.02 * groups)
+            each = tiles * work
+            time = max(each, FIRST_READ) + (blocks - 1) * max(each, READ_AGAIN)
+            score = time / total * shared * (1 + 1 / tiles) * (1 + 0.02 * groups)
             found.append((score, -tiles, Block(tiles, rows, columns, -(-panels // groups))))
     return min(found, key=lambda option: option[:2])[2]
 
@@ -200,14 +207,32 @@ class WinogradKernel:
         tile = block.rows, block.columns
         with loops[0] as point, loops[1] as column, loops[2] as row, k.e.lanes(tile):
             rows, columns = row + lane(0, block.rows), column + lane(1, block.columns)
+            ahead, lines = self._ahead(panel * self.points + point, row, column)
 
             def step(t: Expr, total: SSAValue) -> SSAValue:
+                for line in range(lines):
+                    place = ahead + (t * lines + line) * LINE
+                    k.b.prefetch(k.e.buffers[self.u], k.e.scalar(place), 2)
                 a = k.e.load_scratch(self.inputs_at_points, point * self.planes[0] + rows * self.channels + t)
                 place = ((panel * self.points + point) * self.channels + t) * self.panel + columns
                 return k.b.fma(a, k.e.load(k.e.buffers[self.u], place, self.u).value, total)
 
             total = combine(k, accumulate(k, self.channels, [k.b.splat(0, tile, f32)] * chains, step))
             k.e.store(Typed(total, f32), self.products, point * self.planes[1] + rows * self.panel + columns)
+
+    def _ahead(self, matrix: Expr, row: Expr, column: Expr) -> tuple[Expr, int]:
+        """Where a register tile fetches the weights of the next point from, and how many cache lines at each step; all
+        register tiles of a point fetch all of it, or touch its last part again."""
+        block = self.block
+        row_tiles = block.tiles // block.rows
+        passes = row_tiles * (self.panel // block.columns)
+        lines = -(-self.panel // LINE // passes)
+        parts = self.panel // LINE // lines
+        number = column.floordiv(block.columns) * row_tiles + row.floordiv(block.rows)
+        part = self.k.b.imin(self.k.e.scalar(number), parts - 1)
+        here = iv(part, 0, parts - 1) if isinstance(part, SSAValue) else Expr(part)
+        size = self.channels * self.panel
+        return self.k.settle((matrix + 1) * size + here * (size // parts)), lines
 
     # Outputs ---------------------------------------------------------------------------------------------------------
 
