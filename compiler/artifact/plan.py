@@ -184,7 +184,8 @@ class Command:
     The kernel's buffers are ``reads`` then ``writes``. ``grain`` is the fewest units worth handing to one more thread
     (cost model): below ``2 * grain`` units the command stays serial. ``source`` names the source nodes, for profiling;
     ``flops`` and ``bytes`` are the work of one execution. ``guards``: single booleans, and what each must be, or else
-    the command is left out.
+    the command is left out. ``team``: the kernel runs its units in phases; it is called once by each of its threads,
+    which take the units, while others are called for any ranges that together are all units.
     """
 
     kind: CommandKind
@@ -198,6 +199,7 @@ class Command:
     bytes: Extent = 0
     message: str = ""
     guards: tuple[tuple[BufferRange, bool], ...] = ()
+    team: bool = False
 
     @property
     def arguments(self) -> tuple[BufferRange, ...]:

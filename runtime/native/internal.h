@@ -17,6 +17,8 @@ typedef struct {
     struct pens_kernel_context *contexts;
     _Alignas(64) _Atomic uint64_t done; /* units of the phase that have been run */
     _Alignas(64) _Atomic uint32_t over; /* phases that are over */
+    _Atomic uint32_t sleepers;          /* threads that sleep until a phase is over */
+    _Atomic uint32_t arrived;           /* threads that have begun to run the kernel */
 } pens_team;
 
 /* What a kernel is given besides its buffers: scratch memory of the thread it runs on, 64-byte aligned; for a team kernel
@@ -33,6 +35,8 @@ typedef struct pens_kernel_context {
     uint64_t unreported;   /* units taken in this phase that the team does not know to have been run */
     int64_t first, last;   /* its range of units */
     _Alignas(64) _Atomic uint64_t queue; /* of this range: the phase, and how many have been taken in it */
+    _Atomic uint32_t arrived;            /* its thread has begun to run the team kernel */
+    _Atomic uint64_t chunks;             /* of this range of a kernel without phases: which have been taken (share.c) */
 } pens_kernel_context;
 _Static_assert(offsetof(pens_kernel_context, shared) == 24, "kernels read it there");
 _Static_assert(offsetof(pens_kernel_context, take) == 32, "kernels read it there");
@@ -151,8 +155,13 @@ int pens_isa_rank(const char *isa, uint32_t bytes);
 typedef struct pens_pool pens_pool;
 pens_pool *pens_pool_create(uint32_t threads);
 void pens_pool_destroy(pens_pool *pool);
+/* A job: task(context, 0) here and now, and task(context, i), i < count, on each thread that comes before that is through;
+ * returns when those are through, too. So a task does not only its own share, but all that is left to do. */
 void pens_pool_run(pens_pool *pool, pens_task task, void *context, uint32_t count);
 uint32_t pens_usable_threads(void);
+/* Sleep until woken, unless `word` is no longer `expected`; a wake reaches those whose `bits` it shares. */
+void pens_sleep(_Atomic uint32_t *word, uint32_t expected, uint32_t bits);
+void pens_wake(_Atomic uint32_t *word, uint32_t bits);
 
 static inline void pens_relax(void)
 {
@@ -166,6 +175,20 @@ static inline void pens_relax(void)
 /* team.c */
 /* Cut the units of a kernel into a range for each of its threads, before any of them runs. */
 void pens_form_team(pens_kernel_context *contexts, uint32_t members, int64_t units);
+void pens_join_team(pens_kernel_context *context, pens_kernel kernel, void *const *buffers);
 int64_t pens_take_unit(pens_kernel_context *context);
+
+/* share.c */
+/* The units of a kernel without phases, cut into a range for each thread, and each range into chunks. */
+typedef struct {
+    int64_t units, share, extra; /* `extra` ranges have share + 1 units, the others `share` */
+    int64_t chunk;               /* units of a chunk, but for the last of a range */
+} pens_shares;
+
+pens_shares pens_cut(int64_t units, int64_t grain, uint32_t ranges);
+int64_t pens_range_begin(const pens_shares *shares, uint32_t range);
+/* Run chunks of all ranges until all have been taken: those of range `index` first. `job` differs from run to run. */
+void pens_run_shares(const pens_shares *shares, pens_kernel_context *contexts, uint32_t ranges, uint32_t index,
+                     uint64_t job, pens_kernel kernel, void *const *buffers);
 
 #endif

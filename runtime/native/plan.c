@@ -196,7 +196,7 @@ static int command_fits(const pens_model *model, const plan_variant *variant, ui
 {
     const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, variant->first_command + number);
     uint32_t arguments = (uint32_t)c->read_count + c->write_count;
-    if (c->guard_count > MAX_GUARDS)
+    if (c->guard_count > MAX_GUARDS || c->team > (c->kind == COMMAND_DISPATCH))
         return 0;
     arguments += c->guard_count;
     if (c->device != 0 || c->first_argument > model->counts[TABLE_ARGUMENTS] ||

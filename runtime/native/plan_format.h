@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define PENS_PLAN_MAGIC "PENSPLAN"
-#define PENS_FORMAT_VERSION 8u
+#define PENS_FORMAT_VERSION 9u
 
 enum { SPACE_ARENA = 0, SPACE_WEIGHTS = 1, SPACE_INPUT = 2, SPACE_OUTPUT = 3, SPACE_SIZES = 4, SPACE_BUFFER = 5 };
 enum { COMMAND_DISPATCH = 0, COMMAND_COPY = 1, COMMAND_CHECK = 2, COMMAND_BIND = 3, COMMAND_LOOP = 4, COMMAND_NEXT = 5 };
@@ -118,7 +118,8 @@ typedef struct {
     uint32_t source_bytes; /* its length */
     uint32_t message_offset; /* what a check that fails says: where it starts in the strings */
     uint32_t message_bytes; /* its length */
-    uint32_t guard_count; /* arguments of one boolean each, after those read and written */
+    uint16_t guard_count; /* arguments of one boolean each, after those read and written */
+    uint16_t team; /* 1: its kernel runs units in phases, and takes them */
     uint32_t guard_senses; /* bit i: what guard i must be, or else the command is left out */
 } plan_command;
 _Static_assert(sizeof(plan_command) == 72, "plan_command");

@@ -1,7 +1,9 @@
 /* A small pool for fork and join: workers spin for a bounded time between jobs, then sleep in the kernel (futex).
  *
- * One job runs at a time. A job is `count` tasks; thread i runs tasks i, i + threads, ...: which thread runs a task
- * never changes results, because tasks write disjoint memory. */
+ * One job runs at a time. The caller opens it, does what it can, and closes it; workers join an open job, and the caller
+ * waits for those that have joined, not for those that have yet to come. A task does whatever is left to do, so a job
+ * is done without a single worker: on a busy machine, one with a limit on its CPU time, or with workers of a lower
+ * priority, nothing waits for a thread that does not run, but for what such a thread has begun. */
 #define _GNU_SOURCE
 #include "internal.h"
 
@@ -15,17 +17,28 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SPIN_ROUNDS = 2000, MAX_THREADS = 1024 };
+enum {
+    IDLE_ROUNDS = 2000, /* of a worker before it sleeps: for the next kernel of a run */
+    JOIN_ROUNDS = 1000, /* of the caller before it sleeps: for the workers' last chunks */
+    MAX_THREADS = 1024,
+};
+
+/* The gate: how many workers are in the job, what the caller does, and the number of the job in the bits above. */
+enum { WORKERS = (1 << 11) - 1, WAITING = 1 << 11, OPEN = 1 << 12, STOP = 1 << 13, JOB = 1 << 14 };
+#define NUMBER (~(uint32_t)(JOB - 1))
+
+enum { WAKE_BITS = 31 }; /* worker i sleeps under bit i % 31 of a futex, */
+#define CALLER_BIT (UINT32_C(1) << 31) /* the caller under this one */
 
 struct pens_pool {
     uint32_t threads; /* including the caller */
+    int idle_rounds;
+    _Alignas(64) _Atomic uint32_t gate;
+    _Atomic uint32_t count; /* of threads that the job can use */
+    _Atomic int cpu;        /* where the caller ran when it began the job */
     pens_task task;
     void *context;
-    uint32_t count;
-    int stop;
-    _Alignas(64) _Atomic uint32_t job;     /* raised to start a job */
-    _Alignas(64) _Atomic uint32_t running; /* workers still busy with the job */
-    _Atomic uint32_t sleepers;
+    _Alignas(64) _Atomic uint32_t asleep; /* bits of workers that sleep, or have */
     pthread_t handles[];
 };
 
@@ -34,20 +47,58 @@ typedef struct {
     uint32_t index;
 } worker_start;
 
-static void futex_wait(_Atomic uint32_t *word, uint32_t expected)
+void pens_sleep(_Atomic uint32_t *word, uint32_t expected, uint32_t bits)
 {
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, NULL, NULL, bits);
 }
 
-static void futex_wake(_Atomic uint32_t *word, int count)
+void pens_wake(_Atomic uint32_t *word, uint32_t bits)
 {
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, bits);
 }
 
-static void run_share(pens_pool *pool, uint32_t index)
+static uint32_t wake_bit(uint32_t index)
 {
-    for (uint32_t task = index; task < pool->count; task += pool->threads)
-        pool->task(pool->context, task);
+    return UINT32_C(1) << index % WAKE_BITS;
+}
+
+/* The gate when it is of another job than `seen`, or tells to stop. */
+static uint32_t next_job(pens_pool *pool, uint32_t index, uint32_t seen, int rounds)
+{
+    uint32_t gate;
+    for (;;) {
+        gate = atomic_load_explicit(&pool->gate, memory_order_acquire);
+        if ((gate & NUMBER) != seen || gate & STOP)
+            return gate;
+        if (rounds > 0) {
+            rounds--;
+            pens_relax();
+            continue;
+        }
+        atomic_fetch_or(&pool->asleep, wake_bit(index)); /* before the gate is read: whoever changes it reads this after */
+        gate = atomic_load(&pool->gate);
+        if ((gate & NUMBER) == seen && !(gate & STOP))
+            pens_sleep(&pool->gate, gate, wake_bit(index));
+    }
+}
+
+/* Join the job that `gate` is of, while it is open. */
+static int join(pens_pool *pool, uint32_t gate, uint32_t index)
+{
+    const uint32_t number = gate & NUMBER;
+    if (index >= atomic_load_explicit(&pool->count, memory_order_relaxed))
+        return 0;
+    while ((gate & NUMBER) == number && gate & OPEN)
+        if (atomic_compare_exchange_weak_explicit(&pool->gate, &gate, gate + 1, memory_order_acquire, memory_order_acquire))
+            return 1;
+    return 0;
+}
+
+static void leave(pens_pool *pool)
+{
+    uint32_t left = atomic_fetch_sub_explicit(&pool->gate, 1, memory_order_acq_rel) - 1;
+    if ((left & WORKERS) == 0 && left & WAITING)
+        pens_wake(&pool->gate, CALLER_BIT);
 }
 
 static void *work(void *argument)
@@ -55,56 +106,67 @@ static void *work(void *argument)
     worker_start start = *(worker_start *)argument;
     pens_pool *pool = start.pool;
     uint32_t seen = 0;
+    int rounds = pool->idle_rounds;
     free(argument);
     for (;;) {
-        uint32_t rounds = 0;
-        while (atomic_load_explicit(&pool->job, memory_order_acquire) == seen) {
-            if (++rounds < SPIN_ROUNDS) {
-                pens_relax();
-                continue;
-            }
-            atomic_fetch_add(&pool->sleepers, 1);
-            if (atomic_load(&pool->job) == seen)
-                futex_wait(&pool->job, seen);
-            atomic_fetch_sub(&pool->sleepers, 1);
-        }
-        seen++;
-        if (pool->stop)
+        uint32_t gate = next_job(pool, start.index, seen, rounds);
+        if (gate & STOP)
             return NULL;
-        run_share(pool, start.index);
-        if (atomic_fetch_sub_explicit(&pool->running, 1, memory_order_acq_rel) == 1)
-            futex_wake(&pool->running, 1);
+        seen = gate & NUMBER;
+        rounds = pool->idle_rounds;
+        if (sched_getcpu() == atomic_load_explicit(&pool->cpu, memory_order_relaxed))
+            rounds = 0; /* it runs where the caller would: no help */
+        else if (join(pool, gate, start.index)) {
+            pool->task(pool->context, start.index);
+            leave(pool);
+        }
     }
 }
 
-static void start_job(pens_pool *pool)
+/* Change the gate, and wake those of the workers `bits` that sleep. */
+static void set_gate(pens_pool *pool, uint32_t gate, uint32_t bits)
 {
-    atomic_store(&pool->running, pool->threads - 1);
-    atomic_fetch_add(&pool->job, 1);
-    if (atomic_load(&pool->sleepers) != 0)
-        futex_wake(&pool->job, INT_MAX);
+    atomic_store(&pool->gate, gate);
+    bits &= atomic_load(&pool->asleep);
+    if (bits != 0) {
+        atomic_fetch_and(&pool->asleep, ~bits);
+        pens_wake(&pool->gate, bits);
+    }
+}
+
+static void close_job(pens_pool *pool)
+{
+    uint32_t gate = atomic_fetch_and_explicit(&pool->gate, ~(uint32_t)OPEN, memory_order_acq_rel);
+    for (int rounds = 0; (gate & WORKERS) != 0; rounds++) {
+        if (rounds < JOIN_ROUNDS) {
+            pens_relax();
+        } else if (!(gate & WAITING)) {
+            gate = atomic_fetch_or_explicit(&pool->gate, WAITING, memory_order_acq_rel) | WAITING;
+            continue;
+        } else {
+            pens_sleep(&pool->gate, gate, CALLER_BIT);
+        }
+        gate = atomic_load_explicit(&pool->gate, memory_order_acquire);
+    }
 }
 
 void pens_pool_run(pens_pool *pool, pens_task task, void *context, uint32_t count)
 {
-    pool->task = task, pool->context = context, pool->count = count;
-    start_job(pool);
-    run_share(pool, 0);
-    uint32_t left, rounds = 0;
-    while ((left = atomic_load_explicit(&pool->running, memory_order_acquire)) != 0) {
-        if (++rounds < SPIN_ROUNDS)
-            pens_relax();
-        else
-            futex_wait(&pool->running, left);
-    }
+    uint32_t number = (atomic_load_explicit(&pool->gate, memory_order_relaxed) & NUMBER) + JOB;
+    pool->task = task, pool->context = context;
+    atomic_store_explicit(&pool->count, count, memory_order_relaxed);
+    atomic_store_explicit(&pool->cpu, sched_getcpu(), memory_order_relaxed);
+    set_gate(pool, number | OPEN, count <= WAKE_BITS ? (UINT32_C(1) << count) - 2 : ~CALLER_BIT);
+    task(context, 0);
+    close_job(pool);
 }
 
 void pens_pool_destroy(pens_pool *pool)
 {
     if (pool == NULL)
         return;
-    pool->stop = 1;
-    start_job(pool);
+    set_gate(pool, STOP, 0);
+    pens_wake(&pool->gate, UINT32_MAX);
     for (uint32_t i = 1; i < pool->threads; i++)
         pthread_join(pool->handles[i], NULL);
     free(pool);
@@ -118,7 +180,7 @@ pens_pool *pens_pool_create(uint32_t threads)
     pens_pool *pool = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (pool == NULL)
         return NULL;
-    *pool = (pens_pool){.threads = 1};
+    *pool = (pens_pool){.threads = 1, .idle_rounds = threads <= pens_usable_threads() ? IDLE_ROUNDS : 0};
     for (uint32_t i = 1; i < threads; i++) {
         worker_start *start = malloc(sizeof *start);
         if (start != NULL)

@@ -1,5 +1,6 @@
 /* Running: commands in order; each dispatch is cut into contiguous ranges of its parallel units.
  *
+ * Own threads decide which chunks of the ranges they run while they run (share.c); a host's tasks are one range each.
  * All that can be computed before a run is: a session holds, for every command, its kernel and an array of buffer
  * pointers, in which a run only fills in the inputs and outputs. */
 #define _GNU_SOURCE
@@ -46,6 +47,9 @@ void pens_prepare_step(pens_session *session, pens_step *s)
     const plan_command *c = PENS_ROW(model, plan_command, TABLE_COMMANDS, model->variant->first_command + s->command);
     s->units = (int64_t)pens_value(session, c->units);
     s->tasks = task_count(s->units, c->grain, session->threads);
+    s->team = c->team;
+    if (s->tasks > 1)
+        s->shares = pens_cut(s->units, c->grain, s->tasks);
     if (c->kind == COMMAND_COPY)
         s->copy_bytes = pens_value(session, PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument)->bytes);
     for (uint32_t a = 0; a < PENS_ARGUMENTS(c); a++) {
@@ -247,21 +251,36 @@ uint64_t pens_session_memory(const pens_session *session)
     return bytes;
 }
 
+/* A task of the session's own threads: it runs what is left of the kernel. */
+static void run_part(void *context, uint32_t index)
+{
+    pens_session *session = context;
+    const pens_step *s = session->current;
+    if (s->team)
+        pens_join_team(&session->contexts[index], s->kernel, s->buffers);
+    else
+        pens_run_shares(&s->shares, session->contexts, s->tasks, index, session->jobs, s->kernel, s->buffers);
+}
+
+/* A task of the host's: it runs its range, or what a team gives it. */
 static void run_range(void *context, uint32_t index)
 {
     pens_session *session = context;
     const pens_step *s = session->current;
-    const pens_kernel_context *c = &session->contexts[index];
-    s->kernel(c, s->buffers, c->first, c->last);
-    if (session->executor != NULL)
-        atomic_fetch_add(&session->done, 1);
+    if (s->team)
+        pens_join_team(&session->contexts[index], s->kernel, s->buffers);
+    else
+        s->kernel(&session->contexts[index], s->buffers, pens_range_begin(&s->shares, index),
+                  pens_range_begin(&s->shares, index + 1));
+    atomic_fetch_add(&session->done, 1);
 }
 
 static pens_status run_parallel(pens_session *session, const pens_step *s, pens_error *error)
 {
     session->current = s;
+    session->jobs++;
     if (session->executor == NULL) {
-        pens_pool_run(session->pool, run_range, session, s->tasks);
+        pens_pool_run(session->pool, run_part, session, s->tasks);
         return PENS_OK;
     }
     atomic_store(&session->done, 0);
@@ -289,7 +308,8 @@ static pens_status run_step(pens_session *session, const pens_step *s, pens_erro
         memmove(s->buffers[1], s->buffers[0], s->copy_bytes);
         return PENS_OK;
     }
-    pens_form_team(session->contexts, s->tasks, s->units);
+    if (s->team)
+        pens_form_team(session->contexts, s->tasks, s->units);
     if (s->tasks > 1)
         return run_parallel(session, s, error);
     s->kernel(&session->contexts[0], s->buffers, 0, s->units);

@@ -22,6 +22,8 @@ typedef struct {
     uint64_t copy_bytes;
     const char *message; /* of a check; else NULL */
     uint32_t tasks;      /* how many ranges the units are cut into */
+    int team;            /* its kernel works in phases */
+    pens_shares shares;  /* of more than one task: the ranges */
     uint32_t command;    /* its number */
     uint32_t guard_count, guard_senses;
     void **guards; /* booleans that must be as the senses say, or else the step is left out */
@@ -76,6 +78,7 @@ struct pens_session {
     uint8_t *chosen;            /* by output; counts while `picked` is active */
     pens_spare *spare;          /* by output */
     const pens_step *current;
+    uint64_t jobs;              /* kernels that more than one thread has been given */
     _Atomic uint32_t done;
     atomic_flag busy;
     const pens_tensor *tensors; /* under the current sizes; the model's own where it has no symbols */

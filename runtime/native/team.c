@@ -5,9 +5,7 @@
  * more than a unit that runs: a team makes progress with any number of its threads, one after the other if need be. */
 #include "internal.h"
 
-#include <sched.h>
-
-enum { KEEP_OFF_ROUNDS = 40, SPIN_ROUNDS = 400 }; /* before taking others' units; before giving way to them */
+enum { KEEP_OFF_ROUNDS = 40, SPIN_ROUNDS = 400 }; /* before taking others' units; before sleeping */
 
 static int64_t unit_at(const pens_kernel_context *owner, uint32_t phase, uint32_t number)
 {
@@ -29,9 +27,17 @@ static int64_t take_from(pens_kernel_context *owner, uint32_t phase)
     }
 }
 
-static int64_t take_from_others(pens_team *team, uint32_t phase)
+static int some_are_absent(const pens_team *team)
+{
+    return atomic_load_explicit(&team->arrived, memory_order_relaxed) != team->members;
+}
+
+/* `absent`: only of those who have not begun. */
+static int64_t take_from_others(pens_team *team, uint32_t phase, int absent)
 {
     for (uint32_t i = 0; i < team->members; i++) {
+        if (absent && atomic_load_explicit(&team->contexts[i].arrived, memory_order_relaxed))
+            continue;
         int64_t unit = take_from(&team->contexts[i], phase);
         if (unit >= 0)
             return unit;
@@ -58,8 +64,20 @@ static void report(pens_kernel_context *context, uint32_t phase)
     context->unreported = 0;
     if (run && atomic_fetch_add_explicit(&team->done, run, memory_order_acq_rel) + run == team->units) {
         atomic_store_explicit(&team->done, 0, memory_order_relaxed);
-        atomic_store_explicit(&team->over, phase + 1, memory_order_release);
+        atomic_store(&team->over, phase + 1);
+        if (atomic_load(&team->sleepers) != 0)
+            pens_wake(&team->over, UINT32_MAX);
     }
+}
+
+/* Until the phase is over, or a little less. */
+static void sleep_until_over(pens_team *team, uint32_t phase)
+{
+    atomic_fetch_add(&team->sleepers, 1); /* before `over` is read: whoever changes it reads this after */
+    uint32_t over = atomic_load(&team->over);
+    if (over <= phase)
+        pens_sleep(&team->over, over, UINT32_MAX);
+    atomic_fetch_sub(&team->sleepers, 1);
 }
 
 int64_t pens_take_unit(pens_kernel_context *context)
@@ -76,17 +94,24 @@ int64_t pens_take_unit(pens_kernel_context *context)
             context->phase++;
             break;
         }
-        if (left && rounds >= KEEP_OFF_ROUNDS) {
-            unit = take_from_others(team, phase);
-            left = unit >= 0;
+        if (left && (rounds >= KEEP_OFF_ROUNDS || (rounds == 0 && some_are_absent(team)))) {
+            unit = take_from_others(team, phase, rounds == 0);
+            left = rounds == 0 || unit >= 0;
         } else if (rounds < SPIN_ROUNDS) {
             pens_relax();
         } else {
-            sched_yield();
+            sleep_until_over(team, phase);
         }
     }
     context->unreported += unit >= 0;
     return unit;
+}
+
+void pens_join_team(pens_kernel_context *context, pens_kernel kernel, void *const *buffers)
+{
+    atomic_store_explicit(&context->arrived, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&context->team->arrived, 1, memory_order_relaxed);
+    kernel(context, buffers, context->first, context->last);
 }
 
 void pens_form_team(pens_kernel_context *contexts, uint32_t members, int64_t units)
@@ -96,10 +121,13 @@ void pens_form_team(pens_kernel_context *contexts, uint32_t members, int64_t uni
     team->members = members, team->units = (uint64_t)units, team->contexts = contexts;
     atomic_store_explicit(&team->done, 0, memory_order_relaxed);
     atomic_store_explicit(&team->over, 0, memory_order_relaxed);
+    atomic_store_explicit(&team->sleepers, 0, memory_order_relaxed);
+    atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
     for (uint32_t i = 0; i < members; i++) {
         pens_kernel_context *c = &contexts[i];
         c->first = begin, c->last = begin += share + (i < extra);
         c->phase = 0, c->unreported = 0;
+        atomic_store_explicit(&c->arrived, 0, memory_order_relaxed);
         atomic_store_explicit(&c->queue, 0, memory_order_relaxed);
     }
 }

@@ -186,8 +186,9 @@ class Dispatch(Command):
     """Runs a kernel; the last ``outputs`` operands are written.
 
     ``units`` and ``grain`` have one number per level of the program: the kernel's parallel units, and the fewest of
-    them worth handing to one more thread. ``flops`` and ``bytes`` are the work of one execution. The kernel does not
-    run unless the booleans that come last among the operands are as ``when`` says: nobody reads its results then.
+    them worth handing to one more thread; ``team`` is 1 for a level where the kernel works in phases. ``flops`` and
+    ``bytes`` are the work of one execution. The kernel does not run unless the booleans that come last among the
+    operands are as ``when`` says: nobody reads its results then.
     """
 
     name = "plan.dispatch"
@@ -195,6 +196,7 @@ class Dispatch(Command):
     outputs = Int(doc="how many of the last operands are written")
     units = Ints(doc="parallel units, per level")
     grain = Ints(doc="fewest units worth one more thread, per level")
+    team = Ints((), doc="per level 1 if the kernel's units run in phases; none: no kernel's do")
     flops = Int(0, doc="operations, a multiply-add counts two")
     bytes = Int(0, doc="bytes read and written")
     when = Ints((), doc="1 or 0 for each of the last operands: what these booleans must be for it to run")
@@ -226,6 +228,8 @@ class Dispatch(Command):
         negative = any(surely(units, "<", 0) for units in self.units)
         if len(self.units) != len(self.grain) or min((*self.grain, 1)) < 1 or negative:
             raise TypeRuleError("a dispatch has units (not negative) and a grain (positive) for every level")
+        if self.team and (len(self.team) != len(self.units) or not set(self.team) <= {0, 1}):
+            raise TypeRuleError("a kernel is a team's (1) or not (0), for every level")
 
     def print(self, printer: Printer) -> None:
         def typed(value: SSAValue) -> None:
@@ -238,6 +242,8 @@ class Dispatch(Command):
         printer.print_string(") -> (")
         printer.print_list(self.writes, typed)
         printer.print_string(f") units [{', '.join(map(_quoted, self.units))}] grain {list(self.grain)}")
+        if self.team:
+            printer.print_string(f" team {list(self.team)}")
         printer.print_string(f" flops {_quoted(self.flops)} bytes {_quoted(self.bytes)}")
         if self.when:
 
@@ -264,6 +270,8 @@ class Dispatch(Command):
         units = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, lambda: _parse_extent(parser))
         parser.parse_keyword("grain")
         grain = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer)
+        in_phases = parser.parse_optional_keyword("team") is not None
+        team = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_integer) if in_phases else []
         parser.parse_keyword("flops")
         flops = _parse_extent(parser)
         parser.parse_keyword("bytes")
@@ -282,6 +290,7 @@ class Dispatch(Command):
             outputs=len(writes),
             units=units,
             grain=grain,
+            team=team,
             flops=flops,
             bytes=moved,
             when=[int(holds) for holds, _ in guards],

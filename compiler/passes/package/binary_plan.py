@@ -87,6 +87,7 @@ def _command(op: plan.Command, numbers: dict[str, int], position: int, ranges: _
         kernel=numbers[op.kernel],
         units=op.units[position],
         grain=op.grain[position],
+        team=bool(op.team and op.team[position]),
         source=" + ".join(source_names(op.location)),
         flops=op.flops,
         bytes=op.bytes,

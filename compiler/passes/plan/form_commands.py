@@ -196,6 +196,7 @@ class Former:
         for result in op.results:
             self.place(result, op)
         kernels = [kernels[op.symbol] for kernels in self.kernels.values()]
+        teams = [kernel.team for kernel in kernels]
         cost = op.cost()
         names = next((kernel.sizes for kernel in kernels), ())
         guards, when = self.guards_before(op)
@@ -209,6 +210,7 @@ class Former:
             outputs=len(op.results),
             units=[kernel.units for kernel in kernels],
             grain=[grain(kernel) for kernel in kernels],
+            team=teams if any(teams) else [],
             flops=cost.flops,
             bytes=cost.bytes,
             location=op.location,
