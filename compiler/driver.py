@@ -65,9 +65,9 @@ class CompileOptions:
     values, or of nodes, that become outputs too. ``specialize``: sizes, by name, that get plans of their own beside the
     general one (of several names, every combination). ``plugins``: Python files, or classes, of custom operators
     (``penstock.operators``). ``winograd``: whether convolutions may be computed by Winograd's minimal filtering
-    (docs/layout-and-fusion.md). ``precision``: ``f32``, or ``bf16-weights`` for weights in half the bytes
-    (docs/precision.md). ``cache``: whether kernels are taken from the kernel cache and kept there
-    (docs/kernel-cache.md); the artifact is the same with and without.
+    (docs/layout-and-fusion.md). ``precision``: ``f32``, or ``bf16-weights`` for weights in half the bytes,
+    or ``bf16`` for products of bf16 numbers (docs/precision.md). ``cache``: whether kernels are taken
+    from the kernel cache and kept there (docs/kernel-cache.md); the artifact is the same with and without.
     """
 
     target: str = "cpu"
@@ -134,7 +134,8 @@ class CompileOptions:
                     f"the target {self.backend} has no level '{level}'{nearest(level, known)}",
                     f"Its levels are {', '.join(known)}.",
                 )
-        return tuple(level for level in known if not asked or level in asked)
+        wanted = asked or backend(self.backend).levels_for(self.precision)
+        return tuple(level for level in known if level in wanted)
 
 
 @dataclass

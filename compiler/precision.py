@@ -8,8 +8,10 @@ from __future__ import annotations
 
 FULL = "f32"
 WEIGHTS = "bf16-weights"
-PRECISIONS = (FULL, WEIGHTS)
-"""``f32``: nothing is rounded. ``bf16-weights``: weights are stored as bf16 and widened where they are read."""
+ROUNDED = "bf16"
+PRECISIONS = (FULL, WEIGHTS, ROUNDED)
+"""``f32``: nothing is rounded. ``bf16-weights``: weights are stored as bf16 and widened where they are read. ``bf16``:
+what matrix products and convolutions multiply them with is rounded to bf16, too."""
 
 
 def described(precision: str, count: int, stored: int) -> str:

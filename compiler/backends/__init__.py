@@ -68,6 +68,10 @@ class Backend(Protocol):
     text_forms: tuple[str, ...]
     computes: bool
 
+    def levels_for(self, precision: str) -> tuple[str, ...]:
+        """Those of ``levels`` that a compilation is for unless it says which, and that differ at this precision."""
+        ...
+
     def describe(self, level: str) -> CpuTarget:
         """The frozen description of a level that schedules decide by. Raises TargetError for an unknown level."""
         ...

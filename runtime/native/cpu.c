@@ -13,7 +13,7 @@ static uint64_t enabled_state(void)
     return low | (uint64_t)high << 32;
 }
 
-/* 3 or 4 for x86-64-v3 and v4; 2 for less. */
+/* 3 or 4 for x86-64-v3 and v4, 5 for v4 with AVX512_BF16; 2 for less. */
 static int cpu_level(void)
 {
     uint32_t a, b, c, d;
@@ -30,7 +30,10 @@ static int cpu_level(void)
         !(extended_c & 1u << 5))
         return 2;
     const uint32_t avx512 = 1u << 16 | 1u << 17 | 1u << 28 | 1u << 30 | 1u << 31; /* F, DQ, CD, BW, VL */
-    return (b & avx512) == avx512 && (enabled_state() & 0xE6) == 0xE6 ? 4 : 3;
+    if ((b & avx512) != avx512 || (enabled_state() & 0xE6) != 0xE6)
+        return 3;
+    const uint32_t subleaves = a, avx512_bf16 = 1u << 5;
+    return subleaves >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & avx512_bf16) ? 5 : 4;
 }
 #endif
 
@@ -45,6 +48,8 @@ int pens_isa_rank(const char *isa, uint32_t bytes)
         return 3;
     if (is(isa, bytes, "x86-64-v4"))
         return 4;
+    if (is(isa, bytes, "x86-64-v4-bf16"))
+        return 5;
     return is(isa, bytes, "aarch64") ? 1 : 0;
 }
 

@@ -35,6 +35,7 @@ def command(source: str, names: tuple[str, ...], target: str, level: str | None,
     """Print LLVM IR or assembly of the tile kernels in FILE ('-': standard input)."""
     from penstock.compiler.backends import backend
     from penstock.compiler.errors import BAD_VALUE, UNKNOWN_ISA, OptionError, TargetError, nearest
+    from penstock.compiler.precision import FULL
 
     device = backend(target)
     if form not in device.text_forms:
@@ -45,7 +46,7 @@ def command(source: str, names: tuple[str, ...], target: str, level: str | None,
             f"{target} has no instruction set level {level!r}{nearest(level, device.levels)}",
             f"Levels: {', '.join(device.levels)}.",
         )
-    found = _kernels(source, level or device.levels[0])
+    found = _kernels(source, level or device.levels_for(FULL)[0])
     unknown = [name for name in names if name not in {kernel.sym_name for kernel, _ in found}]
     if unknown or not found:
         known = [kernel.sym_name for kernel, _ in found]

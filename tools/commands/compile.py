@@ -47,7 +47,7 @@ Examples:
         default="f32",
         show_default=True,
         metavar="NAME",
-        help="f32, or bf16-weights: weights in half the bytes and of 8 bits' precision.",
+        help="f32; bf16-weights: weights in half the bytes, of 8 bits' precision; or bf16: products of such numbers.",
     ),
     click.option("--no-cache", is_flag=True, help="Compile every kernel; neither read nor write the kernel cache."),
     click.option("--no-winograd", is_flag=True, help="Compute every convolution directly, tap by tap."),

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from penstock.compiler.backends import KERNEL_ENTRY, NO_CODE, NO_OBJECTS
+from penstock.compiler.precision import ROUNDED
 
 if TYPE_CHECKING:
     from penstock.compiler.backends import Code, KernelCode
@@ -21,10 +22,13 @@ class CpuBackend:
     """See ``backends.Backend``. Imports LLVM only when it is used."""
 
     name = "cpu"
-    doc = "x86-64 processors with AVX2 (x86-64-v3) or AVX-512 (x86-64-v4)"
-    levels = ("x86-64-v4", "x86-64-v3")
+    doc = "x86-64 processors with AVX2 (x86-64-v3) or AVX-512 (x86-64-v4), and AVX512_BF16 for bf16"
+    levels = ("x86-64-v4-bf16", "x86-64-v4", "x86-64-v3")
     text_forms = ("llvm", "asm")
     computes = True
+
+    def levels_for(self, precision: str) -> tuple[str, ...]:
+        return self.levels if precision == ROUNDED else self.levels[1:]
 
     def describe(self, level: str) -> CpuTarget:
         from penstock.compiler.backends.cpu.target import cpu_target

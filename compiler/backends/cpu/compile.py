@@ -37,7 +37,10 @@ def target_machine(isa: str) -> Any:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     target = llvm.Target.from_triple("x86_64-unknown-linux-gnu")
-    return target.create_target_machine(cpu=isa, features="", opt=CODEGEN_LEVEL, reloc="pic", codemodel="small")
+    machine = cpu_target(isa).machine
+    return target.create_target_machine(
+        cpu=machine.cpu, features=machine.features, opt=CODEGEN_LEVEL, reloc="pic", codemodel="small"
+    )
 
 
 @cache

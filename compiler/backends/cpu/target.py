@@ -20,7 +20,8 @@ class CpuTarget:
     ``lanes``: lanes of a machine vector in emitted code, for every element type. ``vector_registers`` of
     ``vector_bytes``. Cache sizes in bytes, of one core (``l3_bytes``: of the part of the last level cache one core can
     expect). Rates of one core: ``clock`` in GHz, multiply-add instructions and loads and stores per cycle, memory
-    bandwidth in GB/s from the last level cache and from memory.
+    bandwidth in GB/s from the last level cache and from memory. ``pairs``: whether it multiplies pairs of bf16 in one
+    instruction (AVX512_BF16).
     """
 
     isa: str
@@ -37,6 +38,7 @@ class CpuTarget:
     stores_per_cycle: int = 1
     l3_bandwidth: float = 80.0
     memory_bandwidth: float = 20.0
+    pairs: bool = False
 
     @property
     def peak_f32(self) -> float:
@@ -47,12 +49,27 @@ class CpuTarget:
     def machine(self) -> Machine:
         """What the LLVM emitter needs to know."""
         wide = self.lanes == 16
-        return Machine(self.lanes, self.isa, fused=True, gathers=wide, masks_bytes=wide, scales=wide)
+        return Machine(
+            self.lanes,
+            self.isa.removesuffix(BF16_SUFFIX),
+            fused=True,
+            gathers=wide,
+            masks_bytes=wide,
+            scales=wide,
+            pairs=self.pairs,
+            features="+avx512bf16" if self.pairs else "",
+        )
 
+
+BF16_SUFFIX = "-bf16"
+"""What the names of levels end in that have AVX512_BF16, which no level of the psABI includes."""
 
 LEVELS: dict[str, CpuTarget] = {
     level.isa: level
     for level in (
+        CpuTarget(
+            f"x86-64-v4{BF16_SUFFIX}", lanes=16, vector_registers=32, vector_bytes=64, mask_registers=7, pairs=True
+        ),
         CpuTarget("x86-64-v4", lanes=16, vector_registers=32, vector_bytes=64, mask_registers=7),
         CpuTarget("x86-64-v3", lanes=8, vector_registers=16, vector_bytes=32, mask_registers=0),
     )
@@ -77,8 +94,10 @@ def host_isa() -> str:
     import llvmlite.binding as llvm
 
     features = llvm.get_host_cpu_features()
+    avx512 = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
     needed = {
-        "x86-64-v4": ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
+        f"x86-64-v4{BF16_SUFFIX}": (*avx512, "avx512bf16"),
+        "x86-64-v4": avx512,
         "x86-64-v3": ("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"),
     }
     for isa in LEVELS:

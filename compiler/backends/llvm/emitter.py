@@ -69,7 +69,8 @@ class Machine:
     ``lanes`` per machine vector, the same for every element type, so that masks and conversions line up; the ``cpu``
     that functions are compiled for; whether multiply-add is one instruction (``fused``), whether ``gathers`` are
     worth using, whether masked loads exist for 8- and 16-bit lanes (``masks_bytes``), and whether x * 2^n is one
-    instruction (``scales``).
+    instruction (``scales``), and whether dot products of ``pairs`` of bf16 are; ``features`` that the ``cpu`` has
+    beyond its own, as LLVM spells them.
     """
 
     lanes: int
@@ -78,6 +79,8 @@ class Machine:
     gathers: bool = False
     masks_bytes: bool = False
     scales: bool = False
+    pairs: bool = False
+    features: str = ""
 
 
 @dataclass(frozen=True)
@@ -250,6 +253,7 @@ def _place_scratch(emitter: Emitter, kernel: Kernel) -> None:
 
 def _module(name: str, writer: Writer, machine: Machine, operations: tuple[str, ...]) -> str:
     subprogram = " !dbg !3" if operations else ""
+    features = f' "target-features"="{machine.features}"' if machine.features else ""
     lines = [
         *(f"{symbol} = {definition}" for symbol, definition in writer.globals.items()),
         f'define void @"{name}"(ptr noundef %ctx, ptr noundef %buffers, i64 %begin, i64 %end) #0{subprogram} {{',
@@ -257,7 +261,7 @@ def _module(name: str, writer: Writer, machine: Machine, operations: tuple[str, 
         *writer.lines,
         "}",
         *sorted(writer.declarations.values()),
-        f'attributes #0 = {{ nounwind "target-cpu"="{machine.cpu}" "no-builtins" }}',
+        f'attributes #0 = {{ nounwind "target-cpu"="{machine.cpu}"{features} "no-builtins" }}',
     ]
     if operations:
         lines += _debug_lines(name, len(operations))

@@ -28,6 +28,9 @@ class NullBackend:
     text_forms = ("llvm", "asm")
     computes = False
 
+    def levels_for(self, precision: str) -> tuple[str, ...]:
+        return self.levels
+
     def describe(self, level: str) -> CpuTarget:
         from penstock.compiler.backends.cpu import BACKEND
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from penstock.compiler.dialects.graph.base import (
+    Bool,
     Cost,
     Int,
     Tensor,
@@ -26,7 +27,7 @@ from penstock.compiler.dialects.graph.base import (
     show,
     wide,
 )
-from penstock.compiler.dialects.graph.contraction import unpack_last
+from penstock.compiler.dialects.graph.contraction import paired, unpack_last, unpair
 from penstock.compiler.dialects.graph.window import CHANNELS_FIRST, CHANNELS_LAST, Spatial, Windowed, window_views
 from penstock.compiler.dtypes import shape_of, tensor
 
@@ -41,7 +42,8 @@ class Conv(Windowed):
 
     w may be bf16 where x is f32: weights stored in half the bytes, widened where they are read.
     With ``panel`` = P (``channels_last`` only), w is what ``pack`` made of its last axis:
-    [ceil(O/P)][k...][C/g][P], and ``out_channels`` says O; a panel does not cross groups.
+    [ceil(O/P)][k...][C/g][P], and ``out_channels`` says O; a panel does not cross groups. With ``pairs`` too, x and w
+    are bf16, of one group and an even number of channels, w is [ceil(O/P)][k...][C/2][P][2], and the result is f32.
     """
 
     name = "graph.conv"
@@ -49,12 +51,13 @@ class Conv(Windowed):
     groups = Int(1, doc="channels are cut into this many groups that do not meet")
     panel = Int(0, doc="output channels per panel of packed weights; 0: not packed")
     out_channels = Int(0, doc="number of output channels when weights are packed")
+    pairs = Bool(False, doc="x and packed w are bf16, w in pairs of channels, and the result is f32")
 
     def window(self) -> tuple[int, ...]:
         """Extents of the window."""
         w = self.shapes()[1]
         if self.panel:
-            return w[1:-2]
+            return w[1:-3] if self.pairs else w[1:-2]
         return w[2:] if self.layout == CHANNELS_FIRST else w[:-2]
 
     def features(self) -> int:
@@ -69,10 +72,15 @@ class Conv(Windowed):
         self.check_window()
         x, w = self.shapes()
         rank = self.spatial_rank
-        require(len(w) == rank + 2 + bool(self.panel), f"weights of shape {show(w)} do not fit activations {show(x)}")
+        fits = len(w) == rank + 2 + bool(self.panel) + self.pairs
+        require(fits, f"weights of shape {show(w)} do not fit activations {show(x)}")
         batch, channels, spatial = self.split(x)
         features, groups = self.features(), self.groups
         require(groups > 0, f"a convolution has 1 group or more, not {groups}")
+        if self.pairs:
+            require(groups == 1 and self.layout == CHANNELS_LAST, "pairs are of channels of one group, channels last")
+            kind = paired(self, channels, w, self.panel and math.ceil(features / self.panel))
+            return [tensor(self.join(batch, features, self.output_extents(spatial, self.window())), kind)]
         if self.panel:
             self._check_panels(w)
         inner = w[1] if self.layout == CHANNELS_FIRST else w[-2]
@@ -96,6 +104,8 @@ class Conv(Windowed):
 
     def weights_channels_first(self, w: Array) -> Array:
         """``w`` as [O][C/g][k...]."""
+        if self.pairs:
+            w = unpair(w)
         if self.panel:
             w = unpack_last(w, self.out_channels)
         return w if self.layout == CHANNELS_FIRST else np.moveaxis(w, (-1, -2), (0, 1))
@@ -108,7 +118,7 @@ class Conv(Windowed):
         extents = self.output_extents(x.shape[2:], w.shape[2:])
         with np.errstate(all="ignore"):
             y = _convolve(padded, w, self.groups, self.strides, self.dilations, extents)
-        return self.from_channels_first(y).astype(operands[0].dtype, copy=False)
+        return self.from_channels_first(y).astype(np.float32 if self.pairs else operands[0].dtype, copy=False)
 
     def cost(self) -> Cost:
         per_element = self.split(self.shapes()[0])[1] // self.groups * math.prod(self.window())

@@ -15,7 +15,7 @@ from xdsl.traits import Pure
 
 from penstock.compiler.dialects.declared import Parameter, Text, TypeRuleError
 from penstock.compiler.dialects.tile.base import Elementwise, TileOp, broadcast, element, shape, with_shape
-from penstock.compiler.dtypes import I1, INDEX, byte_width, is_float
+from penstock.compiler.dtypes import F32, I1, I32, INDEX, byte_width, is_float
 
 
 def _declare(names: str, arity: int, doc: str, kinds: str = "any") -> None:
@@ -39,6 +39,24 @@ _declare("and_ or_ xor shl shr shru", 2, "Lane-wise {} of integers or masks.", "
 _declare("fma", 3, "Lane-wise a*b+c with one rounding (two roundings where the ISA has no fused form).")
 # max and min on floats propagate NaN; the *_fast forms return the second operand when either is NaN (one instruction).
 _declare("max_fast min_fast", 2, "Lane-wise {}: the second operand if either is NaN.")
+
+
+class DotPairs(TileOp):
+    """``%d = tile.dot_pairs %a, %b, %c``: c plus the products of two pairs of bf16 numbers, lane by lane.
+
+    a and b are words of 32 bits, which hold number 0 in their lower half and number 1 in the upper. Products are exact
+    in f32; that of the numbers 1 is added first, and each sum rounded to nearest even. Where the machine has an
+    instruction for it (AVX512_BF16), denormal numbers and sums count as zero.
+    """
+
+    name = "tile.dot_pairs"
+    traits = traits_def(Pure())
+
+    @classmethod
+    def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
+        if [element(operand) for operand in operands] != [I32, I32, F32]:
+            raise TypeRuleError("tile.dot_pairs takes two operands of i32, which are pairs of bf16, and one of f32")
+        return [with_shape(F32, broadcast(*operands))]
 
 
 class Compare(TileOp):

@@ -340,6 +340,10 @@ class KernelBuilder:
     def fma(self, a: SSAValue, b: SSAValue, c: SSAValue) -> SSAValue:
         return self._pure(_op("fma"), a, b, c)
 
+    def dot_pairs(self, a: SSAValue, b: SSAValue, c: SSAValue) -> SSAValue:
+        """``c`` plus the products of the pairs of bf16 in the words ``a`` and ``b``."""
+        return self._pure(arithmetic.DotPairs, a, b, c)
+
     def compare(self, predicate: str, a: Number, b: Number) -> SSAValue:
         return self._pure(arithmetic.Compare, *self._pair(a, b), predicate=predicate)
 
@@ -380,6 +384,10 @@ class KernelBuilder:
         return self.constant(number, with_shape(kind, extents))
 
     # Memory ----------------------------------------------------------------------------------------------------------
+
+    def words(self, source: SSAValue) -> SSAValue:
+        """The buffer ``source`` of bf16 as words that hold pairs."""
+        return self._pure(memory.Words, source)
 
     def load(
         self,

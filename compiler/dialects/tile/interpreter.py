@@ -267,6 +267,13 @@ class TileInterpreter:
             result = _OPERATIONS[name](*operands)
         return np.broadcast_to(np.asarray(result).astype(dtype_of(kind)), shape(op.results[0]))
 
+    def _dot_pairs(self, op: arithmetic.DotPairs) -> Array:
+        a, b, total = (self._values[operand] for operand in op.operands)
+        for upper in (True, False):
+            x, y = (_half(word, upper) for word in (a, b))
+            total = (x * y + total).astype(np.float32)
+        return np.broadcast_to(total, shape(op.results[0]))
+
     def _compare(self, op: arithmetic.Compare) -> Array:
         a, b = (self._values[operand] for operand in op.operands)
         if op.predicate.endswith("u"):
@@ -373,6 +380,11 @@ class TileInterpreter:
         if write and buffer.now is not None:
             buffer.now[place] = True
 
+    def _words(self, op: memory.Words) -> Array:
+        buffer = self._buffers[op.operands[0]]
+        self._buffers[op.results[0]] = _Buffer(buffer.name, buffer.data.view(np.int32))
+        return np.array(0)
+
     def _load(self, op: memory.Load) -> Array:
         buffer = self._buffers[op.operands[0]]
         place, valid = self._places(op, op.results[0], op.operands[1], op.operands[2:])
@@ -436,6 +448,12 @@ class TileInterpreter:
 
     def _prefetch(self, op: memory.Prefetch) -> None:
         """A hint: nothing happens, whatever the address."""
+
+
+def _half(words: Array, upper: bool) -> Array:
+    """The bf16 in one half of each word, as f64."""
+    bits = words & np.int32(-1 << 16) if upper else words << np.int32(16)
+    return np.ascontiguousarray(bits).view(np.float32).reshape(words.shape).astype(np.float64)
 
 
 def _f64_to_bf16(x: Array) -> Array:

@@ -19,9 +19,9 @@ from xdsl.printer import Printer
 from xdsl.traits import IsolatedFromAbove, IsTerminator, MemoryReadEffect, MemoryWriteEffect, Pure, SymbolOpInterface
 
 from penstock.compiler.dialects.declared import Float, Int, Ints, Text, Texts, TypeRuleError
-from penstock.compiler.dialects.tile.base import TileOp, buffer_element, element, shape, with_shape
-from penstock.compiler.dtypes import I1, I64, INDEX, shape_of
-from penstock.compiler.extents import Dim, Extent, surely
+from penstock.compiler.dialects.tile.base import TileOp, buffer, buffer_element, element, shape, with_shape
+from penstock.compiler.dtypes import BF16, I1, I32, I64, INDEX, shape_of
+from penstock.compiler.extents import Dim, Extent, quotient, surely
 
 UNBOUNDED = 1 << 30
 
@@ -208,6 +208,21 @@ class Prefetch(TileOp):
         buffer_element(self.operands[0])
         if self.operands[1].type != INDEX:
             raise TypeRuleError("tile.prefetch takes a buffer and an index")
+
+
+class Words(TileOp):
+    """``%w = tile.words %buffer``: the buffer of an even number of bf16, seen as half as many words of 32 bits, each of
+    which holds a pair, the first number in its lower half. A view: the words are only read."""
+
+    name = "tile.words"
+    traits = traits_def(Pure())
+
+    @classmethod
+    def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
+        pairs = quotient(shape_of(operands[0].type)[0], 2) if buffer_element(operands[0]) == BF16 else None
+        if pairs is None:
+            raise TypeRuleError(f"tile.words takes a buffer of an even number of bf16, not {operands[0].type}")
+        return [buffer(pairs, I32)]
 
 
 class Alloc(TileOp):

@@ -32,6 +32,7 @@ from penstock.compiler.extents import NotStatic, Undecided
 from penstock.compiler.frontends.onnx.arithmetic import Operand, Value
 from penstock.compiler.frontends.onnx.node_context import Assumed, NodeContext, Refusal
 from penstock.compiler.frontends.onnx.records import Tensor as Stored
+from penstock.compiler.precision import FULL
 from penstock.runtime.errors import PenstockError
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _stored(n: NodeContext, array: Array) -> SSAValue:
 def _code(operator: Operator, kernel: plugins.Kernel, ctx: CompilerContext) -> dict[str, bytes]:
     """The object code for every level that is compiled for. Raises Refusal."""
     target = backend(ctx.target.partition(":")[0])
-    asked = ctx.options.get("isa") or target.levels
+    asked = ctx.options.get("isa") or target.levels_for(FULL)
     given, found = kernel.object, dict[str, bytes]()
     for level in target.levels:
         if level not in cast("Sequence[str]", asked):

@@ -3,7 +3,8 @@
 Before: f32 constants of ``least`` elements or more, packed where kernels read panels. After, where the option
 ``precision`` asks for it: the same rounded to nearest even; kernels widen what they read, and sums stay f32. A gather
 reads the narrow table and its rows are cast. Everything else, such as biases and weights of norms, stays f32, and so
-do transformed weights of Winograd's filtering, whose transform would multiply the rounding.
+do transformed weights of Winograd's filtering, whose transform would multiply the rounding. At the precision ``bf16``
+what products and convolutions multiply weights with is rounded too, and weights lie in pairs along the inner axis.
 
 Numbers whose magnitude rounds beyond bf16's greatest (3.39e38) become infinite; NaN stays NaN.
 """
@@ -16,12 +17,12 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import SSAValue
+from xdsl.ir import Block, SSAValue
 from xdsl.passes import ModulePass
 
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.base import element_of, elements, tensor_type
-from penstock.compiler.dialects.graph.contraction import Matmul
+from penstock.compiler.dialects.graph.contraction import Matmul, pair_rows
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.elementwise import Cast
 from penstock.compiler.dialects.graph.index import Gather
@@ -29,7 +30,7 @@ from penstock.compiler.dialects.graph.recurrence import Recurrent
 from penstock.compiler.dialects.graph.shape import Reshape, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import BF16, F32, numpy_dtype, shape_of, tensor
-from penstock.compiler.precision import FULL, PRECISIONS
+from penstock.compiler.precision import FULL, PRECISIONS, ROUNDED
 from penstock.compiler.releasing import Releasing
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
 
@@ -50,6 +51,8 @@ class NarrowWeights(ModulePass):
             raise ValueError(f"a precision is one of {', '.join(PRECISIONS)}, not {precision}")
         if precision != FULL:
             releasing = Releasing(compiler.weights, op)
+            if precision == ROUNDED:
+                rewrite(compiler, op, [PairOperands(compiler, releasing, self.least)])
             kinds = (NarrowOperand, NarrowRecurrent, NarrowTable)
             rewrite(compiler, op, [kind(compiler, releasing, self.least) for kind in kinds])
 
@@ -58,18 +61,51 @@ class _Narrowing(Pattern):
     def __init__(self, ctx: CompilerContext, releasing: Releasing, least: int) -> None:
         self.ctx, self.releasing, self.least = ctx, releasing, least
 
-    def narrowed(self, rewriter: Rewriter, value: SSAValue) -> SSAValue | None:
-        """``value`` as a constant of bf16; None if it is no constant of f32, or a small one."""
+    def is_worth_it(self, value: SSAValue) -> bool:
+        """Whether ``value`` is a constant of f32 that is large."""
+        return isinstance(value.owner, Constant) and element_of(value) == F32 and elements(value.type) >= self.least
+
+    def narrowed(self, rewriter: Rewriter, value: SSAValue, *, pairs: bool = False) -> SSAValue | None:
+        """``value`` as a constant of bf16, its last but one axis in ``pairs``; None if it is not worth it."""
         old = value.owner
-        if not isinstance(old, Constant) or element_of(value) != F32 or elements(value.type) < self.least:
+        if not isinstance(old, Constant) or not self.is_worth_it(value):
             return None
         array = old.array(self.ctx.weights)
         with np.errstate(over="ignore"):
             narrow = array.astype(numpy_dtype(BF16))
+        if pairs:
+            narrow = pair_rows(narrow)
         name = old.key if "key" in old.attributes else "constant"
         made = Constant.of(narrow, self.ctx.weights, name=name, location=old.location)
         self.ctx.statistics["weights in bf16"] += 1
         return rewriter.insert(self.releasing.made(made)).out
+
+
+class PairOperands(_Narrowing):
+    """Packed products and convolutions whose inner extent is even multiply pairs of bf16: weights are stored in pairs,
+    and the other operand is rounded, once for all that read it. What computes it stores it so."""
+
+    roots = (Matmul, Conv)
+
+    def __init__(self, ctx: CompilerContext, releasing: Releasing, least: int) -> None:
+        super().__init__(ctx, releasing, least)
+        self.rounded: dict[tuple[Block | None, SSAValue], SSAValue] = {}
+
+    def rewrite(self, op: Matmul | Conv, rewriter: Rewriter, /) -> None:
+        x, old = op.operands
+        packed = op.b_panel if isinstance(op, Matmul) else op.panel and op.groups == 1
+        if not packed or element_of(x) != F32 or not self.is_worth_it(old) or shape_of(old.type)[-2] % 2:
+            return
+        key = (op.parent, x)
+        if key not in self.rounded:
+            self.rounded[key] = rewriter.insert(Cast.build(x, result=tensor(shape_of(x.type), BF16))).out
+        new = self.narrowed(rewriter, old, pairs=True)
+        assert new is not None
+        parameters: dict[str, Any] = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
+        build: Any = type(op).build
+        made = build(self.rounded[key], new, **{**parameters, "pairs": True})
+        rewriter.replace(op, made)
+        self.releasing.replaced([old])
 
 
 class NarrowOperand(_Narrowing):

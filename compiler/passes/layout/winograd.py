@@ -27,6 +27,7 @@ from penstock.compiler.dialects.graph.winograd import POINTS, WINDOW, WinogradCo
 from penstock.compiler.dtypes import shape_of
 from penstock.compiler.extents import typical
 from penstock.compiler.passes.layout.pack_weights import pack
+from penstock.compiler.precision import ROUNDED
 from penstock.compiler.releasing import Releasing
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
 
@@ -51,7 +52,8 @@ class Winograd(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         compiler = cast(CompilerContext, ctx)
         largest = min(self.max_tile, cast(int, compiler.options.get("winograd", self.max_tile)))
-        rewrite(compiler, op, [ConvByWinograd(compiler, Releasing(compiler.weights, op), largest)])
+        rounded = compiler.options.get("precision") == ROUNDED
+        rewrite(compiler, op, [ConvByWinograd(compiler, Releasing(compiler.weights, op), largest, rounded)])
 
 
 def direct_time(batch: int, rows: int, columns: int, channels: int, features: int) -> float:
@@ -67,11 +69,12 @@ def winograd_time(batch: int, rows: int, columns: int, channels: int, features: 
     return points * (TRANSFORM * tiles * (channels + features) + (tiles + READ) * channels * features)
 
 
-def choose_tile(op: Conv, largest: int) -> int:
-    """The tile that takes least time, 0 for the direct convolution."""
+def choose_tile(op: Conv, largest: int, rounded: bool = False) -> int:
+    """The tile that takes least time, 0 for the direct convolution, which takes half of its own if ``rounded`` to
+    bf16."""
     batch, rows, columns, features = map(typical, shape_of(op.out.type))
     channels = shape_of(op.operands[0].type)[-1]
-    times = {0: direct_time(batch, rows, columns, channels, features) / GAIN}
+    times = {0: direct_time(batch, rows, columns, channels, features) / GAIN / (2 if rounded else 1)}
     for tile in POINTS:
         if tile <= largest:
             times[tile] = winograd_time(batch, rows, columns, channels, features, tile)
@@ -83,14 +86,14 @@ class ConvByWinograd(Pattern):
 
     roots = (Conv,)
 
-    def __init__(self, ctx: CompilerContext, releasing: Releasing, largest: int) -> None:
-        self.ctx, self.releasing, self.largest = ctx, releasing, largest
+    def __init__(self, ctx: CompilerContext, releasing: Releasing, largest: int, rounded: bool) -> None:
+        self.ctx, self.releasing, self.largest, self.rounded = ctx, releasing, largest, rounded
 
     def rewrite(self, op: Conv, rewriter: Rewriter, /) -> None:
         constant = op.operands[1].owner
         if not isinstance(constant, Constant) or not _fits(op):
             return
-        tile = choose_tile(op, self.largest)
+        tile = choose_tile(op, self.largest, self.rounded)
         if tile == 0:
             return
         weights = constant.array(self.ctx.weights)

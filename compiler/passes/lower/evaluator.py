@@ -19,7 +19,7 @@ from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.elementwise import Elementwise
 from penstock.compiler.dialects.tile.base import shape
 from penstock.compiler.dialects.tile.builder import Index, KernelBuilder
-from penstock.compiler.dtypes import shape_of
+from penstock.compiler.dtypes import I32, shape_of
 from penstock.compiler.errors import PASS_FAILED, InternalError
 from penstock.compiler.extents import Dim, Extent, ceildiv, largest, surely
 from penstock.compiler.passes.lower.affine import Data, Expr, FloorDiv, Iv, Lane, Mod, data, linearise
@@ -70,6 +70,7 @@ class Evaluator:
         self.b = builder
         self.buffers = dict(buffers)
         self.shapes: dict[SSAValue, tuple[int, ...]] = {}
+        self.pairs: set[SSAValue] = set()
         self.scalars = TileScalars(builder)
         self.tile = TileShape()
         from penstock.compiler.passes.lower import rules
@@ -94,6 +95,14 @@ class Evaluator:
     def shape(self, value: SSAValue) -> tuple[int, ...]:
         """Extents of a tensor of the body (``shapes`` overrides them when a schedule has merged axes)."""
         return self.shapes.get(value) or shape_of(value.type)
+
+    def read_pairs(self, value: SSAValue, extents: tuple[Extent, ...]) -> None:
+        """Read an argument of bf16, from here on, as a tensor of ``extents`` of words that hold pairs."""
+        if not isinstance(value, BlockArgument) or len(list(value.uses)) != 1:
+            raise InternalError(PASS_FAILED, "pairs are read of an argument that has no other use")
+        self.buffers[value] = self.b.words(self.buffers[value])
+        self.shapes[value] = extents
+        self.pairs.add(value)
 
     # Values ----------------------------------------------------------------------------------------------------------
 
@@ -136,6 +145,8 @@ class Evaluator:
             loaded = self.b.gather(source, self.index_tile(position), self._mask(lanes))
         else:
             loaded = self._load_affine(source, position, lanes)
+        if like in self.pairs:
+            return Typed(loaded, I32)
         return Typed(self.b.cast(loaded, register_type(kind)), kind)
 
     def _is_affine(self, position: Expr) -> bool:

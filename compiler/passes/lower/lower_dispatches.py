@@ -20,6 +20,7 @@ from penstock.compiler.dialects.graph.structure import Dispatch
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dtypes import shape_of
 from penstock.compiler.locations import source_names
+from penstock.compiler.precision import FULL
 
 if TYPE_CHECKING:
     from penstock.compiler.backends import Backend
@@ -36,7 +37,7 @@ class LowerDispatches(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         context = cast(CompilerContext, ctx)
         target = backend(context.target.partition(":")[0])
-        asked = cast("tuple[str, ...]", context.options.get("isa") or target.levels)
+        asked = cast("tuple[str, ...]", context.options.get("isa") or target.levels_for(FULL))
         if not target.computes:
             context.note("", "", f"the kernels of target '{target.name}' do nothing, so the outputs are no results")
         unique: dict[str, Dispatch] = {}

@@ -1,5 +1,6 @@
 // RUN: penstock opt -p 'narrow-weights{precision=bf16-weights least=4}' %s | filecheck %s
 // RUN: penstock opt -p 'narrow-weights{precision=bf16-weights}' %s | filecheck %s --check-prefix=LARGE
+// RUN: penstock opt -p 'narrow-weights{precision=bf16 least=4}' %s | filecheck %s --check-prefix=PAIRS
 // RUN: penstock opt -p narrow-weights %s | filecheck %s --check-prefix=FULL
 
 // FULL-NOT: bf16
@@ -53,5 +54,37 @@ builtin.module {
     %r = graph.reshape %t : (tensor<1x1x2x2xf32>) -> tensor<1x2x2xf32> loc("r")
     %y, %last = graph.rnn %x, %w, %r, %b, %h : (tensor<3x1x2xf32>, tensor<1x2x2xf32>, tensor<1x2x2xf32>, tensor<1x4xf32>, tensor<1x1x2xf32>) -> (tensor<3x1x1x2xf32>, tensor<1x1x2xf32>) loc("rnn")
     func.return %y : tensor<3x1x1x2xf32>
+  }
+
+  // At the precision bf16, weights lie in pairs of rows, and what they are multiplied with is rounded once. An odd inner
+  // extent has no pairs, and recurrences and tables are as with bf16-weights.
+  // PAIRS-LABEL: func.func @recurrent(
+  // PAIRS: graph.rnn {{.*}} : (tensor<3x1x2xf32>, tensor<1x2x2xf32>, tensor<1x2x2xbf16>,
+  // PAIRS-LABEL: func.func @shared(
+  // PAIRS-COUNT-1: graph.cast %x : (tensor<2x2xf32>) -> tensor<2x2xbf16>
+  // PAIRS-NOT: graph.cast
+  // PAIRS: graph.matmul {{.*}} {b_panel = 4, n = 4, pairs = true} : (tensor<2x2xbf16>, tensor<1x1x4x2xbf16>) -> tensor<2x4xf32>
+  // PAIRS: graph.matmul {{.*}} {b_panel = 4, n = 3, pairs = true} : (tensor<2x2xbf16>, tensor<1x1x4x2xbf16>) -> tensor<2x3xf32>
+  func.func @shared(%x : tensor<2x2xf32>) -> (tensor<2x4xf32>, tensor<2x3xf32>) {
+    %w = graph.constant {value = dense<1.0> : tensor<1x2x4xf32>} : () -> tensor<1x2x4xf32> loc("w")
+    %y = graph.matmul %x, %w {b_panel = 4, n = 4} : (tensor<2x2xf32>, tensor<1x2x4xf32>) -> tensor<2x4xf32> loc("q")
+    %z = graph.matmul %x, %w {b_panel = 4, n = 3} : (tensor<2x2xf32>, tensor<1x2x4xf32>) -> tensor<2x3xf32> loc("k")
+    func.return %y, %z : tensor<2x4xf32>, tensor<2x3xf32>
+  }
+
+  // PAIRS-LABEL: func.func @odd(
+  // PAIRS: graph.matmul %x, {{.*}} {b_panel = 4, n = 4} : (tensor<2x3xf32>, tensor<1x3x4xbf16>) -> tensor<2x4xf32>
+  func.func @odd(%x : tensor<2x3xf32>) -> tensor<2x4xf32> {
+    %w = graph.constant {value = dense<1.0> : tensor<1x3x4xf32>} : () -> tensor<1x3x4xf32> loc("w")
+    %y = graph.matmul %x, %w {b_panel = 4, n = 4} : (tensor<2x3xf32>, tensor<1x3x4xf32>) -> tensor<2x4xf32> loc("q")
+    func.return %y : tensor<2x4xf32>
+  }
+
+  // PAIRS-LABEL: func.func @window(
+  // PAIRS: graph.conv {{.*}} {layout = "channels_last", panel = 16, out_channels = 2, pairs = true} : (tensor<1x4x3x2xbf16>, tensor<1x1x1x1x16x2xbf16>) -> tensor<1x4x3x2xf32>
+  func.func @window(%x : tensor<1x4x3x2xf32>) -> tensor<1x4x3x2xf32> {
+    %w = graph.constant {value = dense<1.0> : tensor<1x1x1x2x16xf32>} : () -> tensor<1x1x1x2x16xf32> loc("w")
+    %y = graph.conv %x, %w {layout = "channels_last", panel = 16, out_channels = 2} : (tensor<1x4x3x2xf32>, tensor<1x1x1x2x16xf32>) -> tensor<1x4x3x2xf32> loc("conv")
+    func.return %y : tensor<1x4x3x2xf32>
   }
 }

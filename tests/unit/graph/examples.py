@@ -95,6 +95,7 @@ CASES: dict[str, list[Case]] = {
         case("5x1x2x3xf16", "6x3x4xf16"),
         case("2x3xf32", "2x3x8xf32", b_panel=8, n=13),
         case("2x3xf32", "3x4xbf16"),
+        case("5x2x6xbf16", "2x3x8x2xbf16", b_panel=8, n=13, pairs=True),
     ],
     "pack": [case("3x13xf32", panel=8), case("3x3x4x16xf32", panel=16)],
     "conv": [
@@ -103,6 +104,7 @@ CASES: dict[str, list[Case]] = {
         case("1x8x8x6xf32", "3x3x1x6xf32", groups=6, layout="channels_last"),
         case("1x8x8x6xf32", "2x3x3x6x8xf32", panel=8, out_channels=10, layout="channels_last"),
         case("1x3x9xf32", "8x3x3xbf16"),
+        case("1x8x8x6xbf16", "2x3x3x3x8x2xbf16", panel=8, out_channels=10, layout="channels_last", pairs=True),
     ],
     "winograd_conv": [
         case("1x5x6x16xf32", "1x16x16x32xf32", tile=2, out_channels=20, pads_low=(1, 1), pads_high=(0, 1)),

@@ -10,6 +10,7 @@ from unit.graph.building import build
 from penstock.compiler.dialects.graph import operation
 from penstock.compiler.dialects.graph.base import TypeRuleError
 
+PAIRS = {"b_panel": 8, "pairs": True}
 WINOGRAD = {"tile": 2, "out_channels": 8, "pads_low": (0, 0), "pads_high": (0, 0)}
 REFUSED: list[tuple[str, tuple[str, ...], str | None, dict[str, Any], str]] = [
     ("add", ("3xf32", "3xf16"), None, {}, "operands must share one element type, not f16, f32"),
@@ -102,6 +103,14 @@ REFUSED: list[tuple[str, tuple[str, ...], str | None, dict[str, Any], str]] = [
     ("matmul", ("2x3xf32", "1x3x8xf32"), None, {"b_panel": 8, "n": 9}, r"for 9 columns has shape \[2,3,8\]"),
     ("matmul", ("2x3xbf16", "3x4xf32"), None, {}, "share one element type"),
     ("conv", ("1x3x5xf32", "4x3x3xf16"), None, {}, "share one element type"),
+    ("matmul", ("2x6xf32", "1x3x8x2xbf16"), None, {**PAIRS, "n": 8}, "pairs are of bf16, not of f32 and bf16"),
+    ("matmul", ("2x5xbf16", "1x3x8x2xbf16"), None, {**PAIRS, "n": 8}, "an inner extent of 5 cannot be cut into pairs"),
+    ("matmul", ("2x6xbf16", "1x3x8x2xbf16"), None, {**PAIRS, "n": 9}, "are not 2 panels of 3 pairs"),
+    ("matmul", ("2x6xbf16", "6x8xbf16"), None, {"pairs": True, "n": 8}, "are not 0 panels of 3 pairs"),
+    (
+        "conv", ("1x6x5xbf16", "1x3x3x8x2xbf16"), None, {"panel": 8, "out_channels": 8, "pairs": True},
+        "channels of one group, channels last",
+    ),
     ("pack", ("3xf32",), None, {"panel": 8}, "rank 2 or more"),
     ("pack", ("3x4xf32",), None, {"panel": 0}, "a panel has columns"),
     ("winograd_conv", ("1x5x5x16xf32", "1x25x16x32xf32"), None, {**WINOGRAD, "tile": 3}, "has 2 or 4 outputs"),

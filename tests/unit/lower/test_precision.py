@@ -9,11 +9,13 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from unit.lower.dispatching import ISAS, check, make, native, reference, strict
+from unit.lower.dispatching import ISAS, RUNNABLE, check, make, native, reference, strict
 
 import penstock
+from penstock.compiler.dialects.graph.activation import Relu
 from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.convolution import Conv
+from penstock.compiler.dialects.graph.elementwise import Add
 from penstock.compiler.dtypes import BF16, tensor
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -42,6 +44,67 @@ def test_convolutions_widen_what_they_read(shape: tuple[int, ...], window: int) 
         return [Conv.build(x, w, layout="channels_last", panel=16, out_channels=20, **pads).out]
 
     check(make("convolution", [shape, tensor((2, window, window, shape[-1], 16), BF16)], build))
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n", "panel"),
+    [(1, 2, 1, 16), (1, 134, 64, 64), (5, 14, 31, 32), (17, 128, 130, 48), (64, 34, 600, 64), (26, 66, 1, 16)],
+)
+def test_products_of_pairs(m: int, k: int, n: int, panel: int) -> None:
+    """One row and many, tails of rows, columns and pairs, with what follows the product."""
+
+    def build(a: Any, b: Any, bias: Any) -> list[Any]:
+        return [Relu.build(Add.build(Matmul.build(a, b, b_panel=panel, n=n, pairs=True).out, bias).out).out]
+
+    shapes = [tensor((m, k), BF16), tensor((-(-n // panel), k // 2, panel, 2), BF16), (n,)]
+    check(make("contraction", shapes, build), isas=RUNNABLE)
+
+
+@pytest.mark.parametrize("fill", [np.inf, np.nan, -np.inf])
+def test_pairs_of_what_is_not_finite(fill: float) -> None:
+    """It shows in its row and column alone."""
+    a, b = np.ones((3, 6), BFLOAT16), np.ones((1, 3, 16, 2), BFLOAT16)
+    a[1, 3] = fill
+    dispatch = make(
+        "contraction",
+        [tensor(a.shape, BF16), tensor(b.shape, BF16)],
+        lambda x, w: [Matmul.build(x, w, b_panel=16, n=16, pairs=True).out],
+    )
+    (wanted,) = reference(dispatch, [a, b])
+    for isa in RUNNABLE:
+        np.testing.assert_array_equal(native(dispatch, [a, b], isa)[0], wanted)
+    strict(dispatch, [a, b])
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 2), (1, 5, 7, 6), (2, 8, 14, 16), (1, 3, 30, 4)])
+@pytest.mark.parametrize(("window", "stride", "dilation"), [(1, 1, 1), (3, 1, 1), (3, 2, 1), (3, 1, 2)])
+def test_convolutions_of_pairs(shape: tuple[int, ...], window: int, stride: int, dilation: int) -> None:
+    pad = window // 2 * dilation
+
+    def build(x: Any, w: Any) -> list[Any]:
+        pads = {"pads_low": (pad, pad), "pads_high": (pad, pad)}
+        steps = {"strides": (stride, stride), "dilations": (dilation, dilation)}
+        layout = {"layout": "channels_last", "panel": 16, "out_channels": 20, "pairs": True}
+        return [Conv.build(x, w, **pads, **steps, **layout).out]
+
+    weights = tensor((2, window, window, shape[-1] // 2, 16, 2), BF16)
+    check(make("convolution", [tensor(shape, BF16), weights], build), isas=RUNNABLE)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 12, 40])
+def test_pairs_for_any_number_of_rows(rows: int) -> None:
+    """Rows are a size of the run: the same artifact for all of them."""
+    weights = np.random.default_rng(2).standard_normal((64, 96)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], [numpy_helper.from_array(weights, "w")],
+    )  # fmt: skip
+    source = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+    x = np.random.default_rng(rows).standard_normal((rows, 64)).astype(np.float32)
+    found = penstock.compile(source, precision="bf16").load().session(threads=2).run({"x": x})["y"]
+    wanted = x.astype(BFLOAT16).astype(np.float64) @ weights.astype(BFLOAT16).astype(np.float64)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
 def test_every_number_is_widened_exactly() -> None:
@@ -104,6 +167,28 @@ def test_models_are_those_with_rounded_weights(isa: str) -> None:
     count, stored = 5, 2 * (300 * 64 + 2 * 256 * 64 + 64 * 48 + 32 * 48 * 3)
     assert loaded.manifest["narrow_weights"] == {"count": count, "bytes": stored}
     assert any(f"{count} weights" in note for note in artifact.report.notes)
+
+
+def test_models_at_bf16() -> None:
+    """Within bf16's accuracy of the f32 model, on every level; the best one of this machine is taken."""
+    tokens = {"tokens": np.array([[0], [299], [17], [5], [5], [100], [1]], np.int64)}
+    source = model(round_weights=False)
+    (wanted,) = onnxruntime.InferenceSession(source).run(None, tokens)
+    artifact = penstock.compile(source, precision="bf16").bytes
+    assert penstock.load(artifact).isa == RUNNABLE[0]
+    for isa in RUNNABLE:
+        loaded = penstock.load(artifact, isa=isa)
+        found = loaded.session(threads=1).run(tokens)["y"]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-2 * float(np.ptp(wanted)))
+        np.testing.assert_array_equal(loaded.session(threads=2).run(tokens)["y"], found)
+        assert loaded.manifest["precision"] == "bf16"
+
+
+def test_levels_with_bf16_are_there_on_request() -> None:
+    source = model(round_weights=False)
+    names = {p: list(penstock.compile(source, precision=p).report.kernels) for p in ("f32", "bf16-weights", "bf16")}
+    assert names["f32"] == names["bf16-weights"] == ["x86-64-v4", "x86-64-v3"]
+    assert names["bf16"] == ["x86-64-v4-bf16", "x86-64-v4", "x86-64-v3"]
 
 
 def test_without_the_option_nothing_changes() -> None:

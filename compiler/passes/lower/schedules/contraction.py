@@ -93,13 +93,17 @@ class Contraction:
         self.k, self.op = k, k.root("graph.matmul")
         self.a, self.b = self.op.operands
         *self.batch, self.m, self.n = k.e.shape(self.op.out)
+        if self.op.pairs:  # K counts words from here on
+            *rows, depth = k.e.shape(self.a)
+            k.e.read_pairs(self.a, (*rows, depth // 2))
+            k.e.read_pairs(self.b, k.e.shape(self.b)[:-1])
         self.depth = k.e.shape(self.a)[-1]
         self.panel: int = self.op.b_panel
         self.element = element_of(self.op.out)
-        self.stored = byte_width(element_of(self.b))
+        read, self.stored = (4 if self.op.pairs else byte_width(element_of(value)) for value in (self.a, self.b))
         self.register = register_type(self.element)
         m, n, depth = map(typical, (self.m, self.n, self.depth))
-        row_bytes = depth * byte_width(element_of(self.a))
+        row_bytes = depth * read
         self.blocking = choose_blocking(m, n, depth, self.panel, k.machine, row_bytes)
 
     def emit(self) -> None:
@@ -196,6 +200,8 @@ class Contraction:
             b = k.e.load(k.e.buffers[self.b], linearise(panel, k.e.shape(self.b)), self.b).value
         else:
             b = k.e.value(self.b, (*self._batch_of(self.b, at), depth, column + lane(1, columns))).value
+        if self.op.pairs:
+            return k.b.dot_pairs(a, b, total)
         if element(a) == element(b) and not _is_integer(self.register):
             return k.b.fma(a, b, total)
         return k.b.add(total, k.b.mul(a, b))

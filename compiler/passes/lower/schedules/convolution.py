@@ -14,7 +14,7 @@ from typing import Any
 from xdsl.ir import BlockArgument, SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
-from penstock.compiler.dtypes import byte_width
+from penstock.compiler.dtypes import I32, byte_width
 from penstock.compiler.extents import Dim, ceildiv, floordiv, largest, typical
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
@@ -35,6 +35,10 @@ class Convolution:
     def __init__(self, k: KernelLowering) -> None:
         self.k, self.op = k, k.root("graph.conv")
         self.x, self.w = self.op.operands
+        if self.op.pairs:  # channels of inputs are words from here on
+            *spatial, channels = k.e.shape(self.x)
+            k.e.read_pairs(self.x, (*spatial, channels // 2))
+            k.e.read_pairs(self.w, k.e.shape(self.w)[:-1])
         weights = k.e.shape(self.w)
         self.panel: int = self.op.panel
         *window, self.depth, last = weights[1:] if self.panel else weights
@@ -146,11 +150,11 @@ class Convolution:
             flat = linearise((batch, *position.rows, spatial, Expr()), k.e.shape(self.x)) + t
             a = k.e.load(k.e.buffers[self.x], flat, self.x).value
         else:
-            zero = k.b.constant(0, self.register)
+            zero = k.b.constant(0, I32 if self.op.pairs else self.register)
             a = s.read(self.x, (batch, *position.rows, spatial, channel + t), segment, zero)
         taps = linearise((*position.taps, Expr(tap)), s.window)
         whole = isinstance(self.panel, Dim)  # there is one panel, of all output channels
         panel, offset = (Expr(), column) if whole else (column.floordiv(self.panel), column.mod(self.panel))
         row = (panel * math.prod(s.window) + taps) * self.depth + t
         b = k.e.load(k.e.buffers[self.w], row * self.panel + offset + lane(1, columns), self.w).value
-        return k.b.fma(a, b, total)
+        return k.b.dot_pairs(a, b, total) if self.op.pairs else k.b.fma(a, b, total)

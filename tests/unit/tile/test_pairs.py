@@ -1,0 +1,94 @@
+"""Dot products of pairs of bf16: exact products, added upper halves first; what AVX512_BF16 does with denormals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from unit.tile.conftest import runnable
+
+from penstock.compiler.backends.cpu.jit import run_kernel
+from penstock.compiler.backends.cpu.target import cpu_target
+from penstock.compiler.dialects.declared import TypeRuleError
+from penstock.compiler.dialects.tile.arithmetic import DotPairs
+from penstock.compiler.dialects.tile.builder import KernelBuilder, buffer
+from penstock.compiler.dialects.tile.interpreter import interpret
+from penstock.compiler.dialects.tile.memory import Kernel, Words
+from penstock.compiler.dtypes import BF16, F32
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+LEAST_NORMAL = float(np.finfo(np.float32).tiny)
+
+
+def dots(count: int, lanes: int) -> Kernel:
+    """out[i] = x[i] . y[i] + c[i] over pairs, ``lanes`` at a time, the last ones limited."""
+    types = [buffer(2 * count, BF16), buffer(2 * count, BF16), buffer(count, F32), buffer(count, F32)]
+    b = KernelBuilder("dots", types, outputs=1)
+    x, y, c, out = b.buffers
+    first, second = b.words(x), b.words(y)
+    with b.units(-(-count // lanes)) as unit:
+        at = b.imul(unit, lanes)
+        limits = [(0, b.isub(count, at))]
+        a, w, z = (b.load(source, at, (lanes,), (1,), limits=limits) for source in (first, second, c))
+        b.store(b.dot_pairs(a, w, z), out, at, (1,), limits=limits)
+    kernel = b.finish()
+    kernel.verify()
+    return kernel
+
+
+def oracle(x: NDArray[Any], y: NDArray[Any], c: NDArray[Any], *, flush: bool) -> NDArray[Any]:
+    """Products and sums in f64, each sum rounded to f32; ``flush``: denormals are zero."""
+
+    def flushed(values: NDArray[Any]) -> NDArray[Any]:
+        return np.where(np.abs(values) < LEAST_NORMAL, values * 0, values) if flush else values
+
+    with np.errstate(all="ignore"):
+        a, b, total = (flushed(array.astype(np.float64)) for array in (x, y, c))
+        for half in (1, 0):
+            total = flushed((a[half::2] * b[half::2] + total).astype(np.float32).astype(np.float64))
+        return total.astype(np.float32)
+
+
+def arrays(kind: str, count: int) -> list[NDArray[Any]]:
+    rng = np.random.default_rng(3)
+    if kind == "patterns":  # any bits: infinities, NaN, denormals
+        x, y = (rng.integers(0, 1 << 16, 2 * count).astype(np.uint16).view(BFLOAT16) for _ in range(2))
+        return [x, y, rng.integers(0, 1 << 32, count, np.uint64).astype(np.uint32).view(np.float32)]
+    x, y = (rng.standard_normal(2 * count).astype(BFLOAT16) for _ in range(2))
+    c = rng.standard_normal(count).astype(np.float32)
+    if kind == "cancelling":  # the order of sums shows
+        x[1::2], y[1::2], c = -x[::2], y[::2], c * np.float32(1e-5)
+    return [x, y, c]
+
+
+@pytest.mark.parametrize("isa", runnable(pairs=True))
+@pytest.mark.parametrize("kind", ["normal", "cancelling", "patterns"])
+@pytest.mark.parametrize(("count", "lanes"), [(1, 16), (4099, 16), (67, 7), (96, 64), (5, 1)])
+def test_dots(kind: str, count: int, lanes: int, isa: str) -> None:
+    given, found = arrays(kind, count), np.zeros(count, np.float32)
+    kernel = dots(count, lanes)
+    run_kernel(kernel, [*given, found], isa)
+    wanted = oracle(*given, flush=False)  # type: ignore[misc]
+    flushed = oracle(*given, flush=True)  # type: ignore[misc]
+    # Which form of the code is used depends on the number of lanes, so that both are right where there is the choice.
+    right = (found == wanted) | (np.isnan(found) & np.isnan(wanted))
+    if cpu_target(isa).pairs:
+        right |= (found == flushed) | (np.isnan(found) & np.isnan(flushed))
+    assert right.all()
+    meant = np.zeros(count, np.float32)
+    interpret(kernel, [*given, meant])
+    np.testing.assert_array_equal(meant, wanted)
+
+
+def test_what_it_takes() -> None:
+    b = KernelBuilder("k", [buffer(3, BF16), buffer(4, F32), buffer(4, F32)], outputs=1)
+    odd, floats, _ = b.buffers
+    for source in (odd, floats):
+        with pytest.raises(TypeRuleError, match="an even number of bf16"):
+            Words.build(source)
+    number = b.constant(0.0, F32)
+    with pytest.raises(TypeRuleError, match="pairs of bf16"):
+        DotPairs.build(number, number, number)
