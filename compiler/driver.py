@@ -38,6 +38,7 @@ from penstock.compiler.hot_sizes import check_names, check_sizes, combinations
 from penstock.compiler.pipeline import Group, Phase, default_groups, parse_pipeline, phases_between
 from penstock.compiler.precision import FULL, PRECISIONS, described
 from penstock.compiler.runner import Observer, Record, Runner, count_ops
+from penstock.compiler.weights import same
 from penstock.runtime.errors import PenstockError
 
 if TYPE_CHECKING:
@@ -323,7 +324,8 @@ def _special(
     ctx.kernel_symbols, ctx.kernel_cache = general.ctx.kernel_symbols, general.ctx.kernel_cache
     _down(Runner(ctx, (), verify_each=options.verify_each), module, groups, source, reproducers)
     for key in [key for key in ctx.weights if key in general.ctx.weights]:
-        ctx.weights.put(key, general.ctx.weights[key])
+        if same(ctx.weights[key], general.ctx.weights[key]):
+            ctx.weights.put(key, general.ctx.weights[key])
     title = ",".join(f"{name}={size}" for name, size in sizes.items())
     general.report.phases.append(Record(f"for {title}", "package", time.perf_counter() - started, 0, count_ops(module)))
     return Part(module, ctx, sizes)

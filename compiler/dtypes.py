@@ -8,7 +8,7 @@ The one idea: signless integers of the IR are *signed* numbers (ONNX's int8 .. i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, cast
 
 from xdsl.dialects.builtin import (
@@ -176,8 +176,14 @@ def tensor(shape: Sequence[Extent], element: Attribute) -> TensorType[Attribute]
     """The tensor type of ``shape`` (extents in elements, row-major) and ``element``; symbolic extents stand, in order,
     as texts in its encoding: ``tensor<?x8xf32, ["batch"]>``."""
     if is_static(shape):
-        return TensorType(element, list(shape))
+        return _static_tensor(tuple(map(int, shape)), element)
     return TensorType(element, *symbolic_shape(shape))
+
+
+@lru_cache(8192)
+def _static_tensor(shape: tuple[int, ...], element: Attribute) -> TensorType[Attribute]:
+    """Types do not change, and equal ones are asked for all the time."""
+    return TensorType(element, list(shape))
 
 
 def symbolic_shape(shape: Sequence[Extent]) -> tuple[list[int], ArrayAttr[Attribute]]:

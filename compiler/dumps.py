@@ -291,7 +291,7 @@ def save_weights(folder: Path, weights: WeightStore, keys: Sequence[str]) -> Non
     index = _read_index(folder) if (folder / WEIGHTS_INDEX).exists() else {}
     for key in keys:
         array = weights[key]
-        file = key.rsplit("#", 1)[-1].replace("/", "_") + ".bin"
+        file = f"{weights.digest(key)}.bin"
         index[key] = {"file": file, "dtype": array.dtype.name, "shape": list(array.shape)}
         if not (folder / file).exists():
             write_whole(folder / file, array.tobytes())

@@ -169,7 +169,14 @@ class Runner:
 
 def count_ops(module: ModuleOp) -> int:
     """How many ops are inside ``module``."""
-    return sum(1 for _ in module.walk()) - 1
+    count = 0
+    regions = list(module.regions)
+    while regions:  # faster than ``walk``, and done after every pass
+        for block in regions.pop().blocks:
+            for op in block.ops:
+                count += 1
+                regions += op.regions
+    return count
 
 
 def count_by_name(module: ModuleOp) -> Counter[str]:

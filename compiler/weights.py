@@ -1,14 +1,18 @@
 """The weight store: every constant too large for IR text, by key.
 
 In: numpy arrays (often memory-mapped from the model's file). Out: the same arrays, read-only, by a key that IR
-operations hold. The one idea: a key is a readable name plus a digest of dtype, shape and bytes, so equal weights
-share one entry, any rewrite of a weight gets a new key, and IR text never holds weight bytes.
+operations hold. The one idea: a key is a readable name plus a checksum of dtype, shape and bytes, so equal weights
+of one name share one entry, any rewrite of a weight gets a new key, and IR text never holds weight bytes.
+
+Every pass that rewrites weights pays for their checksums, so these are the fastest there are; what has the checksum of
+another weight of its name is compared with it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,6 +27,7 @@ class WeightStore(Mapping[str, Array]):
 
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
+        self._digests: dict[str, str] = {}
 
     def __getitem__(self, key: str) -> Array:
         return self._arrays[key]
@@ -36,7 +41,11 @@ class WeightStore(Mapping[str, Array]):
     def add(self, array: Array, name: str = "constant") -> str:
         """Store ``array`` (any shape and dtype; made contiguous and read-only) under a key derived from ``name``."""
         array = np.ascontiguousarray(array).reshape(array.shape)
-        key = f"{_readable(name)}#{digest(array)}"
+        first = key = f"{_readable(name)}#{checksum(array)}"
+        number = 1
+        while key in self._arrays and not same(self._arrays[key], array):
+            number += 1
+            key = f"{first}.{number}"
         if key not in self._arrays:
             array.flags.writeable = False
             self._arrays[key] = array
@@ -46,18 +55,45 @@ class WeightStore(Mapping[str, Array]):
         """Store ``array`` under exactly ``key``: used when a dump is read back with its weights."""
         array.flags.writeable = False
         self._arrays[key] = array
+        self._digests.pop(key, None)
+
+    def digest(self, key: str) -> str:
+        """The digest of the array under ``key``, computed once."""
+        if key not in self._digests:
+            self._digests[key] = digest(self._arrays[key])
+        return self._digests[key]
 
     def discard(self, key: str) -> None:
         """Forget the array under ``key``, if there is one: nothing refers to it any more."""
         self._arrays.pop(key, None)
+        self._digests.pop(key, None)
+
+
+def checksum(array: Array) -> str:
+    """Eight hex digits: CRC-32 of dtype, shape and bytes (row-major)."""
+    return f"{zlib.crc32(_bytes(array), zlib.crc32(_kind(array).encode())):08x}"
 
 
 def digest(array: Array) -> str:
-    """Eight hex digits of BLAKE2b over dtype, shape and bytes (row-major)."""
-    kind = array.dtype.str if array.dtype.isbuiltin == 1 else array.dtype.name
-    state = hashlib.blake2b(f"{kind}{array.shape}".encode(), digest_size=8)
-    state.update(array.reshape(-1).view(np.uint8).data if array.size else b"")
-    return state.hexdigest()[:16]
+    """Sixteen hex digits of BLAKE2b over dtype, shape and bytes (row-major): names an array wherever it is."""
+    state = hashlib.blake2b(_kind(array).encode(), digest_size=8)
+    state.update(_bytes(array))
+    return state.hexdigest()
+
+
+def same(one: Array, other: Array) -> bool:
+    """Whether two contiguous arrays have the same dtype, shape and bytes."""
+    if one is other:
+        return True
+    return _kind(one) == _kind(other) and np.array_equal(np.frombuffer(_bytes(one), np.uint8), _bytes(other))
+
+
+def _kind(array: Array) -> str:
+    return f"{array.dtype.str if array.dtype.isbuiltin == 1 else array.dtype.name}{array.shape}"
+
+
+def _bytes(array: Array) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
 
 
 def _readable(name: str) -> str:

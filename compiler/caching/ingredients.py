@@ -26,14 +26,16 @@ WITHOUT = ("frontends",)
 
 
 def ingredients_of(dispatch: Dispatch, target: str, level: str) -> dict[str, str]:
-    """The ingredients of the kernel of ``dispatch``, the most general first. Names of values, of the kernel and of its
-    source do not count."""
+    """The ingredients of the kernel of ``dispatch``, the most general first."""
+    return {**toolchain(), "target": f"{target} {level}", **description(dispatch)}
+
+
+def description(dispatch: Dispatch) -> dict[str, str]:
+    """The ingredients that say what is computed. Names of values, of the kernel and of its source do not count."""
     kinds = [op.name.removeprefix("graph.") for op in dispatch.body.ops][:-1]
     inputs = ", ".join(str(value.type) for value in dispatch.body.args)
     outputs = ", ".join(str(value.type) for value in dispatch.terminator.operands)
     return {
-        **toolchain(),
-        "target": f"{target} {level}",
         "schedule": dispatch.kind,
         "operations": " ".join(kinds),
         "types": f"({inputs}) -> ({outputs})",

@@ -18,7 +18,7 @@ from xdsl.ir import Attribute
 from xdsl.parser import Parser
 
 from penstock.compiler.backends import KernelCode
-from penstock.compiler.caching.ingredients import ingredients_of
+from penstock.compiler.caching.ingredients import description, toolchain
 from penstock.compiler.caching.store import Entry, Ingredients, Store, Unusable, default_folder
 from penstock.compiler.dialects.declared import encode_extent
 from penstock.compiler.dialects.graph.structure import Dispatch
@@ -35,12 +35,15 @@ class KernelCache:
 
     store: Store
     hits: int = 0
+    _described: dict[str, dict[str, str]] = field(default_factory=dict[str, "dict[str, str]"])
     _pending: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict[tuple[str, str], dict[str, str]])
 
     def recall(self, dispatch: Dispatch, target: str, level: str) -> tuple[Kernel, KernelCode] | None:
         """The kernel of ``dispatch``, without a body, and its code; None if it has to be made, after which ``keep``
         keeps it."""
-        ingredients = ingredients_of(dispatch, target, level)
+        if dispatch.symbol not in self._described:
+            self._described[dispatch.symbol] = description(dispatch)
+        ingredients = {**toolchain(), "target": f"{target} {level}", **self._described[dispatch.symbol]}
         entry = self.store.get(ingredients)
         if entry is not None:
             found = _kernel(entry, dispatch)

@@ -12,6 +12,7 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
 from xdsl.dialects.builtin import ArrayAttr, FloatAttr, FunctionType, IntegerAttr, StringAttr, UnitAttr, f64, i1, i64
@@ -71,7 +72,13 @@ class Parameter(Generic[T]):
 
 def encode_extent(value: Extent) -> Attribute:
     """An integer, or the text of a symbolic one."""
-    return StringAttr(str(value)) if isinstance(value, Dim) else IntegerAttr(int(value), i64)
+    return StringAttr(str(value)) if isinstance(value, Dim) else _integer(int(value))
+
+
+@lru_cache(4096)
+def _integer(value: int) -> Attribute:
+    """Attributes do not change, and a few numbers make up most of them."""
+    return IntegerAttr(value, i64)
 
 
 def decode_extent(attribute: Attribute) -> Extent | None:

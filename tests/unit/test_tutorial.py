@@ -33,7 +33,7 @@ def commands(text: str) -> Iterator[tuple[str, list[str]]]:
 
 def plain(text: str) -> str:
     """``text`` without what may differ between machines and versions."""
-    text = re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "N", re.sub(r"#[0-9a-f]{16}", "#", text))
+    text = re.sub(r"\d+(\.\d+)?(e[+-]?\d+)?", "N", re.sub(r"#[0-9a-f]{8,16}", "#", text))
     return re.sub(r"[ \t]+", " ", text)
 
 

@@ -45,9 +45,13 @@ def unused(symbol: str, others: set[str]) -> str:
 def signature(dispatch: Dispatch) -> str:
     """What a kernel depends on: the body with values numbered in order, and the kind."""
     stream = io.StringIO()
-    copy = dispatch.regions[0].clone()
-    for block in copy.blocks:
-        for value in (*block.args, *(result for inner in block.ops for result in inner.results)):
+    values = [*dispatch.body.args, *(result for op in dispatch.body.ops for result in op.results)]
+    hints = [value.name_hint for value in values]
+    try:
+        for value in values:
             value.name_hint = None
-    Printer(stream).print_region(copy)
+        Printer(stream).print_region(dispatch.regions[0])
+    finally:
+        for value, hint in zip(values, hints, strict=True):
+            value.name_hint = hint
     return f"{dispatch.kind}\n{stream.getvalue()}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
@@ -25,6 +26,7 @@ from penstock.compiler.extents import Dim, Extent, largest
 from penstock.compiler.passes.emit.compile_kernels import object_code
 from penstock.compiler.passes.package.binary_plan import plan_for
 from penstock.compiler.passes.plan.form_commands import kernels_by_level
+from penstock.compiler.weights import same
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,15 @@ def share_weights(parts: Sequence[Part]) -> list[WeightSlot]:
     """Give equal weights of all parts one place: those of the general plan where they are, then what others add."""
     slots = [WeightSlot(op.key, op.offset, memory_bytes(op.out)) for op in parts[0].weights]
     offsets = {slot.name: slot.offset for slot in slots}
+    arrays = {slot.name: parts[0].ctx.weights[slot.name] for slot in slots}
     end = max((slot.offset + slot.bytes for slot in slots), default=0)
     for part in parts[1:]:
         for op in part.weights:
+            array = part.ctx.weights[op.key]
+            if op.key in arrays and not same(arrays[op.key], array):  # another weight of this name and checksum
+                op.key = next(key for n in count(2) if (key := f"{op.key}.part{n}") not in arrays)
+                part.ctx.weights.put(op.key, array)
+            arrays[op.key] = array
             if op.key not in offsets:
                 offsets[op.key] = -(-end // ALIGNMENT) * ALIGNMENT
                 slots.append(WeightSlot(op.key, offsets[op.key], memory_bytes(op.out)))

@@ -155,3 +155,14 @@ def test_a_body_that_was_left_out_is_not_compiled() -> None:
     kernel.cached = 1
     with pytest.raises(InternalError, match="kernel k has no body"):
         backend("cpu").compile([kernel], "x86-64-v3")
+
+
+def test_levels_share_the_description_of_a_dispatch(store: Store) -> None:
+    """Both levels' kernels are found by the ingredients that ``penstock cache why`` computes."""
+    model = MODELS / "digits_b1.onnx"
+    penstock.compile(model)
+    module = run_phases(model, CompileOptions(), last="fuse").module
+    found = {dispatch.symbol: dispatch for dispatch in dispatches(module)}
+    wanted = [ingredients_of(one, "cpu", level) for one in found.values() for level in ("x86-64-v3", "x86-64-v4")]
+    assert all(store.get(item) is not None for item in wanted)
+    assert len(wanted) == store.stats().entries
