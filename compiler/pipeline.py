@@ -43,7 +43,8 @@ class Phase:
 
     ``takes`` and ``gives`` say what goes in and comes out, ``doc`` what happens in one sentence, ``passes`` is the
     pipeline run by default. After the phase, only ops of ``dialects`` may occur, without those in ``forbidden``, and
-    ``main`` (unless empty) lists all that may stand directly in a function.
+    ``main`` (unless empty) lists all that may stand directly in a function. Its passes do not change what is inside of
+    ops in ``sealed``, which is not verified again.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Phase:
     dialects: frozenset[str]
     forbidden: frozenset[str] = frozenset()
     main: frozenset[str] = frozenset()
+    sealed: frozenset[str] = frozenset()
     passes: tuple[str, ...] = ()
 
     @property
@@ -83,6 +85,7 @@ _DISPATCHES = frozenset(
         *("graph.next", "func.return"),
     }
 )
+_KERNELS = frozenset({"tile.kernel"})
 _HOLDERS = frozenset({"func.func", "graph.loop"})  # what holds a graph, of ops or of dispatches
 _CLEAN = ("canonicalise", "fold-constants", "cse", "dce")
 
@@ -167,6 +170,7 @@ PHASES = (
         "plan",
         "Lists the launches of kernels in order, and gives every value its lifetime and its place in memory.",
         _PLAN,
+        sealed=_KERNELS,
         passes=("form-commands", "assign-memory"),
     ),
     Phase(
@@ -175,6 +179,7 @@ PHASES = (
         "plan and machine code",
         "Emits LLVM IR for every kernel and has it compiled to machine code, once per instruction set level.",
         _PLAN,
+        sealed=_KERNELS,
         passes=("compile-kernels",),
     ),
     Phase(

@@ -101,6 +101,8 @@ class Runner:
         self.locations = locations
         self.completed = 0
         """How many passes have run to their end: after a failure, the number of the pass that failed, from 0."""
+        self._checked: frozenset[str] = frozenset()
+        """Dialects that could occur when all of the module was verified at a phase's border."""
 
     def run(self, module: ModuleOp, groups: Sequence[Group]) -> list[Record]:
         """Run ``groups`` in order. Raises InternalError for a pass that fails or leaves invalid IR; errors of the
@@ -161,7 +163,13 @@ class Runner:
 
     def _verify(self, module: ModuleOp, which: ModulePass, phase: Phase | None) -> None:
         try:
-            verify(module, phase.allows if phase else None, locations=self.locations)
+            if phase is None:
+                verify(module, None, locations=self.locations)
+                return
+            sealed = {name for name in phase.sealed if name.split(".")[0] in self._checked}
+            verify(module, phase.allows, locations=self.locations, sealed=sealed)
+            if not sealed:
+                self._checked = phase.dialects
         except Violation as violation:
             after = f"the phase {phase.name}" if phase else f"the pass {which.name}"
             raise InternalError(PASS_LEFT_INVALID_IR, f"{after} left invalid IR: {violation}.") from violation

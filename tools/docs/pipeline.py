@@ -60,6 +60,9 @@ After every phase, and with `--verify-each` (always in tests and in `penstock op
 * a value is defined before it is used, and visible where it is used;
 * every op names the source nodes it comes from;
 * only the dialects and ops that the phase allows occur.
+
+The phases after lower do not change what is inside of kernels, so that is verified once, at the first of these borders
+that a run comes to.
 """
 
 

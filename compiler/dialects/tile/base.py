@@ -10,6 +10,7 @@ buffer of ``i1`` holds one byte per element.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from xdsl.dialects.builtin import IndexType, IntegerType, MemRefType, NoneAttr, VectorType
@@ -102,7 +103,13 @@ def buffer(count: Extent, element_type: Attribute) -> Attribute:
 
 def with_shape(element_type: Attribute, extents: tuple[int, ...]) -> Attribute:
     """The tile type of ``extents`` (or the scalar type when there are none)."""
-    return VectorType(element_type, list(extents)) if extents else element_type
+    return _tile(element_type, tuple(extents)) if extents else element_type
+
+
+@lru_cache(4096)
+def _tile(element_type: Attribute, extents: tuple[int, ...]) -> Attribute:
+    """Types do not change, and a kernel has few."""
+    return VectorType(element_type, list(extents))
 
 
 def broadcast(*values: SSAValue) -> tuple[int, ...]:

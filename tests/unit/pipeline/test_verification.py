@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from unit.pipeline.small import NEGATION, parsed
-from xdsl.dialects.builtin import UNKNOWN_LOC
+from xdsl.dialects.builtin import UNKNOWN_LOC, ModuleOp
 from xdsl.ir import Operation
 
-from penstock.compiler.pipeline import PHASES, phase
+from penstock.compiler.dialects.tile.memory import Kernel
+from penstock.compiler.locations import name_location
+from penstock.compiler.pipeline import PHASES, default_groups, phase, phases_between
 from penstock.compiler.verification import Violation, verify
 
 
@@ -125,3 +130,32 @@ def test_graph_phases_refuse_dispatches_and_other_dialects() -> None:
     module, _ = ops('func.func @f() { graph.dispatch "map" @k() { graph.yield : () -> () } func.return }')
     with pytest.raises(Violation, match=r"after the phase layout, graph.dispatch may not occur"):
         verify(module, phase("layout").allows)
+
+
+def test_bodies_of_kernels_are_verified_once_at_the_first_border_there_is(
+    monkeypatch: pytest.MonkeyPatch, digits_model: Path
+) -> None:
+    from penstock.compiler import runner
+    from penstock.compiler.driver import CompileOptions, run_phases
+
+    sealed: list[list[str]] = []
+
+    def counting(module: Any, *given: Any, **options: Any) -> None:
+        sealed.append(sorted(options.get("sealed", ())))
+        verify(module, *given, **options)
+
+    monkeypatch.setattr(runner, "verify", counting)
+    result = run_phases(digits_model, CompileOptions(cache=False), last="emit")
+    assert sealed[-3:] == [[], ["tile.kernel"], ["tile.kernel"]]
+    sealed.clear()
+    runner.Runner(result.ctx).run(result.module, default_groups(phases_between("emit", "emit")))
+    assert sealed == [[]]
+
+
+def test_what_is_sealed_is_not_looked_into() -> None:
+    kernel = Kernel.empty("k", [], outputs=0)
+    kernel.location = name_location("node")
+    module = ModuleOp([kernel])
+    with pytest.raises(Violation, match="its body is empty"):
+        verify(module)
+    verify(module, sealed={"tile.kernel"})
