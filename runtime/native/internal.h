@@ -156,8 +156,9 @@ typedef struct pens_pool pens_pool;
 pens_pool *pens_pool_create(uint32_t threads);
 void pens_pool_destroy(pens_pool *pool);
 /* A job: task(context, 0) here and now, and task(context, i), i < count, on each thread that comes before that is through;
- * returns when those are through, too. So a task does not only its own share, but all that is left to do. */
-void pens_pool_run(pens_pool *pool, pens_task task, void *context, uint32_t count);
+ * returns when those are through, too. So a task does not only its own share, but all that is left to do. For a job that
+ * is not `large` threads that sleep are not woken, unless such jobs come one soon after the other. */
+void pens_pool_run(pens_pool *pool, pens_task task, void *context, uint32_t count, int large);
 uint32_t pens_usable_threads(void);
 /* Sleep until woken, unless `word` is no longer `expected`; a wake reaches those whose `bits` it shares. */
 void pens_sleep(_Atomic uint32_t *word, uint32_t expected, uint32_t bits);

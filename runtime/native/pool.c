@@ -15,12 +15,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
     IDLE_ROUNDS = 2000, /* of a worker before it sleeps: for the next kernel of a run */
     JOIN_ROUNDS = 1000, /* of the caller before it sleeps: for the workers' last chunks */
     MAX_THREADS = 1024,
+    STREAK = 8,         /* small jobs, */
+    STREAK_NS = 50000,  /* each so soon after the one before, that are worth waking workers for */
 };
 
 /* The gate: how many workers are in the job, what the caller does, and the number of the job in the bits above. */
@@ -33,6 +36,8 @@ enum { WAKE_BITS = 31 }; /* worker i sleeps under bit i % 31 of a futex, */
 struct pens_pool {
     uint32_t threads; /* including the caller */
     int idle_rounds;
+    uint32_t streak; /* small jobs one soon after the other for which no workers have been woken */
+    uint64_t last;   /* when the last of them began */
     _Alignas(64) _Atomic uint32_t gate;
     _Atomic uint32_t count; /* of threads that the job can use */
     _Atomic int cpu;        /* where the caller ran when it began the job */
@@ -123,12 +128,27 @@ static void *work(void *argument)
     }
 }
 
-/* Change the gate, and wake those of the workers `bits` that sleep. */
-static void set_gate(pens_pool *pool, uint32_t gate, uint32_t bits)
+/* A single small job is through before a worker is awake; many in a row are not. */
+static int is_worth_waking(pens_pool *pool, int large)
+{
+    struct timespec t;
+    if (!large) {
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+        pool->streak = now - pool->last < STREAK_NS ? pool->streak + 1 : 0;
+        pool->last = now;
+        if (pool->streak < STREAK)
+            return 0;
+    }
+    pool->streak = 0;
+    return 1;
+}
+
+static void open_job(pens_pool *pool, uint32_t gate, uint32_t bits, int large)
 {
     atomic_store(&pool->gate, gate);
     bits &= atomic_load(&pool->asleep);
-    if (bits != 0) {
+    if (bits != 0 && is_worth_waking(pool, large)) {
         atomic_fetch_and(&pool->asleep, ~bits);
         pens_wake(&pool->gate, bits);
     }
@@ -150,13 +170,13 @@ static void close_job(pens_pool *pool)
     }
 }
 
-void pens_pool_run(pens_pool *pool, pens_task task, void *context, uint32_t count)
+void pens_pool_run(pens_pool *pool, pens_task task, void *context, uint32_t count, int large)
 {
     uint32_t number = (atomic_load_explicit(&pool->gate, memory_order_relaxed) & NUMBER) + JOB;
     pool->task = task, pool->context = context;
     atomic_store_explicit(&pool->count, count, memory_order_relaxed);
     atomic_store_explicit(&pool->cpu, sched_getcpu(), memory_order_relaxed);
-    set_gate(pool, number | OPEN, count <= WAKE_BITS ? (UINT32_C(1) << count) - 2 : ~CALLER_BIT);
+    open_job(pool, number | OPEN, count <= WAKE_BITS ? (UINT32_C(1) << count) - 2 : ~CALLER_BIT, large);
     task(context, 0);
     close_job(pool);
 }
@@ -165,7 +185,7 @@ void pens_pool_destroy(pens_pool *pool)
 {
     if (pool == NULL)
         return;
-    set_gate(pool, STOP, 0);
+    atomic_store(&pool->gate, STOP);
     pens_wake(&pool->gate, UINT32_MAX);
     for (uint32_t i = 1; i < pool->threads; i++)
         pthread_join(pool->handles[i], NULL);

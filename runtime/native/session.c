@@ -11,6 +11,10 @@
 #include <sys/mman.h>
 #include <time.h>
 
+/* Work of a kernel that is worth waking threads for, some 40 microseconds; units that take long by themselves do not show
+ * in the first. */
+enum { LARGE_GRAINS = 8, LARGE_FLOPS = 2000000 };
+
 static uint64_t round_up(uint64_t bytes)
 {
     return (bytes + 63) / 64 * 64;
@@ -48,6 +52,7 @@ void pens_prepare_step(pens_session *session, pens_step *s)
     s->units = (int64_t)pens_value(session, c->units);
     s->tasks = task_count(s->units, c->grain, session->threads);
     s->team = c->team;
+    s->large = s->tasks > 1 && (s->units / c->grain >= LARGE_GRAINS || pens_value(session, c->flops) >= LARGE_FLOPS);
     if (s->tasks > 1)
         s->shares = pens_cut(s->units, c->grain, s->tasks);
     if (c->kind == COMMAND_COPY)
@@ -105,6 +110,8 @@ void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch)
                 (pens_patch){slot, index, known ? pens_value(session, argument->offset) : 0};
         }
     }
+    for (uint32_t i = session->all.step_count; i-- > 1;) /* threads are awake when they are wanted if woken before */
+        session->all.steps[i - 1].large |= session->all.steps[i].large;
     pens_pick(session);
 }
 
@@ -280,7 +287,7 @@ static pens_status run_parallel(pens_session *session, const pens_step *s, pens_
     session->current = s;
     session->jobs++;
     if (session->executor == NULL) {
-        pens_pool_run(session->pool, run_part, session, s->tasks);
+        pens_pool_run(session->pool, run_part, session, s->tasks, s->large);
         return PENS_OK;
     }
     atomic_store(&session->done, 0);

@@ -23,6 +23,7 @@ typedef struct {
     const char *message; /* of a check; else NULL */
     uint32_t tasks;      /* how many ranges the units are cut into */
     int team;            /* its kernel works in phases */
+    int large;           /* it, or one that follows, is worth waking threads for */
     pens_shares shares;  /* of more than one task: the ranges */
     uint32_t command;    /* its number */
     uint32_t guard_count, guard_senses;
