@@ -15,10 +15,10 @@ import numpy as np
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Operation, OpResult
 
-from penstock.compiler.dialects.graph.base import Cost, GraphOp, Int, Tensor, elements, require
+from penstock.compiler.dialects.graph.base import Cost, GraphOp, Int, Tensor, element_of, elements, require
 from penstock.compiler.dialects.graph.structure import Dispatch
 from penstock.compiler.dtypes import I64, shape_of, tensor
-from penstock.compiler.extents import Extent, Symbol, surely, symbols_of, told_symbol
+from penstock.compiler.extents import Extent, Symbol, is_static, surely, symbols_of, told_symbol
 
 if TYPE_CHECKING:
     from xdsl.ir import SSAValue
@@ -73,6 +73,32 @@ class NonZero(Counting):
         return Cost(elements(self.operands[0].type), self.bytes_moved())
 
 
+class Measure(Counting):
+    """One number that a model computes, i64[1], taken for a size: the number itself, from the least that ``count`` can
+    be to ``bound``. A run in which it is another ends with an error."""
+
+    name = "graph.measure"
+    operand_names = ("x",)
+    bound = Int(doc="the greatest it can be")
+
+    def infer(self) -> list[Tensor]:
+        (shape,) = self.shapes()
+        require(
+            shape == (1,) and element_of(self.operands[0]) == I64, "graph.measure takes one i64 in a tensor of rank 1"
+        )
+        require(not surely(self.count, "<", 0), f"{self.count} is no size")
+        return [tensor([1], I64)]
+
+    def most(self) -> Extent:
+        return self.bound
+
+    def evaluate(self, *operands: Array) -> Array:
+        return np.array(operands[0], np.int64)
+
+    def cost(self) -> Cost:
+        return Cost(0, self.bytes_moved())
+
+
 def counted(op: Operation) -> list[tuple[Counting, OpResult]]:
     """The counting ops that ``op`` is or, a dispatch, holds; each with the result of ``op`` that is the number."""
     if isinstance(op, Counting):
@@ -115,7 +141,10 @@ def _own_symbols(op: Operation) -> set[Symbol]:
 
 
 def is_needed(op: Operation) -> bool:
-    """True if ``op`` counts something that another op of its block knows by its symbol, used or not."""
+    """True if ``op`` counts something that another op of its block knows by its symbol, used or not, or measures what
+    has to be a number that is known already."""
+    if any(isinstance(each, Measure) and is_static((each.count,)) for each, _ in counted(op)):
+        return True
     symbols = {symbol for each, _ in counted(op) for symbol in symbols_of(each.count)}
     if not symbols or op.parent is None:
         return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeAlias
 
 from penstock.compiler.errors import BAD_VALUE, UNKNOWN_OPTION, OptionError, nearest
@@ -33,6 +33,8 @@ class Dimensions:
         self._extents: dict[str, Extent] = {}
         self.order: dict[str, int] = {}
         """Symbols by name, in order of first appearance."""
+        self.measured: dict[str, tuple[int, int]] = {}
+        """Ranges given for sizes that nodes compute, by ``measured_name``."""
         texts: dict[str, bool] = {}  # every dimension's text: True if the model names it
         for value in graph.inputs:
             if value.name in graph.initializers:
@@ -43,18 +45,23 @@ class Dimensions:
         alone = {text for text in texts if _identifier(text)}
         formulas = [text for text, named in texts.items() if named and self._formula(text, alone) is not None]
         names = _names([*(text for text in texts if text not in formulas), *formulas])
-        self._declare({text: name for text, name in names.items() if text not in formulas}, dict(given), formulas)
+        self._declare(
+            {text: name for text, name in names.items() if text not in formulas}, dict(given), formulas, graph
+        )
         for text in formulas:  # with the ranges given, one may be negative
             extent = self._formula(text, alone)
             self._extents[text] = symbol(names[text]) if extent is None else extent
 
-    def _declare(self, names: Mapping[str, str], given: dict[str, Given], formulas: list[str]) -> None:
+    def _declare(self, names: Mapping[str, str], given: dict[str, Given], formulas: list[str], graph: Graph) -> None:
         """A symbol, or the number it is given, for each text of ``names``."""
         for text, name in names.items():
             said = {key: given.pop(key) for key in dict.fromkeys((text, name)) if key in given}
             low, high = (1, MOST) if not said else _range(*next(iter(said.items())))
             self._extents[text] = symbol(name, low, high)
             self.order.setdefault(name, len(self.order))
+        for name in list(given):
+            if _looks_measured(name, graph):
+                self.measured[name] = _range(name, given.pop(name))
         for name in given:
             known = sorted(set(names.values()))
             has = f"it has {', '.join(known[:8])}" if known else "all its dimensions are fixed"
@@ -63,6 +70,11 @@ class Dimensions:
             raise OptionError(
                 UNKNOWN_OPTION, f"the model has no symbolic dimension '{name}' ({has}){nearest(name, known)}"
             )
+
+    def all_used(self, told: Collection[str]) -> None:
+        """Raise OptionError if a range is given for a size that no node computes; ``told`` are those computed."""
+        for name in self.measured.keys() - told:
+            raise OptionError(UNKNOWN_OPTION, f"no node of the model computes a size '{name}'")
 
     def _formula(self, text: str, alone: set[str]) -> Extent | None:
         """The extent a text stands for that is a formula of texts in ``alone``; None if it is no such formula."""
@@ -103,8 +115,7 @@ def _names(texts: list[str]) -> dict[str, str]:
     for text in texts:
         if text in names:
             continue
-        clean = re.sub(r"[^A-Za-z0-9_]+", "_", text[:LONGEST_NAME]).strip("_") or "dim"
-        clean = clean if clean[0].isalpha() or clean[0] == "_" else f"d{clean}"
+        clean = _clean(text[:LONGEST_NAME])
         name, count = clean, 1
         while name in taken or name in RESERVED:
             count += 1
@@ -112,6 +123,30 @@ def _names(texts: list[str]) -> dict[str, str]:
         taken.add(name)
         names[text] = name
     return {text: names[text] for text in texts}
+
+
+def _clean(text: str) -> str:
+    """The letters and digits of a text, as a name."""
+    clean = re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_") or "dim"
+    return clean if clean[0].isalpha() else f"d{clean}"
+
+
+def measured_name(node: str, number: int = 1) -> str:
+    """What users call the ``number``-th size that a node computes: after the node, by the end of its name."""
+    clean = _clean(node[-LONGEST_NAME:])
+    return clean if number == 1 and clean not in RESERVED else f"{clean}_{number}"
+
+
+def _looks_measured(name: str, graph: Graph) -> bool:
+    """True if ``name`` may be a size that a node of the graph computes."""
+    stem = re.sub(r"_\d+$", "", name)
+    nodes = [*graph.nodes]
+    while nodes:
+        node = nodes.pop()
+        if measured_name(node.name) in (name, stem):
+            return True
+        nodes += [inner for value in node.attributes.values() if isinstance(value, Graph) for inner in value.nodes]
+    return False
 
 
 def _range(name: str, given: Given) -> tuple[int, int]:

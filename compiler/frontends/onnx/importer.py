@@ -127,7 +127,7 @@ class Importer:
         self.model, self.ctx, self.kept, self.operators = model, ctx, kept or Kept(()), operators or Operators()
         self.problems: list[Problem] = list(model.problems)
         self.declared = DeclaredTypes(model.graph, dims)
-        self.counts = Counts(self.declared.dimensions.order)
+        self.counts = Counts(self.declared.dimensions)
         self.root = self.block = Block()  # of the function, and the one ops are put in: of a loop's body
         self.rounds: list[SSAValue] = []  # the numbers of the rounds of the loops around, outermost first
         self.location: LocationAttr = UNKNOWN_LOC
@@ -163,8 +163,8 @@ class Importer:
             elif value is not None:
                 results.append(value)
         assert self.problems or len(results) == len(listed), "an output is unknown, and nothing said why"
-        outputs = list(listed)
-        extra = {} if self.problems else self.kept.results(outputs)
+        outputs, extra = list(listed), {} if self.problems else self.kept.results(list(listed))
+        self.counts.finish(complete=not self.problems)
         return self._module(names, [*results, *extra.values()], [*outputs, *extra])
 
     def _module(self, inputs: list[str], results: list[SSAValue], outputs: list[str]) -> ModuleOp:

@@ -72,6 +72,7 @@ class NodeContext:
     ) -> None:
         self.importer, self.node, self.inputs = importer, node, list(inputs)
         self.opsets, self.scope, self.opset = opsets, scope, opsets.get(node.domain, 0)
+        self._measured: dict[SSAValue, Array] = {}  # what operands hold that were taken for sizes
 
     # Operands --------------------------------------------------------------------------------------------------------
 
@@ -161,6 +162,7 @@ class NodeContext:
     def known_extents(self, value: SSAValue, what: str) -> Array:
         """The compile-time value of ``value``, which may hold extents (dtype object)."""
         array = self.importer.evaluate(value)
+        array = self._measured.get(value) if array is None else array
         if array is None:
             raise Refusal(
                 SHAPE_UNKNOWN,
@@ -205,6 +207,16 @@ class NodeContext:
     def fed(self, index: int) -> bool:
         """True if input ``index`` is given and its value is only known at run time."""
         return self.has(index) and self.importer.evaluate(self.input(index)) is None
+
+    def sized(self, index: int, what: str) -> bool:
+        """As ``fed``, for sizes: where the model declares no shape of the result, and nothing says what ``what`` is,
+        it is measured, and its elements are symbols like those of the inputs."""
+        if not self.fed(index) or self.importer.declared_shape(self.node, 0, self.scope) is not None:
+            return self.fed(index)
+        array = self.importer.counts.measured(self, self.input(index), what)
+        if array is not None:
+            self._measured[self.input(index)] = array
+        return array is None
 
     def value(self, index: int, element: Attribute = I64) -> Value:
         """Input ``index`` for arithmetic in the graph, as element type ``element``."""

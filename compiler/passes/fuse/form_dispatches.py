@@ -61,10 +61,11 @@ ROOT_KINDS = {
     "graph.roi_max_pool": "roi",
     "graph.det": "determinant",
     "graph.non_zero": "counting",
+    "graph.measure": "measuring",
     "graph.group": "grouping",
     "graph.suppress": "suppression",
 }
-STREAMING = ("reduction", "normalization", "map", "counting")
+STREAMING = ("reduction", "normalization", "map", "counting", "measuring")
 MANY = 8  # slices of one value, each of which would be another kernel
 FEW = 64  # elements, which are computed in the time that it takes to ask whether they are needed
 VIEWS = (Reshape, Transpose, Expand, Slice)

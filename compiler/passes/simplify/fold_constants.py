@@ -17,6 +17,7 @@ from xdsl.passes import ModulePass
 
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.base import GraphOp, tensor_bytes
+from penstock.compiler.dialects.graph.counting import Counting
 from penstock.compiler.dialects.graph.shape import Expand, Iota
 from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch, Yield
 from penstock.compiler.dtypes import shape_of
@@ -47,7 +48,7 @@ class FoldConstant(Pattern):
         self.weights, self.max_bytes, self.releasing = ctx.weights, max_bytes, releasing
 
     def rewrite(self, op: GraphOp, rewriter: Rewriter, /) -> None:
-        if isinstance(op, Constant | Checked | Dispatch | Yield | Iota) or op.regions or not op.operands:
+        if isinstance(op, Constant | Checked | Counting | Dispatch | Yield | Iota) or op.regions or not op.operands:
             return
         if not all(_is_known(value.owner) for value in op.operands):
             return

@@ -13,3 +13,15 @@ func.func @main(%x : tensor<9xi1> {penstock.name = "x"}) -> (tensor<?xf32, ["fou
   %y = graph.iota {axis = 0} : () -> tensor<?xf32, ["found:0..9"]> loc("iota")
   func.return %y : tensor<?xf32, ["found:0..9"]>
 }
+// A size that is measured is needed where others know it by its symbol, and where it has to be a number.
+// CHECK-LABEL: @measured
+// CHECK: graph.dispatch "measuring" @length
+// CHECK: graph.dispatch "measuring" @fixed
+// CHECK-NOT: @unused
+func.func @measured(%x : tensor<1xi64> {penstock.name = "x"}) -> (tensor<?xf32, ["length:0..9"]> {penstock.name = "y"}) {
+  %a = graph.measure %x {count = "length:0..9", bound = 9} : (tensor<1xi64>) -> tensor<1xi64> loc("length")
+  %b = graph.measure %x {count = 5, bound = 9} : (tensor<1xi64>) -> tensor<1xi64> loc("fixed")
+  %c = graph.measure %x {count = "other:0..9", bound = 9} : (tensor<1xi64>) -> tensor<1xi64> loc("unused")
+  %y = graph.iota {axis = 0} : () -> tensor<?xf32, ["length:0..9"]> loc("iota")
+  func.return %y : tensor<?xf32, ["length:0..9"]>
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,6 +71,15 @@ def test_fused_matmul(left: int, right: int) -> None:
         agree(op, {"a": a, "b": b}, transA=left, transB=right, alpha=0.125)
 
 
+@pytest.mark.parametrize("flags", list(itertools.product((0, 1), repeat=4)))
+def test_fused_matmul_with_batches_behind_rows(flags: tuple[int, int, int, int]) -> None:
+    left, right, left_batch, right_batch = flags
+    a, b = some(2, 4, 5, 3) if left else some(2, 4, 3, 5), some(2, 4, 6, 5) if right else some(2, 4, 5, 6)
+    a, b = (np.moveaxis(x, 2, 0) if behind else x for x, behind in ((a, left_batch), (b, right_batch)))
+    feeds = {"a": np.ascontiguousarray(a), "b": np.ascontiguousarray(b)}
+    agree("FusedMatMul", feeds, transA=left, transB=right, transBatchA=left_batch, transBatchB=right_batch)
+
+
 @pytest.mark.parametrize("given", [("gamma",), ("gamma", "beta"), ("gamma", "beta", "bias")])
 def test_skip_layer_normalization(given: tuple[str, ...]) -> None:
     feeds = {"x": some(2, 3, 17), "skip": some(2, 3, 17)} | {name: some(17) for name in given}
@@ -102,7 +112,11 @@ def test_fused_conv(activation: str, numbers: list[float]) -> None:
     agree("FusedConv", feeds, activation=activation, pads=[1, 1, 1, 1], kernel_shape=[3, 3], **given)
 
 
-@pytest.mark.parametrize(("activation", "numbers"), [("Relu", {}), ("LeakyRelu", {"activation_alpha": 0.3})])
+@pytest.mark.parametrize(
+    ("activation", "numbers"),
+    [(name, {}) for name in ("Relu", "Softplus", "Softsign")]
+    + [(name, {"activation_alpha": 0.3}) for name in ("LeakyRelu", "Elu")],
+)
 def test_fused_gemm(activation: str, numbers: dict[str, float]) -> None:
     feeds = {"a": some(7, 5), "b": some(9, 7), "c": some(9)}
     agree("FusedGemm", feeds, transA=1, transB=1, alpha=0.5, beta=2.0, activation=activation, **numbers)

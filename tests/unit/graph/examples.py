@@ -62,6 +62,7 @@ CASES: dict[str, list[Case]] = {
     "extent": [case(result="2xi64", values=(3, 4)), case(result="i64", values=(7,))],
     "iota": [case(result="3x4xi64", axis=1), case(result="3xf32")],
     "non_zero": [case("3x4xf32", count=7), case("5xi1", count=3)],
+    "measure": [case("1xi64", count=7, bound=9)],
     "group": [case("5x2xf32"), case("4x1xi1", sorted=False)],
     "suppress": [
         case("2x6x4xf32", "2x3x6xf32", "1xi64", "1xf32", room=3),

@@ -93,6 +93,8 @@ REFUSED: list[tuple[str, tuple[str, ...], str | None, dict[str, Any], str]] = [
     ("top_k", ("3xf32",), None, {"axis": 0, "k": 4}, "4 elements are asked of an axis of 3"),
     ("non_zero", ("f32",), None, {"count": 1}, "rank 1 or more"),
     ("non_zero", ("3xf32",), None, {"count": -1}, "-1 elements cannot be counted"),
+    ("measure", ("2xi64",), None, {"count": 1, "bound": 3}, "takes one i64"),
+    ("measure", ("1xi64",), None, {"count": -1, "bound": 3}, "-1 is no size"),
     ("group", ("3xf32",), None, {}, r"takes rows, not a tensor of shape \[3\]"),
     ("suppress", ("1x2x3xf32", "1x1x2xf32", "i64", "f32"), None, {"room": 1}, r"not \[1,2,3\]"),
     ("suppress", ("1x2x4xf32", "1x1x3xf32", "i64", "f32"), None, {"room": 1}, "do not fit together"),

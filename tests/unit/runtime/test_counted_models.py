@@ -33,12 +33,12 @@ def model(nodes: list[Any], inputs: list[Tensor], outputs: list[tuple[str, int]]
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def check(made: onnx.ModelProto, *runs: dict[str, Any]) -> None:
+def check(made: onnx.ModelProto, *runs: dict[str, Any], dims: dict[str, Any] | None = None) -> None:
     """One session for all runs, the bits of another with three threads, and the interpreter, against onnxruntime."""
     oracle = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
     ctx = CompilerContext()
-    module = import_model(made, ctx)
-    loaded = penstock.compile(made, target="cpu:x86-64-v3").load()
+    module = import_model(made, ctx, dims=dims)
+    loaded = penstock.compile(made, target="cpu:x86-64-v3", dims=dims or {}).load()
     with loaded, loaded.session(threads=1) as session, loaded.session(threads=3) as parallel:
         for feeds in runs:
             found, others = session.run(feeds), parallel.run(feeds)

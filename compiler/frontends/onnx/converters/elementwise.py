@@ -157,7 +157,11 @@ def prelu(n: NodeContext) -> SSAValue:
 @converter("Softsign")
 def softsign(n: NodeContext) -> SSAValue:
     """Floating-point types."""
-    x = n.input(0)
+    return softsign_of(n, n.input(0))
+
+
+def softsign_of(n: NodeContext, x: SSAValue) -> SSAValue:
+    """x / (1 + |x|)."""
     return n.build(graph_op("div"), x, n.build(graph_op("add"), n.build(graph_op("abs"), x), n.number(1, x)))
 
 

@@ -16,7 +16,7 @@ from penstock.compiler.dialects.graph.reduction import Reduce
 from penstock.compiler.dialects.graph.shape import Iota
 from penstock.compiler.dtypes import I1, I32, I64, tensor
 from penstock.compiler.frontends.onnx.converters import converter
-from penstock.compiler.frontends.onnx.converters.elementwise import graph_op, widened
+from penstock.compiler.frontends.onnx.converters.elementwise import graph_op, softsign_of, widened
 from penstock.compiler.frontends.onnx.converters.linear import conv, gemm, matmul
 from penstock.compiler.frontends.onnx.converters.normalization import moments, scaled
 from penstock.compiler.frontends.onnx.node_context import NodeContext
@@ -26,15 +26,16 @@ DOMAIN = "com.microsoft"
 
 @converter("FusedMatMul", "TransposeMatMul", domain=DOMAIN)
 def fused_matmul(n: NodeContext) -> SSAValue:
-    """alpha and transposes of the last two axes; transposed batch axes are refused."""
-    if n.flag("transBatchA") or n.flag("transBatchB"):
-        raise n.unsupported("transBatchA and transBatchB are not compiled", "Use Transpose and MatMul.")
+    """alpha, and factors with transposed axes: transBatch makes the first axis the last but one, trans then swaps the
+    last two."""
     factors: list[SSAValue] = []
-    for index, name in enumerate(("transA", "transB")):
+    for index, name in enumerate("AB"):
         x = n.input(index)
-        if n.flag(name) and n.rank(x) > 1:
-            outer = range(n.rank(x) - 2)
-            x = n.transpose(x, [*outer, n.rank(x) - 1, n.rank(x) - 2])
+        rank = n.rank(x)
+        if n.flag(f"transBatch{name}") and rank > 2:
+            x = n.transpose(x, [*range(1, rank - 1), 0, rank - 1])
+        if n.flag(f"trans{name}") and rank > 1:
+            x = n.transpose(x, [*range(rank - 2), rank - 1, rank - 2])
         factors.append(x)
     product, alpha = matmul(n, *factors), n.float("alpha", 1.0)
     return product if alpha == 1.0 else n.build(graph_op("mul"), product, n.number(alpha, product))
@@ -91,10 +92,10 @@ def fused_conv(n: NodeContext) -> SSAValue:
 
 @converter("FusedGemm", domain=DOMAIN)
 def fused_gemm(n: NodeContext) -> SSAValue:
-    """A Gemm, and Relu, Tanh, Sigmoid, LeakyRelu or HardSigmoid."""
+    """A Gemm, and Relu, Tanh, Sigmoid, Softplus, Softsign, LeakyRelu, Elu or HardSigmoid."""
     name = n.text("activation", "")
     given = [n.float(f"activation_{key}") for key in ("alpha", "beta") if f"activation_{key}" in n.node.attributes]
-    takes = {"LeakyRelu": 1, "HardSigmoid": 2}.get(name, 0)
+    takes = {"LeakyRelu": 1, "Elu": 1, "HardSigmoid": 2}.get(name, 0)
     return activated(n, gemm(n), name, given[:takes])
 
 
@@ -103,10 +104,14 @@ def activated(n: NodeContext, x: SSAValue, name: str, numbers: list[float]) -> S
     match name, numbers:
         case "", _:
             return x
-        case "Relu" | "Tanh" | "Sigmoid", []:
+        case "Relu" | "Tanh" | "Sigmoid" | "Softplus", []:
             return n.build(graph_op(name.lower()), x)
+        case "Softsign", []:
+            return softsign_of(n, x)
         case "LeakyRelu", [alpha]:
             return n.build(graph_op("leaky_relu"), x, alpha=alpha)
+        case "Elu", [alpha]:
+            return n.build(graph_op("elu"), x, alpha=alpha)
         case "HardSigmoid", [alpha, beta]:
             return n.build(graph_op("hard_sigmoid"), x, alpha=alpha, beta=beta)
         case "Clip", [low, high] if not math.isnan(low + high):

@@ -33,8 +33,8 @@ from penstock.compiler.specialise import lone_symbol
 
 @converter("Reshape")
 def reshape(n: NodeContext) -> SSAValue:
-    """A shape fed at run time must be the declared one."""
-    if n.fed(1):
+    """A shape fed at run time must be the declared one; with none declared, it is measured."""
+    if n.sized(1, "its shape"):
         return fed.reshape(n)
     x = n.input(0)
     source, wanted = n.shape(x), n.extents(1, "shape") or []
@@ -111,8 +111,8 @@ def transpose(n: NodeContext) -> SSAValue:
 
 @converter("Expand")
 def expand(n: NodeContext) -> SSAValue:
-    """A shape fed at run time must be the declared one."""
-    if n.fed(1):
+    """A shape fed at run time must be the declared one; with none declared, it is measured."""
+    if n.sized(1, "its shape"):
         return fed.expand(n)
     x = n.input(0)
     wanted = n.extents(1, "shape") or []
@@ -139,10 +139,10 @@ def size(n: NodeContext) -> SSAValue:
 
 @converter("ConstantOfShape")
 def constant_of_shape(n: NodeContext) -> SSAValue:
-    """A shape fed at run time must be the declared one."""
+    """A shape fed at run time must be the declared one; with none declared, it is measured."""
     value = n.tensor_attribute("value").reshape(()) if "value" in n.node.attributes else np.float32(0)
     fill = n.constant(np.asarray(value))
-    return fed.constant_of_shape(n, fill) if n.fed(0) else n.expand(fill, n.extents(0, "shape") or [])
+    return fed.constant_of_shape(n, fill) if n.sized(0, "its shape") else n.expand(fill, n.extents(0, "shape") or [])
 
 
 @converter("Concat")
@@ -174,7 +174,7 @@ def slice_of(
 @converter("Slice")
 def slice_(n: NodeContext) -> SSAValue:
     """Starts, ends, axes and steps, constant or not (then the result's shape is declared); steps may be negative."""
-    if any(n.fed(index) for index in range(1, 5)):
+    if n.fed(3) or n.fed(4) or any(n.sized(index, "where it is cut") for index in (1, 2)):
         return fed.sliced(n)
     x = n.input(0)
     extents = n.shape(x)
@@ -269,7 +269,7 @@ def split(n: NodeContext) -> list[SSAValue]:
 @converter("Tile")
 def tile(n: NodeContext) -> SSAValue:
     """Repeats fed at run time must give the declared shape."""
-    x, repeats = fed.repeats(n) if n.fed(1) else (n.input(0), n.extents(1, "repeats") or [])
+    x, repeats = fed.repeats(n) if n.sized(1, "its repeats") else (n.input(0), n.extents(1, "repeats") or [])
     extents = n.shape(x)
     n.require(len(repeats) == len(extents), f"{len(repeats)} repeats are given for {len(extents)} axes")
     split_shape = [e for extent in extents for e in (1, extent)]
@@ -285,7 +285,7 @@ def pad(n: NodeContext) -> SSAValue:
     value = n.optional(2)
     fill = n.number(n.float("value", 0.0) if n.opset < 11 else 0.0, x) if value is None else n.reshape(value, [])
     mode = n.choice("mode", "constant", "constant", "reflect", "edge", "wrap")
-    if n.fed(1) or n.fed(3):
+    if n.fed(3) or n.sized(1, "its pads"):
         return fed.padded(n, fill, mode)
     pads = n.extents(1, "pads") or []
     axes = [n.normal_axis(a, rank) for a in (n.ints(3, "axes") or range(rank))]
@@ -337,7 +337,7 @@ def center_crop_pad(n: NodeContext) -> SSAValue:
 @converter("Range")
 def range_(n: NodeContext) -> SSAValue:
     """Start, limit and step, constant or not (then the result's length is declared)."""
-    if any(n.fed(index) for index in range(3)):
+    if n.fed(2) or any(n.sized(index, "its length") for index in (0, 1)):
         return fed.counted(n)
     start, limit, delta = (n.extent(index, "a bound of the range") for index in range(3))
     if not is_static((start, limit, delta)):

@@ -1,4 +1,4 @@
-"""Positions of what is not zero.
+"""Positions of what is not zero; numbers that are taken for sizes.
 
 In: ``graph.non_zero`` with its prologue. Out: a kernel of one unit, which keeps the order. The one idea: the results
 are rows as long as the number that is being counted, so positions are written to the first row as they are found, and
@@ -12,7 +12,7 @@ from typing import Any
 
 from penstock.compiler.dtypes import I1, I64, INDEX
 from penstock.compiler.extents import largest
-from penstock.compiler.passes.lower.affine import data, delinearise, iv
+from penstock.compiler.passes.lower.affine import Expr, data, delinearise, iv
 from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
 
 
@@ -44,3 +44,13 @@ def lower_counting(k: KernelLowering) -> None:
                 for axis, coordinate in enumerate(coordinates):
                     row = k.b.iadd(k.b.imul(count, axis), loop.index)
                     k.b.store(k.b.cast(k.b.index(k.e.scalar(coordinate)), I64), places, row)
+
+
+@schedule("measuring")
+def lower_measuring(k: KernelLowering) -> None:
+    """One number, stored as it is: what it may be is checked by the bind that reads it."""
+    op: Any = k.root("graph.measure")
+    (number,) = k.targets
+    with k.parallel((1,), k.elementwise_cost(1)), k.e.lanes(()):
+        value = k.e.value(op.operands[0], (Expr(0),))
+        k.b.store(k.e.scalars.cast(value, I64).value, number, 0)
