@@ -1,6 +1,6 @@
 /* Damaged artifacts, loaded: `loader RUNS SEED FILE...`. Build it with the runtime's sources under ASan and UBSan.
  *
- * A run changes a few bytes of an artifact, most often in the plan, mends the checksums so that the damage reaches the
+ * A run changes a few bytes of an artifact, most often in a plan, mends the checksums so that the damage reaches the
  * code behind them, loads the result from a block of just its size, and makes a session of it if the loader accepts it.
  * A model with symbols is given sizes, directly and as shapes, and one that counts is told numbers, as if kernels had
  * found them; what it then takes for its memory must be its memory.
@@ -12,11 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { END = 22, COMMENT = 16, ENTRY = 46, LARGEST_ARENA = 1 << 26 };
+enum { END = 22, COMMENT = 16, ENTRY = 46, LARGEST_ARENA = 1 << 26, MOST_PLANS = 4 };
+
+typedef struct { /* a member of the archive: plan.bin or plan-<n>.bin */
+    uint64_t at, bytes, entry;
+} member;
 
 typedef struct {
     uint8_t *data;
-    uint64_t bytes, directory, plan, plan_bytes, plan_entry;
+    uint64_t bytes, directory;
+    member plans[MOST_PLANS];
+    uint32_t plan_count;
 } artifact;
 
 static uint64_t state;
@@ -61,14 +67,15 @@ static artifact read_artifact(const char *path)
     a.directory = get(a.data + a.bytes - END - COMMENT + 16, 4);
     for (uint64_t at = a.directory; get(a.data + at, 4) == 0x02014b50;) {
         uint32_t name = get(a.data + at + 28, 2);
-        if (name == 8 && memcmp(a.data + at + ENTRY, "plan.bin", 8) == 0) {
+        if (name >= 8 && memcmp(a.data + at + ENTRY, "plan", 4) == 0 && a.plan_count < MOST_PLANS) {
             uint64_t local = get(a.data + at + 42, 4);
-            a.plan_entry = at;
-            a.plan = local + 30 + get(a.data + local + 26, 2) + get(a.data + local + 28, 2);
-            a.plan_bytes = get(a.data + at + 24, 4);
+            uint64_t begin = local + 30 + get(a.data + local + 26, 2) + get(a.data + local + 28, 2);
+            a.plans[a.plan_count++] = (member){begin, get(a.data + at + 24, 4), at};
         }
         at += ENTRY + name + get(a.data + at + 30, 2) + get(a.data + at + 32, 2);
     }
+    if (a.plan_count == 0)
+        exit(2);
     return a;
 }
 
@@ -78,8 +85,9 @@ static const uint64_t SPECIAL[] = {0, 1, 2, 7, 8, 63, 64, 0x7F, 0x80, 0xFF, 0x7F
 static void change(const artifact *a, uint8_t *data, uint64_t bytes)
 {
     uint64_t begin = 0, span = bytes, kind = below(100);
+    const member *plan = &a->plans[below(a->plan_count)];
     if (kind < 75)
-        begin = a->plan, span = a->plan_bytes;
+        begin = plan->at, span = plan->bytes;
     else if (kind < 90)
         begin = a->directory, span = a->bytes - a->directory;
     if (begin + span > bytes)
@@ -107,7 +115,8 @@ static void mend_checksums(const artifact *a, uint8_t *data, uint64_t bytes)
 {
     if (bytes != a->bytes)
         return;
-    put(data + a->plan_entry + 16, pens_crc32(data + a->plan, a->plan_bytes), 4);
+    for (const member *plan = a->plans; plan < a->plans + a->plan_count; plan++)
+        put(data + plan->entry + 16, pens_crc32(data + plan->at, plan->bytes), 4);
     uint64_t end = bytes - END - COMMENT;
     uint32_t start = get(data + end + 16, 4), length = get(data + end + 12, 4);
     if (start <= bytes && length <= bytes - start)

@@ -139,6 +139,14 @@ NODES: dict[str, tuple[str, dict[str, Any]]] = {
         INVALID_NODE,
         {"op": "Concat", "inputs": {"a": (F, (3, 4)), "b": (F, (3,))}, "axis": 1},
     ),
+    "a window stated for other axes": (
+        INVALID_NODE,
+        {
+            "op": "DeformConv",
+            "inputs": {"x": (F, (1, 1, 3, 3)), "w": (F, (1, 1, 2, 2)), "o": (F, (1, 8, 2, 2))},
+            "kernel_shape": [2, 2, 2],
+        },
+    ),
     "a grid too large": (
         MODEL_TOO_LARGE,
         {

@@ -54,11 +54,13 @@ def test_resizing(mode: str, coordinates: str, scales: tuple[float, float] | Non
         np.testing.assert_allclose(session.run(feeds)["y"], np.asarray(want), atol=1e-5)
 
 
-def test_sizes_that_are_numbers_beside_a_symbolic_batch() -> None:
+@pytest.mark.parametrize("policy", ["stretch", "not_larger", "not_smaller"])
+def test_sizes_that_are_numbers_beside_a_symbolic_batch(policy: str) -> None:
     """23 to 40: no ratio of small numbers."""
     image = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1, 23, 23])
     stored = [numpy_helper.from_array(np.array([40, 31]), "sizes")]
-    node = helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], name="resize", mode="linear", axes=[2, 3])
+    attributes = {"mode": "linear", "axes": [2, 3], "keep_aspect_ratio_policy": policy}
+    node = helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], name="resize", **attributes)
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * 4)
     graph = helper.make_graph([node], "resizing", [image], [result], stored)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9).SerializeToString()
@@ -66,6 +68,25 @@ def test_sizes_that_are_numbers_beside_a_symbolic_batch() -> None:
     (want,) = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"x": x})
     session = penstock.compile(model, target=f"cpu:{host_isa()}").load().session(threads=1)
     np.testing.assert_allclose(session.run({"x": x})["y"], np.asarray(want), atol=1e-5)
+
+
+def test_an_aspect_ratio_that_leaves_a_number_of_symbolic_sizes() -> None:
+    """No row is asked for that has less than one element, so that the result has one, whatever the size of z."""
+    images = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (("x", [2, 2]), ("z", ["n"]))
+    ]
+    nodes = [
+        helper.make_node("Shape", ["z"], ["rows"]),
+        helper.make_node("Concat", ["rows", "one"], ["sizes"], axis=0),
+        helper.make_node("Resize", ["x", "", "", "sizes"], ["y"], mode="linear", keep_aspect_ratio_policy="not_larger"),
+    ]
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * 2)
+    graph = helper.make_graph(nodes, "resizing", images, [result], [numpy_helper.from_array(np.array([1]), "one")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    feeds = {"x": np.array([[1, 2], [3, 7]], np.float32), "z": np.zeros(5, np.float32)}
+    (want,) = ReferenceEvaluator(model).run(None, feeds)
+    session = penstock.compile(model.SerializeToString(), target=f"cpu:{host_isa()}").load().session(threads=1)
+    np.testing.assert_allclose(session.run(feeds)["y"], np.asarray(want), atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["linear", "cubic"])

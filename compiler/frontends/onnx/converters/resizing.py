@@ -68,7 +68,8 @@ def _resized(
         return fed.resized(n, x, sizes, axes, scales, region, sampling)
     extents = n.shape(x)
     moved = [axis for axis in axes if sizes[axis] != extents[axis] or scales[axis] != 1]
-    if not is_static([*(extents[axis] for axis in moved), *(sizes[axis] for axis in moved)]):
+    later = any(isinstance(scales[axis], Value) for axis in moved)
+    if later or not is_static([*(extents[axis] for axis in moved), *(sizes[axis] for axis in moved)]):
         edges = {axis: (region[axis], region[axis + len(extents)]) for axis in moved} if region else {}
         return _symbolic(n, x, sizes, {axis: scales[axis] for axis in moved}, edges, sampling)
     for axis in moved:
@@ -160,7 +161,8 @@ def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[Extent], 
     """The input, the result's extents, and a scale for each axis, from the input sizes."""
     x = n.input(0)
     extents, policy = n.shape(x), n.choice("keep_aspect_ratio_policy", "stretch", *POLICIES)
-    if not is_static(extents) or not (n.fed(3) or is_static(n.extents(3, "sizes") or ())):
+    known = is_static(extents) if n.fed(3) else is_static([*(extents[a] for a in axes), *(n.extents(3, "sizes") or [])])
+    if not known:
         return _by_symbolic_sizes(n, axes, policy)
     old = np.array([extents[axis] for axis in axes], np.float64)
     n.require(n.shape(n.input(3)) == (len(axes),), f"sizes are {len(axes)} numbers")
@@ -187,7 +189,7 @@ def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[Extent], 
             sizes[axis] = int(size)
         if policy != "stretch":
             return x, sizes, [float(ratio) if axis in axes else 1.0 for axis in range(len(extents))]
-    return x, sizes, [size / extent if extent else 1.0 for size, extent in zip(sizes, extents, strict=True)]
+    return x, sizes, [_ratio(size, extent) for size, extent in zip(sizes, extents, strict=True)]
 
 
 def _by_symbolic_sizes(

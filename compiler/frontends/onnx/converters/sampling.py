@@ -113,8 +113,11 @@ def deform_conv(n: NodeContext) -> SSAValue:
     spatial = len(extents)
     n.require(n.rank(weights) == n.rank(x) == n.rank(offsets), "weights and offsets have the axes of the input")
     features, depth, *window = n.shape(weights)
-    for own, extent in zip(n.attribute_list("kernel_shape", window), window, strict=True):
-        n.require_equal(extent, own, f"kernel_shape is not {window}, which the weights have")
+    stated = n.attribute_list("kernel_shape", window)
+    sentence = f"kernel_shape is {stated}, but the weights have {window}"
+    n.require(len(stated) == len(window), sentence)
+    for own, extent in zip(stated, window, strict=True):
+        n.require_equal(extent, own, sentence)
     groups, offset_groups = n.int("group", 1), n.int("offset_group", 1)
     n.require(min(groups, offset_groups) > 0, "there is one group or more")
     sentence = (
