@@ -269,7 +269,7 @@ class Plan:
             raise PlanError(f"the {space.name.lower()} has no index {index}")
         if space == Space.SIZES:
             return 8 * len(self.sizes)
-        if space == Space.ARENA and self.buffers:
+        if space == Space.ARENA and (self.buffers or self.symbols):
             return 0
         return self.arena_bytes if space == Space.ARENA else self.weights_bytes
 

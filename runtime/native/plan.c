@@ -145,7 +145,9 @@ static int64_t space_bytes(const pens_model *model, const plan_variant *variant,
     const plan_header *h = model->header;
     switch (a->space) {
     case SPACE_ARENA:
-        return model->counts[TABLE_BUFFERS] > 0 ? 0 : variant->arena_bytes < 0 ? -2 : variant->arena_bytes;
+        if (model->counts[TABLE_SYMBOLS] > 0 || model->counts[TABLE_BUFFERS] > 0)
+            return 0; /* memory is that of the buffers: see place_all */
+        return variant->arena_bytes < 0 ? -2 : variant->arena_bytes;
     case SPACE_WEIGHTS:
         return h->weights_bytes > INT64_MAX ? -2 : (int64_t)h->weights_bytes;
     case SPACE_INPUT:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fuzz import fuzz
 
+import penstock.runtime as runtime
+from penstock.compiler.artifact import writer
+from penstock.compiler.artifact.plan import BufferRange, Command, CommandKind, Plan, PlanError, Space
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.errors import IRError
 from penstock.compiler.irtext import parse_module
+from penstock.runtime.errors import PenstockError
 
 
 @pytest.mark.parametrize("start", range(0, 400, 100))
@@ -33,6 +38,21 @@ def test_a_string_without_end_is_found_at_once() -> None:
 @pytest.mark.parametrize("seed", [6138])
 def test_findings_in_text(seed: int) -> None:
     fuzz.text(random.Random(seed))
+
+
+def test_memory_that_no_buffer_of_a_symbolic_model_is_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The arena of a model with symbols is as large as its buffers are, whatever its plan says."""
+    made = fuzz.symbolic()
+    (plan,) = made.plans.values()
+    reads = BufferRange(Space.INPUT, 0, plan.inputs[0].bytes)
+    command = Command(CommandKind.DISPATCH, (reads,), (BufferRange(Space.ARENA, 0, 64),), source="k")
+    changed = replace(plan, commands=[command], buffers=(), arena_bytes=64)
+    with pytest.raises(PlanError):
+        changed.validate()
+    monkeypatch.setattr(Plan, "validate", lambda self: None)
+    file = writer.to_bytes(replace(made, plans=dict.fromkeys(made.plans, changed)))
+    with pytest.raises(PenstockError, match="damaged"):
+        runtime.load(file)
 
 
 def test_damaged_artifacts(tmp_path: Path) -> None:
