@@ -106,19 +106,19 @@ def linear_classifier(n: NodeContext) -> list[SSAValue]:
     """Integer labels, two or more, with a row of coefficients each; all transformations but PROBIT and SOFTMAX_ZERO."""
     x, labels = n.cast(n.ranked(0, 1, 2), F32), class_labels(n, "classlabels_ints")
     rows = n.reshape(x, [1, *n.shape(x)]) if n.rank(x) == 1 else x
-    weights = np.array(n.attribute_list("coefficients"), np.float32)
+    weights = np.array(n.attribute_list("coefficients", kind=float), np.float32)
     count, columns = len(labels), n.shape(rows)[1]
     if count < 2 or weights.size != count * columns:
         raise n.unsupported(f"{weights.size} coefficients for {count} labels of {columns} columns are not compiled")
     product = Value(n, n.build(Matmul, rows, n.constant(np.ascontiguousarray(weights.reshape(count, -1).T))))
-    offsets = [float(item) for item in n.attribute_list("intercepts")] or [0.0]
+    offsets = [float(item) for item in n.attribute_list("intercepts", kind=float)] or [0.0]
     n.require(len(offsets) in (1, count), f"there are {len(offsets)} intercepts for {count} labels")
     return classified(n, product + np.array(offsets, np.float32), labels)
 
 
 def class_labels(n: NodeContext, attribute: str) -> Array:
     """The labels of a classifier, i64 [classes]."""
-    if n.attribute_list("classlabels_strings"):
+    if n.attribute_list("classlabels_strings", kind=str):
         raise n.unsupported("its labels are strings, which are not compiled", "Use integers for labels.")
     return np.array(n.attribute_list(attribute), np.int64)
 
