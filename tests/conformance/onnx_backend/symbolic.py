@@ -137,7 +137,7 @@ def other_sizes(inputs: Arrays) -> Iterator[tuple[str, Arrays]]:
         if change not in seen:
             seen.append(change)
             resized = {
-                name: np.resize(array, [change.get(size, size) for size in array.shape])
+                name: np.resize(array, tuple(change.get(size, size) for size in array.shape))
                 for name, array in arrays.items()
             }
             if sum(array.size for array in resized.values()) > LARGEST:

@@ -21,7 +21,8 @@ def compare(candidate: Any, *runs: Feeds, evaluator: bool = False) -> None:
     session = penstock.compile(text, target=f"cpu:{host_isa()}").load().session(threads=1)
     oracle = ReferenceEvaluator(candidate) if evaluator else onnxruntime.InferenceSession(text)
     for feeds in runs:
-        (want,), (got,) = oracle.run(None, dict(feeds)), session.run(dict(feeds)).values()
+        found: Any = oracle.run(None, dict(feeds))
+        (want,), (got,) = found, session.run(dict(feeds)).values()
         assert got.shape == want.shape
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 

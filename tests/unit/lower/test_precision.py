@@ -157,7 +157,7 @@ def model(round_weights: bool) -> bytes:
 def test_models_are_those_with_rounded_weights(isa: str) -> None:
     """Nothing but the weights is rounded, and weights as ml_dtypes rounds them; the same bits for any threads."""
     tokens = {"tokens": np.array([[0], [299], [17], [5], [5], [100], [1]], np.int64)}
-    (wanted,) = onnxruntime.InferenceSession(model(round_weights=True)).run(None, tokens)
+    wanted: Any = onnxruntime.InferenceSession(model(round_weights=True)).run(None, tokens)[0]
     artifact = penstock.compile(model(round_weights=False), target=f"cpu:{isa}", precision="bf16-weights")
     loaded = artifact.load()
     found = loaded.session(threads=1).run(tokens)["y"]
@@ -173,7 +173,7 @@ def test_models_at_bf16() -> None:
     """Within bf16's accuracy of the f32 model, on every level; the best one of this machine is taken."""
     tokens = {"tokens": np.array([[0], [299], [17], [5], [5], [100], [1]], np.int64)}
     source = model(round_weights=False)
-    (wanted,) = onnxruntime.InferenceSession(source).run(None, tokens)
+    wanted: Any = onnxruntime.InferenceSession(source).run(None, tokens)[0]
     artifact = penstock.compile(source, precision="bf16").bytes
     assert penstock.load(artifact).isa == RUNNABLE[0]
     for isa in RUNNABLE:

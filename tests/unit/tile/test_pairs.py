@@ -54,6 +54,8 @@ def oracle(x: NDArray[Any], y: NDArray[Any], c: NDArray[Any], *, flush: bool) ->
 
 def arrays(kind: str, count: int) -> list[NDArray[Any]]:
     rng = np.random.default_rng(3)
+    x: Any
+    y: Any
     if kind == "patterns":  # any bits: infinities, NaN, denormals
         x, y = (rng.integers(0, 1 << 16, 2 * count).astype(np.uint16).view(BFLOAT16) for _ in range(2))
         return [x, y, rng.integers(0, 1 << 32, count, np.uint64).astype(np.uint32).view(np.float32)]
