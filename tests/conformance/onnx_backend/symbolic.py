@@ -122,10 +122,15 @@ def _forget(value: ValueInfoProto) -> None:
             dim.Clear()
 
 
+def _resized(array: Any, change: dict[int, int]) -> Any:
+    shape: Any = tuple(change.get(size, size) for size in array.shape)
+    return np.resize(array, shape)
+
+
 def other_sizes(inputs: Arrays) -> Iterator[tuple[str, Arrays]]:
     """The inputs at larger sizes, and a word on each: all one larger or twice as large, then equal ones changed
     together while the rest stays. Data is repeated, so that positions stay in range."""
-    arrays = {
+    arrays: dict[str, Any] = {
         name: item for name, item in inputs.items() if isinstance(item, np.ndarray) and item.dtype.kind not in "OUS"
     }
     present = sorted({size for array in arrays.values() for size in array.shape if size > 1})
@@ -136,10 +141,7 @@ def other_sizes(inputs: Arrays) -> Iterator[tuple[str, Arrays]]:
     for change in changes:
         if change not in seen:
             seen.append(change)
-            resized = {
-                name: np.resize(array, tuple(change.get(size, size) for size in array.shape))
-                for name, array in arrays.items()
-            }
+            resized = {name: _resized(array, change) for name, array in arrays.items()}
             if sum(array.size for array in resized.values()) > LARGEST:
                 continue
             yield ", ".join(f"{size} -> {other}" for size, other in change.items()), {**inputs, **resized}
