@@ -113,7 +113,7 @@ class WinogradKernel:
             start = k.e.scalar(group * block.panels)
             with k.b.loop(start, k.b.imin(k.b.iadd(start, block.panels), self.panels)) as loop:
                 panel = iv(loop.index, 0, self.panels - 1)
-                self._products(panel)
+                self._products(panel, count)
                 with k.b.loop(0, count) as tiles:
                     self._points_to_outputs(first, iv(tiles.index, 0, block.tiles - 1), panel)
 
@@ -198,14 +198,17 @@ class WinogradKernel:
 
     # Products --------------------------------------------------------------------------------------------------------
 
-    def _products(self, panel: Expr) -> None:
-        """For every point, [tiles x channels] times [channels x panel], into scratch [points][tiles][panel]."""
+    def _products(self, panel: Expr, count: Index) -> None:
+        """For every point, [tiles x channels] times [channels x panel], into scratch [points][tiles][panel]; what a
+        register tile computes beyond the last of ``count`` tiles may be anything."""
         k, block = self.k, self.block
         vectors = max(1, block.columns // k.machine.lanes)
         chains = chains_for(block.rows, vectors, self.channels)
-        loops = k.loop(0, self.points), k.loop(0, self.panel, block.columns), k.loop(0, block.tiles, block.rows)
+        used: Index = block.tiles if quotient(self.total, block.tiles) is not None else count
+        loops = k.loop(0, self.points), k.loop(0, self.panel, block.columns), k.b.loop(0, used, block.rows)
         tile = block.rows, block.columns
-        with loops[0] as point, loops[1] as column, loops[2] as row, k.e.lanes(tile):
+        with loops[0] as point, loops[1] as column, loops[2] as loop, k.e.lanes(tile):
+            row = iv(loop.index, 0, block.tiles - block.rows, block.rows)
             rows, columns = row + lane(0, block.rows), column + lane(1, block.columns)
             ahead, lines = self._ahead(panel * self.points + point, row, column)
 
