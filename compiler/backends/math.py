@@ -33,6 +33,7 @@ from penstock.compiler.backends.instructions import (
     two_product,
     two_sum,
 )
+from penstock.compiler.dialects.graph.scalar import GELU_TAIL_END
 
 V = TypeVar("V")
 
@@ -125,13 +126,9 @@ def erf(m: Instructions[V], x: V) -> V:
     return m.select(m.less(a, m.number(ERF_JOIN)), near, copysign(m, far, x))
 
 
-GELU_TAIL_END = (5.6875, 8.375)
-"""Beyond it relu and gelu are taken as equal, for f32 and f64."""
-
-
 def gelu_tail(m: Instructions[V], x: V) -> V:
     """|x| erfc(|x| / sqrt 2) / 2: a power of two with a polynomial for its exponent in f32; in f64 as erf."""
-    end, a = m.number(GELU_TAIL_END[m.double]), m.abs(x)
+    end, a = m.number(GELU_TAIL_END[8 if m.double else 4]), m.abs(x)
     beyond = m.less(end, a)
     t = m.select(beyond, end, a)
     if m.double:

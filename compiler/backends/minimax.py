@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from penstock.compiler.backends.math import ERF_JOIN, GELU_TAIL_END
+from penstock.compiler.backends.math import ERF_JOIN
+from penstock.compiler.dialects.graph.scalar import GELU_TAIL_END
 
 Function = Callable[[Any], Any]
 
@@ -122,7 +123,7 @@ def fits() -> dict[str, tuple[Function, float, float, int, int, Function]]:
         # erf(x) = 1 - exp(x t(x)) from there on (f32), 1 - exp(t(x - 3.5)) (f64)
         "ERFC_F32": (lambda t: mp.log(mp.erfc(t)) / t, 0.92, 4.0, 7, 7, lambda t: t * mp.erfc(t)),
         # log2 of the chance of a normal number above t (f32), as exact as its rounding
-        "NORMAL_TAIL_F32": (log2_tail, 1e-3, GELU_TAIL_END[False], 10, 10, lambda t: 1 / (1 - log2_tail(t))),
+        "NORMAL_TAIL_F32": (log2_tail, 1e-3, GELU_TAIL_END[4], 10, 10, lambda t: 1 / (1 - log2_tail(t))),
         "ERFC_F64": (lambda t: mp.log(mp.erfc(t + 3.5)), 0.92 - 3.5, 6.0 - 3.5, 24, 24, lambda t: mp.erfc(t + 3.5)),
     }
 

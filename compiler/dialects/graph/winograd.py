@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.dialects.builtin import f32
 
-from penstock.compiler.dialects.graph.base import Cost, GraphOp, Int, Ints, Tensor, elements, require, show
+from penstock.compiler.dialects.graph.base import Cost, GraphOp, Int, Ints, Tensor, require, show
 from penstock.compiler.dialects.graph.contraction import unpack_last
 from penstock.compiler.dtypes import shape_of, tensor, type_name
 from penstock.compiler.extents import ceildiv
@@ -149,8 +149,3 @@ class WinogradConv(GraphOp):
         steps = 2 * (self.tile + WINDOW - 1) * 2  # multiply-adds of the transforms per point, roughly
         flops = 2 * tiles * self.points * (channels * features + steps * (channels + features) // 4)
         return Cost(flops, self.bytes_moved())
-
-
-def direct_flops(op: WinogradConv) -> int:
-    """What the same convolution costs without transforms."""
-    return 2 * elements(op.out.type) * WINDOW * WINDOW * op.shapes()[0][-1]

@@ -39,7 +39,7 @@ ORACLE_WRONG = frozenset(
         "test_qlinearmatmul_3D_uint8_float16",
     }
 )
-"""Cases whose expected outputs ONNX's evaluator does not give at other sizes, where onnxruntime and we agree."""
+"""Cases whose expected outputs ONNX's evaluator does not give at other sizes."""
 
 
 def execute_symbolic(case: Case) -> Result:

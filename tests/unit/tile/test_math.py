@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from penstock.compiler.backends.cpu.jit import run_kernel
 from penstock.compiler.backends.cpu.target import cpu_target
-from penstock.compiler.backends.math import BOUNDS, GELU_TAIL_END
+from penstock.compiler.backends.math import BOUNDS
+from penstock.compiler.dialects.graph.scalar import GELU_TAIL_END
 from penstock.compiler.dialects.tile.builder import KernelBuilder, buffer
 from penstock.compiler.dialects.tile.interpreter import dtype_of
 from penstock.compiler.dtypes import F32, F64
@@ -96,7 +97,7 @@ def reference(name: str, operands: list[Array]) -> Array:
         if name == "erf":
             return np.vectorize(math.erf)(operands[0].astype(np.float64)).astype(np.longdouble)
         if name == "gelu_tail":
-            x, end = np.abs(operands[0]), GELU_TAIL_END[operands[0].dtype == np.float64]
+            x, end = np.abs(operands[0]), GELU_TAIL_END[operands[0].dtype.itemsize]
             chance = np.vectorize(math.erfc)(x.astype(np.float64) * math.sqrt(0.5)) / 2
             return np.where(x > end, 0, x * chance.astype(np.longdouble))
         functions: dict[str, Callable[..., Any]] = {"pow": np.power, "rem": np.fmod}
