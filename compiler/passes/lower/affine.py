@@ -134,9 +134,7 @@ class Expr:
             return whole + block
         common = _common_factor(rest, divisor)
         if common != 1:
-            exact = [(atom, quotient(factor, common)) for atom, factor in rest.terms]
-            terms = tuple((atom, factor) for atom, factor in exact if factor is not None)
-            return whole + Expr(floordiv(rest.constant, common), terms).floordiv(floordiv(divisor, common))
+            return whole + _over(rest, common).floordiv(floordiv(divisor, common))
         if len(rest.terms) == 1 and rest.constant == 0 and rest.terms[0][1] == 1:
             (atom, _), *_ = rest.terms
             if isinstance(atom, FloorDiv):
@@ -149,7 +147,13 @@ class Expr:
             return Expr()
         _, rest = self._split(divisor)
         block = _block(rest, divisor)
-        return Expr(0, ((Mod(rest, divisor), 1),)) if block is None else rest - block * divisor
+        if block is not None:
+            return rest - block * divisor
+        common = _common_factor(rest, divisor)
+        if common == 1:
+            return Expr(0, ((Mod(rest, divisor), 1),))
+        blocks = _over(rest, common)
+        return rest - blocks * common + blocks.mod(floordiv(divisor, common)) * common
 
     def _split(self, divisor: Extent) -> tuple[Expr, Expr]:
         """(whole, rest) with self = divisor * whole + rest, whole exact."""
@@ -240,6 +244,12 @@ def _lanes(atom: Atom) -> frozenset[int]:
             return atom.dims
         case Iv():
             return frozenset()
+
+
+def _over(rest: Expr, common: Extent) -> Expr:
+    """floor(rest / common) for a ``common`` that ``_common_factor`` found."""
+    exact = [(atom, quotient(factor, common)) for atom, factor in rest.terms]
+    return Expr(floordiv(rest.constant, common), tuple((atom, factor) for atom, factor in exact if factor is not None))
 
 
 def _common_factor(rest: Expr, divisor: Extent) -> Extent:

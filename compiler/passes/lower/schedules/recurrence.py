@@ -18,7 +18,7 @@ from xdsl.ir import SSAValue
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.recurrence import activate
 from penstock.compiler.dtypes import I1, byte_width
-from penstock.compiler.extents import ceildiv, surely, tile_width, typical
+from penstock.compiler.extents import Dim, Extent, ceildiv, floordiv, is_number, smallest, surely, tile_width, typical
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
 from penstock.compiler.passes.lower.schedules.contraction import accumulate, accumulate_several, combine
@@ -123,21 +123,46 @@ class Recurrence:
     def _fetch(self, source: SSAValue, at: Expr) -> None:
         """Ask for a small state at once: other threads have written parts of it, and each line takes long to come."""
         k, line = self.k, 64 // byte_width(self.register)
-        count = self.batch * self.hidden
-        if surely(count, "<=", FETCHED_BYTES // byte_width(self.register)):
+        count, most = self.batch * self.hidden, FETCHED_BYTES // byte_width(self.register)
+        if is_number(count) and count <= most:
             for start in range(0, count, line):
                 k.b.prefetch(source, k.e.scalar(at + start))
+        elif not surely(count, ">", most):
+            fetched = k.b.select(k.b.compare("le", k.b.index(count), most), k.b.index(count), 0)
+            with k.b.loop(0, fetched, line) as loop:
+                k.b.prefetch(source, k.e.scalar(at + iv(loop.index, 0, most - 1)))
 
     # Tiles -----------------------------------------------------------------------------------------------------------
 
     def over_state(self, units: Strip, body: Tile, gates: int = 1) -> None:
         """Call ``body`` over the batch rows of some units, in tiles for which the sums of so many gates fit into
-        registers; lanes are set to (rows, units)."""
-        k, lanes = self.k, self.k.machine.lanes
-        height, width = self._tile(-(-units.width // lanes), gates)
-        if units.limit is not None:
-            height, width = self._tile(-(-units.width // lanes), gates, divide=False)
-        width = min(width * lanes, units.width)
+        registers; lanes are set to (rows, units). Rows that a symbolic batch has beyond full tiles have tiles of their
+        own: fewer rows, more units."""
+        k = self.k
+        height, width = self._tile(units, gates, self.batch)
+        if not isinstance(self.batch, Dim):
+            self._tiles(units, width, body, lambda tile: k.rows(self.batch, height, tile))
+            return
+
+        def rest(rows: Strip) -> None:
+            height, width = self._tile(units, gates, rows.width)
+
+            def part(tile: Callable[[Strip], None]) -> None:
+                k.rows(rows.width, height, lambda inner: tile(Strip(rows.start + inner.start, inner.width)))
+
+            self._tiles(units, width, body, part)
+
+        full = floordiv(self.batch, height) * height
+        if full != 0:
+            with k.when_positive(full):
+                self._tiles(units, width, body, lambda tile: k.rows(full, height, tile))
+        k.pieces(k.tail(self.batch, height), rest)
+
+    def _tiles(
+        self, units: Strip, width: int, body: Tile, over_rows: Callable[[Callable[[Strip], None]], None]
+    ) -> None:
+        """Call ``body`` for strips of ``width`` units and the rows that ``over_rows`` goes through for each."""
+        k = self.k
 
         def strip(part: Strip) -> None:
             start = units.start + part.start
@@ -146,21 +171,22 @@ class Recurrence:
                 with k.e.lanes((rows.width, part.width), units.limits(1)):
                     body(rows.start + lane(0, rows.width), start + lane(1, part.width))
 
-            k.rows(self.batch, height, tile)
+            over_rows(tile)
 
         k.strips(units.width, width, strip)
 
-    def _tile(self, vectors: int, gates: int, *, divide: bool = True) -> tuple[int, int]:
-        """Rows, and vectors of units, of the tile with the fewest loads for each multiply-add."""
-        batch, found = typical(self.batch), list[tuple[float, int, int]]()
+    def _tile(self, units: Strip, gates: int, batch: Extent) -> tuple[int, int]:
+        """Rows and units of the tile with the fewest loads for each multiply-add."""
+        lanes = self.k.machine.lanes
+        vectors, count, found = -(-units.width // lanes), typical(batch), list[tuple[float, int, int]]()
         for width in (4, 2, 1):
-            if not divide or width > vectors:
+            if units.limit is not None or width > vectors:
                 width = vectors
             most = max(1, (self.k.machine.vector_registers - 1 - width) // (gates * width))
-            rows = -(-batch // -(-batch // most)) if batch else 1
+            rows = -(-count // -(-count // most)) if count else 1
             found.append(((gates * width + rows) / (gates * width * rows), -width, rows))
         _, width, rows = min(found)
-        return tile_width(self.batch, rows), -width
+        return tile_width(batch, rows), min(-width * lanes, units.width)
 
     def _prepare(self, units: Strip) -> None:
         """What a slice needs before the first step."""
@@ -172,7 +198,22 @@ class Recurrence:
         k = self.k
         vectors = -(-units.width // k.machine.lanes)
         most = (k.machine.vector_registers - 1 - vectors) // vectors
-        along_time = self.batch == 1 or typical(self.steps) >= min(most, typical(self.batch))
+        fewest = smallest(self.batch, most)
+        if surely(self.steps, ">=", fewest):
+            self._input_rows(units, most, along_time=True)
+        elif surely(self.steps, "<", fewest):
+            self._input_rows(units, most, along_time=False)
+        else:
+            enough = k.b.compare("ge", k.b.index(self.steps), k.b.index(fewest))
+            with k.b.when(enough):
+                self._input_rows(units, most, along_time=True)
+            with k.b.when(k.b.unary("not_", enough)):
+                self._input_rows(units, most, along_time=False)
+
+    def _input_rows(self, units: Strip, most: int, *, along_time: bool) -> None:
+        """The same in tiles of so many rows at most, which are steps of a sequence or sequences of a step."""
+        k = self.k
+        vectors = -(-units.width // k.machine.lanes)
         inner, outer = (self.steps, self.batch) if along_time else (self.batch, self.steps)
         with k.loop(0, self.gates) as gate, k.loop(0, outer) as other:
             column = gate * self.hidden + units.start + lane(1, units.width)
