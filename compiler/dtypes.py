@@ -187,9 +187,19 @@ def _static_tensor(shape: tuple[int, ...], element: Attribute) -> TensorType[Att
 
 
 def symbolic_shape(shape: Sequence[Extent]) -> tuple[list[int], ArrayAttr[Attribute]]:
-    """(extents with -1 for symbolic ones, the texts of those)."""
+    """(extents with DYNAMIC_INDEX for symbolic ones, the texts of those)."""
     numbers = [DYNAMIC_INDEX if isinstance(extent, Dim) else extent for extent in shape]
     return numbers, ArrayAttr([StringAttr(str(extent)) for extent in shape if isinstance(extent, Dim)])
+
+
+def negative_extents(value_type: TensorType[Attribute]) -> list[int]:
+    """The extents that no tensor has, those below 0; where one stands for a symbolic extent, there is a text for it."""
+    shape = value_type.get_shape()
+    if min(shape, default=0) >= 0:
+        return []
+    texts = value_type.encoding
+    named = len(texts.data) if isinstance(texts, ArrayAttr) else 0
+    return [extent for extent in shape if extent < 0 and (extent != DYNAMIC_INDEX or shape.count(extent) != named)]
 
 
 def shape_of(value_type: Attribute) -> tuple[Extent, ...]:

@@ -7,7 +7,6 @@ file is mapped, not read; its weights are shared by every session and process th
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import sys
 import weakref
@@ -18,6 +17,7 @@ import numpy as np
 
 from penstock.runtime.errors import CLOSED
 from penstock.runtime.library import UNKNOWN, Error, LoadOptions, Tensor, check, library
+from penstock.runtime.manifest import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +77,7 @@ class Model:
         self._handle: int | None = handle
         size = ctypes.c_size_t()
         text = ctypes.string_at(native.pens_manifest(handle, size), size.value)
-        self.manifest: dict[str, Any] = json.loads(text)
+        self.manifest: dict[str, Any] = read_manifest(text)
         """What the compiler wrote for people and tools: options, versions, targets, sources."""
         self.inputs = tuple(_info(native.pens_input(handle, i)) for i in range(native.pens_input_count(handle)))
         self.outputs = tuple(_info(native.pens_output(handle, i)) for i in range(native.pens_output_count(handle)))
@@ -173,7 +173,11 @@ def load(source: str | os.PathLike[str] | bytes, *, verify: bool = False, isa: s
         status = native.pens_load_file(os.fsencode(source), options, ctypes.byref(handle), error)
     check(status, error)
     assert handle.value is not None
-    return Model(handle.value, keep)
+    try:
+        return Model(handle.value, keep)
+    except BaseException:
+        native.pens_unload(handle)
+        raise
 
 
 def _aligned(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:

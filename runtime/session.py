@@ -21,6 +21,7 @@ import numpy as np
 from penstock.runtime.errors import (
     CLOSED,
     INVALID_ARGUMENT,
+    OUT_OF_MEMORY,
     SESSION_BUSY,
     WRONG_INPUTS,
     WRONG_OUTPUTS,
@@ -153,6 +154,8 @@ class Session:
             if self._rooms:
                 self._shape_counted(results)
             del held
+        except MemoryError as error:
+            raise OUT_OF_MEMORY.error(reason=f"there is no room for the results ({error})") from error
         finally:
             self._idle.release()
         return results if outputs is None else {name: results[name] for name in outputs}
@@ -362,7 +365,11 @@ class Session:
             if name not in inputs:
                 problems += [f"input {name} is missing"] if index in needed else []
                 continue
-            array = _as_array(inputs[name])
+            try:
+                array = _as_array(inputs[name])
+            except (TypeError, ValueError, BufferError) as error:
+                problems.append(f"input {name} is no array ({error})")
+                continue
             mismatch = _mismatch(f"input {name}", array, dtype, shape)
             if mismatch:
                 problems.append(mismatch)

@@ -15,7 +15,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -31,6 +31,9 @@ from penstock.compiler.errors import CANNOT_WRITE, ArtifactError
 PAGE = 4096
 COMMENT = b"PENSTOCK"
 CHUNK = 1 << 24
+
+Member = tuple[str, Sequence[Any], int]
+"""A member's name, its bytes-like parts in order, and what the place of its data is a multiple of."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +90,30 @@ def to_bytes(contents: Contents) -> bytes:
 
 def write_to(contents: Contents, file: IO[bytes]) -> None:
     """Write the artifact to a seekable binary file."""
+    write_members(_members(contents), file)
+
+
+def _members(contents: Contents) -> Iterator[Member]:
+    """The members of an artifact in the order of the file."""
     manifest = json.dumps(contents.manifest, indent=1, sort_keys=True, ensure_ascii=False).encode()
+    yield "manifest.json", [manifest], ALIGNMENT
+    plan_bytes = encode(_variants(contents, contents.plans), [special.sizes for special in contents.specials])
+    yield "plan.bin", [plan_bytes], ALIGNMENT
+    for number, special in enumerate(contents.specials, 1):
+        yield f"plan-{number}.bin", [encode(_variants(contents, special.plans))], ALIGNMENT
+    for isa in contents.plans:
+        yield f"code/{isa}", [contents.images[isa].data], PAGE
+    plan = next(iter(contents.plans.values()))
+    yield "weights.bin", list(_weight_bytes(plan, contents.weights)), PAGE
+    for name in sorted(contents.debug):
+        yield f"debug/{name}", [contents.debug[name]], ALIGNMENT
+
+
+def write_members(members: Iterable[Member], file: IO[bytes]) -> None:
+    """Write an archive of ``members``, stored and sealed as artifacts are, to a seekable binary file."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        _member(archive, file, "manifest.json", [manifest], ALIGNMENT)
-        plan_bytes = encode(_variants(contents, contents.plans), [special.sizes for special in contents.specials])
-        _member(archive, file, "plan.bin", [plan_bytes], ALIGNMENT)
-        for number, special in enumerate(contents.specials, 1):
-            _member(archive, file, f"plan-{number}.bin", [encode(_variants(contents, special.plans))], ALIGNMENT)
-        for isa in contents.plans:
-            _member(archive, file, f"code/{isa}", [contents.images[isa].data], PAGE)
-        plan = next(iter(contents.plans.values()))
-        _member(archive, file, "weights.bin", list(_weight_bytes(plan, contents.weights)), PAGE)
-        for name in sorted(contents.debug):
-            _member(archive, file, f"debug/{name}", [contents.debug[name]], ALIGNMENT)
+        for name, parts, alignment in members:
+            _member(archive, file, name, parts, alignment)
         archive.comment = COMMENT + struct.pack("<II", VERSION, 0)
     _seal(file)
 

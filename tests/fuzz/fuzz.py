@@ -2,6 +2,7 @@
 
     python tests/fuzz/fuzz.py reader --runs 1000000 --jobs 2     # ONNX files, bytes and structure damaged
     python tests/fuzz/fuzz.py text --runs 200000 --jobs 2        # IR text
+    python tests/fuzz/fuzz.py artifact --runs 1000000 --jobs 2   # artifacts in Python, and arguments of runs
     python tests/fuzz/fuzz.py loader --runs 10000000 --jobs 2    # artifacts, in C under ASan and UBSan
 
 In: how many runs, a seed, and how many processes share the runs. Out: nothing, or the seed and the exception of each
@@ -28,6 +29,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+if not __package__:  # run as a script
+    sys.path[0] = str(ROOT / "tests")
+
+from fuzz.artifacts import HARMLESS, artifacts, special, use  # noqa: E402
+
 MODELS = ROOT / "tests" / "data" / "models"
 NAMES = ("mlp_b1", "lstm", "mobilenet_v2", "minilm_b1", "dlrm_b64")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -50,7 +56,6 @@ class NoSanitizer(Exception):
 @cache
 def corpus() -> list[bytes]:
     """Small whole models, and ONNX's own test models of single operators, their parameters stored in them."""
-    sys.path.insert(0, str(ROOT / "tests"))
     from conformance.onnx_backend.cases import all_cases, bind_shape_inputs
 
     found = [(MODELS / f"{name}.onnx").read_bytes() for name in NAMES] * 8  # one run of a hundred
@@ -245,136 +250,6 @@ def build_loader(folder: Path) -> Path:
     return program
 
 
-def symbolic() -> Any:
-    """An artifact whose sizes are chosen at run time, with extents of every kind; its code does nothing."""
-    from penstock.compiler.artifact.elf import LinkedImage
-    from penstock.compiler.artifact.plan import ArenaBuffer, BufferRange, Command, CommandKind, Plan, Space, TensorInfo
-    from penstock.compiler.artifact.writer import Contents
-    from penstock.compiler.extents import Symbol, floordiv, largest, smallest, symbol
-
-    batch, seq = symbol("batch", 1, 64), symbol("seq", 0, 1 << 40)
-    size, blocks = 4 * batch * seq, floordiv(seq + 15, 16)
-    padded, few = 4 * largest(batch * 16, seq) * blocks, smallest(seq, 5)
-    x, y = BufferRange(Space.INPUT, 0, size), BufferRange(Space.OUTPUT, 0, size)
-    a, b, c = (BufferRange(Space.BUFFER, 0, count, at) for at, count in enumerate((size, padded, size)))
-    tail, last = BufferRange(Space.BUFFER, size - 4 * seq, 4 * seq, 2), BufferRange(Space.OUTPUT, 0, 4 * seq, 1)
-    sizes, scale = BufferRange(Space.SIZES, 8, 16), BufferRange(Space.INPUT, 0, 4 * (few + 1), 1)
-    commands = [
-        Command(CommandKind.DISPATCH, (x, scale, sizes), (a,), 0, batch * seq, 8, "first", 7 * seq, 8 * seq),
-        Command(CommandKind.DISPATCH, (a, sizes), (b,), 0, blocks, 1, "second"),
-        Command(CommandKind.DISPATCH, (b, sizes), (c, y), 0, largest(batch, 3), 1, "third"),
-        Command(CommandKind.COPY, (tail,), (last,), source="copy"),
-    ]
-    plan = Plan(
-        [TensorInfo("x", "f32", (batch, seq)), TensorInfo("scale", "f32", (few + 1,))],
-        [TensorInfo("y", "f32", (batch, seq)), TensorInfo("last", "f32", (seq,))],
-        ["kernel"],
-        commands,
-        arena_bytes=2 * size + padded + 192,
-        scratch_bytes_per_thread=64 * blocks,
-        symbols=(Symbol("batch", 1, 64), Symbol("seq", 0, 1 << 40)),
-        buffers=(ArenaBuffer(size, 0, 1), ArenaBuffer(padded, 1, 2), ArenaBuffer(size, 2, 3)),
-        sizes=(1, 0, 1),
-        equal=((few, smallest(5, seq)),),
-    )
-    image = LinkedImage(b"\xc3" * 64, {"kernel": 0})
-    return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], {"made": "for the fuzzer"}, {})
-
-
-def counting() -> Any:
-    """An artifact that counts: twice, then meets what it has counted; with and without sizes to be given."""
-    from penstock.compiler.artifact.elf import LinkedImage
-    from penstock.compiler.artifact.plan import ArenaBuffer, BufferRange, Command, CommandKind, Plan, Space, TensorInfo
-    from penstock.compiler.artifact.writer import Contents
-    from penstock.compiler.extents import Symbol, smallest, symbol
-
-    batch, n, m = symbol("batch", 1, 64), symbol("n", 0, 1 << 20), symbol("m", 1, 1 << 20)
-    found, count = BufferRange(Space.BUFFER, 0, 16 * n, 0), BufferRange(Space.BUFFER, 0, 8, 1)
-    rest, other = BufferRange(Space.BUFFER, 0, 8 * (4 * batch - n), 2), BufferRange(Space.OUTPUT, 0, 8, 1)
-    tail, y = BufferRange(Space.BUFFER, 8 * n, 8 * n, 0), BufferRange(Space.OUTPUT, 0, 4 * n * m, 0)
-    sizes, given = BufferRange(Space.SIZES, 0, 16), BufferRange(Space.SIZES, 0, 8)
-    early = BufferRange(Space.BUFFER, 0, 4 * m, 2)  # how much is written is counted only then
-    commands = [
-        Command(CommandKind.DISPATCH, (BufferRange(Space.INPUT, 0, 16 * batch), given), (found, count), source="count"),
-        Command(CommandKind.BIND, (count,), (), units=n),
-        Command(CommandKind.DISPATCH, (tail, sizes), (rest, other, early), units=n, source="count again"),
-        Command(CommandKind.BIND, (other,), (), units=m),
-        Command(CommandKind.BIND, (count,), (), units=smallest(n, 4 * batch), source="meet"),
-        Command(CommandKind.DISPATCH, (rest, tail), (y,), units=n * m, source="last"),
-    ]
-    plan = Plan(
-        [TensorInfo("x", "f32", (batch, 4))],
-        [TensorInfo("y", "f32", (n, m)), TensorInfo("number", "i64", (1,))],
-        ["kernel"],
-        commands,
-        arena_bytes=96 * batch + 192,
-        symbols=(Symbol("batch", 1, 64), Symbol("n", 0, 1 << 20), Symbol("m", 1, 1 << 20)),
-        buffers=(ArenaBuffer(64 * batch, 0, 5), ArenaBuffer(8, 0, 4), ArenaBuffer(32 * batch, 2, 5)),
-        sizes=(0, 1, 2),
-        equal=((smallest(n, 3), smallest(n, 3, m + 2)),),
-        counted=(4 * batch, 8 * batch),
-    )
-    image = LinkedImage(b"\xc3" * 64, {"kernel": 0})
-    return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], {"made": "for the fuzzer"}, {})
-
-
-def looping() -> Any:
-    """An artifact of loops in each other, rows of the inner one in a row of the outer one; its code does nothing."""
-    from penstock.compiler.artifact.elf import LinkedImage
-    from penstock.compiler.artifact.plan import (
-        ArenaBuffer,
-        BufferRange,
-        Command,
-        CommandKind,
-        Move,
-        Order,
-        Plan,
-        Space,
-        TensorInfo,
-    )
-    from penstock.compiler.artifact.writer import Contents
-    from penstock.compiler.extents import Symbol, symbol
-
-    steps = symbol("steps", 0, 1 << 30)
-    trips, going, number, rounds, more = (
-        BufferRange(Space.BUFFER, 0, size, at) for at, size in enumerate((8, 1, 8, 8, 1))
-    )
-    outer, inner = Move(0, Order.FORWARD, 64, steps), Move(1, Order.BACKWARD, 16, 4)
-    now, to = Move(0, Order.NOW, 16, 2), Move(0, Order.NEXT, 16, 2)
-    row, seen = BufferRange(Space.INPUT, 0, 16, 0, (inner, outer)), BufferRange(Space.BUFFER, 0, 16, 6, (inner, outer))
-    before, after = BufferRange(Space.BUFFER, 0, 16, 5, (now,)), BufferRange(Space.BUFFER, 0, 16, 5, (to,))
-    commands = [
-        Command(CommandKind.LOOP, (trips, going), (number,), kernel=5, units=1 << 30, source="outer"),
-        Command(CommandKind.LOOP, (trips, going), (number,), kernel=3, units=steps, source="inner"),
-        Command(CommandKind.DISPATCH, (row, before), (seen, BufferRange(Space.OUTPUT, 0, 16, 0, (outer,))), source="k"),
-        Command(CommandKind.NEXT, (more,), (rounds,), kernel=1),
-        Command(CommandKind.DISPATCH, (before,), (after,), source="cell"),
-        Command(CommandKind.NEXT, (more,), (rounds,), kernel=0),
-        Command(CommandKind.COPY, (before,), (BufferRange(Space.OUTPUT, 0, 16, 1),), source="copy"),
-    ]
-    sizes = (8, 1, 8, 8, 1, 32, 64 * steps)
-    plan = Plan(
-        [TensorInfo("x", "f32", (steps, 16))],
-        [TensorInfo("y", "f32", (steps, 16)), TensorInfo("last", "f32", (4,))],
-        ["kernel"],
-        commands,
-        arena_bytes=64 * steps + 512,
-        symbols=(Symbol("steps", 0, 1 << 30),),
-        buffers=tuple(ArenaBuffer(size, 0, 6) for size in sizes),
-    )
-    image = LinkedImage(b"\xc3" * 64, {"kernel": 0})
-    return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], {"made": "for the fuzzer"}, {})
-
-
-def special() -> bytes:
-    """A model whose artifact has plans for fixed sizes."""
-    from onnx import TensorProto, helper
-
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "special", values[:1], values[1:])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
-
-
 def prepare_loader(folder: Path) -> list[str]:
     """The sanitized driver, built into ``folder``, and the artifacts it damages. Raises NoSanitizer."""
     import penstock
@@ -387,7 +262,7 @@ def prepare_loader(folder: Path) -> list[str]:
         penstock.compile(MODELS / f"{name}.onnx", target="cpu:x86-64-v3").save(paths[-1])
     paths.append(folder / "special.pens")
     penstock.compile(special(), target="cpu:x86-64-v3", specialize={"n": [1, 4]}).save(paths[-1])
-    for made in (symbolic, counting, looping):
+    for made in HARMLESS:
         paths.append(folder / f"{made.__name__}.pens")
         writer.write(made(), paths[-1])
     return list(map(str, (program, *paths)))
@@ -403,6 +278,7 @@ def run_loader(prepared: Sequence[str], first: int, last: int) -> subprocess.Com
 TARGETS: dict[str, tuple[Callable[[random.Random], None], Callable[[], object]]] = {
     "reader": (reader, corpus),
     "text": (text, texts),
+    "artifact": (use, artifacts),
 }
 """One run of each fuzzer, and what makes its corpus."""
 

@@ -201,6 +201,19 @@ NODES: dict[str, tuple[str, dict[str, Any]]] = {
             "axes": [1e30],
         },
     ),
+    "a result of less than nothing": (
+        INVALID_NODE,
+        {
+            "op": "Resize",
+            "inputs": {"x": (F, (1, 1, 2, 2))},
+            "stored": {
+                "roi": np.zeros(0, np.float32),
+                "scales": np.zeros(0, np.float32),
+                "sizes": np.array([1, 1, -(2**63) + 7, 2]),
+            },
+            "keep_aspect_ratio_policy": "not_larger",
+        },
+    ),
     "an empty array that is huge": (
         MODEL_TOO_LARGE,
         {"op": "Expand", "inputs": {"x": (F, (1, 1, 1))}, "stored": {"s": np.array([0, 2**39, 2**39])}},
@@ -214,6 +227,29 @@ def test_nodes_that_ended_in_an_exception(what: str) -> None:
     with pytest.raises(PenstockError, match="the_node") as caught:
         imported(**node)
     assert caught.value.code == code
+
+
+def test_a_size_that_makes_another_less_than_nothing() -> None:
+    """n channels must be 1; n // 2 - 1 is then no size of the state."""
+    outputs = [helper.make_tensor_value_info(name, F, None) for name in ("y", "present")]
+    inputs = [helper.make_tensor_value_info("x", F, [2, 4, 2]), helper.make_tensor_value_info("w", F, [4, "n", "n//2"])]
+    node = helper.make_node("CausalConvWithState", ["x", "w"], ["y", "present"], name="the_node")
+    graph = helper.make_graph([node], "g", inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 27)], ir_version=13)
+    with pytest.raises(PenstockError, match="the_node"):
+        import_model(model.SerializeToString(), CompilerContext())
+
+
+def test_short_time_transforms_of_no_frames() -> None:
+    inputs = [helper.make_tensor_value_info("x", F, [1, 128, 1])]
+    inputs += [helper.make_tensor_value_info(name, I, []) for name in ("step", "length")]
+    output = helper.make_tensor_value_info("y", F, [1, 0, 9, 2])
+    graph = helper.make_graph(
+        [helper.make_node("STFT", ["x", "step", "", "length"], ["y"], name="the_node")], "g", inputs, [output]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(PenstockError, match="the_node"):
+        import_model(model.SerializeToString(), CompilerContext())
 
 
 def test_a_resize_of_nothing_by_a_region_that_is_fed() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import random
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fuzz import fuzz
+from fuzz import artifacts, fuzz
 
 import penstock.runtime as runtime
 from penstock.compiler.artifact import writer
@@ -42,7 +44,7 @@ def test_findings_in_text(seed: int) -> None:
 
 def test_memory_that_no_buffer_of_a_symbolic_model_is_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The arena of a model with symbols is as large as its buffers are, whatever its plan says."""
-    made = fuzz.symbolic()
+    made = artifacts.symbolic()
     (plan,) = made.plans.values()
     reads = BufferRange(Space.INPUT, 0, plan.inputs[0].bytes)
     command = Command(CommandKind.DISPATCH, (reads,), (BufferRange(Space.ARENA, 0, 64),), source="k")
@@ -53,6 +55,38 @@ def test_memory_that_no_buffer_of_a_symbolic_model_is_is_refused(monkeypatch: py
     file = writer.to_bytes(replace(made, plans=dict.fromkeys(made.plans, changed)))
     with pytest.raises(PenstockError, match="damaged"):
         runtime.load(file)
+
+
+@pytest.mark.parametrize("start", range(0, 600, 200))
+def test_damaged_artifacts_in_python(start: int) -> None:
+    for seed in range(start, start + 200):
+        artifacts.use(random.Random(seed))
+
+
+MANIFESTS: dict[str, bytes] = {
+    "no text": b"\x80",
+    "no JSON": b'{"inputs": [',
+    "no object": b"[]",
+    "a list in a list without end": b'{"a": ' + b"[" * 100_000,
+    "a number of five thousand digits": b'{"commands": ' + b"1" * 5000 + b"}",
+    "a number that is a truth value": b'{"commands": true}',
+    "inputs that are none": b'{"inputs": 0.5}',
+    "half a character": b'{"inputs": [{"name": "\\ud800", "dtype": "f32", "shape": []}]}',
+    "a size without bounds": b'{"symbols": [{"name": "n", "low": 1}]}',
+    "memory of nothing": b'{"memory": {"arena": 3}}',
+    "more than there is": b'{"memory": {"weights": 18446744073709551616, "arena": 0, "scratch_per_thread": {}}}',
+}
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS.values(), ids=MANIFESTS.keys())
+def test_a_manifest_of_another_form(manifest: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(artifacts.artifacts()[0])) as archive:
+        members = {item.filename: archive.read(item) for item in archive.infolist()} | {"manifest.json": manifest}
+    file = io.BytesIO()
+    writer.write_members(((name, [content], writer.PAGE) for name, content in members.items()), file)
+    with pytest.raises(PenstockError, match="manifest") as caught:
+        runtime.load(file.getvalue())
+    assert caught.value.code == "PENS-R004"
 
 
 def test_damaged_artifacts(tmp_path: Path) -> None:

@@ -174,7 +174,8 @@ def special_text(special: dict[str, Any]) -> str:
     from penstock.tools.tables import size_text
 
     memory, sizes = special["memory"], special["sizes"]
-    scratch = size_text(max(memory["scratch_per_thread"].values(), key=lambda item: (isinstance(item, str), item)))
+    each = memory["scratch_per_thread"].values()
+    scratch = size_text(max(each, key=lambda item: (isinstance(item, str), item), default=0))
     arena = size_text(memory["arena"], "at most ")
     return f"{', '.join(f'{name} = {size}' for name, size in sizes.items())}: {arena} per session, {scratch} per thread"
 

@@ -32,7 +32,7 @@ def command(file: str, as_json: bool) -> int:
 
         click.echo(json.dumps(facts, indent=2))
     else:
-        _show(facts)
+        show(facts)
     return 0
 
 
@@ -92,13 +92,14 @@ def _shape(shape: list[int | str] | None) -> str:
     return ("x" if all(isinstance(extent, int) for extent in shape) else ", ").join(map(str, shape))
 
 
-def _show(facts: dict[str, Any]) -> None:
+def show(facts: dict[str, Any]) -> None:
+    """Print what ``artifact_facts`` or ``model_facts`` found."""
     from penstock.tools.commands.compile import special_text
     from penstock.tools.tables import bytes_text, size_text
 
     click.echo(f"{facts['file']}: {facts['kind']}, {bytes_text(facts['bytes'])}")
     for kind in ("inputs", "outputs"):
-        for item in facts[kind]:
+        for item in facts.get(kind, ()):
             click.echo(f"  {kind[:-1]:<8} {item['name']}: {item['dtype']}[{_shape(item['shape'])}]")
     if facts["kind"] == "model":
         opsets = ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in facts["opsets"].items())
@@ -112,19 +113,19 @@ def _show(facts: dict[str, Any]) -> None:
         top = "or more" if symbol["high"] >= UNBOUNDED else f"to {symbol['high']}"
         told = "counted by the run" if symbol["name"] in facts.get("counted", ()) else "chosen at run time"
         click.echo(f"  size     {symbol['name']}: {symbol['low']} {top}, {told}")
-    memory = facts["memory"]
-    scratch = memory["scratch_per_thread"][facts["chosen"]]
     click.echo(f"  made by  penstock {facts.get('penstock', '?')} from {facts.get('model', '?')}")
-    click.echo(f"  targets  {', '.join(facts['targets'])} (here: {facts['chosen']})")
-    click.echo(f"  kernels  {len(facts['kernels'])}, launched {facts['commands']} times per run")
-    click.echo(
-        f"  memory   {bytes_text(memory['weights'])} of weights, shared; {size_text(memory['arena'], 'at most ')} per "
-        f"session, {size_text(scratch)} per thread"
-    )
-    if "precision" in facts:
+    click.echo(f"  targets  {', '.join(facts.get('targets', ()))} (here: {facts['chosen']})")
+    if "commands" in facts:
+        click.echo(f"  kernels  {len(facts.get('kernels', ()))}, launched {facts['commands']} times per run")
+    if "memory" in facts:
+        memory = facts["memory"]
+        weights, arena = bytes_text(memory["weights"]), size_text(memory["arena"], "at most ")
+        scratch = size_text(memory["scratch_per_thread"].get(facts["chosen"], 0))
+        click.echo(f"  memory   {weights} of weights, shared; {arena} per session, {scratch} per thread")
+    if "narrow_weights" in facts:
         narrow = facts["narrow_weights"]
         stored = f"{narrow['count']} weights ({bytes_text(narrow['bytes'])}) are stored as bf16"
-        click.echo(f"  rounds   {facts['precision']}: {stored}")
+        click.echo(f"  rounds   {facts.get('precision', '?')}: {stored}")
     for special in facts.get("specialized", ()):
         click.echo(f"  plan     for {special_text(special)}")
     for name, size in facts["members"].items():

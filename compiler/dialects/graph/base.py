@@ -31,7 +31,18 @@ from penstock.compiler.dialects.declared import (
     Text,
     TypeRuleError,
 )
-from penstock.compiler.dtypes import BF16, F32, I1, byte_width, is_float, is_storage, numpy_dtype, shape_of, type_name
+from penstock.compiler.dtypes import (
+    BF16,
+    F32,
+    I1,
+    byte_width,
+    is_float,
+    is_storage,
+    negative_extents,
+    numpy_dtype,
+    shape_of,
+    type_name,
+)
 from penstock.compiler.extents import Extent, NotStatic, is_static
 
 if TYPE_CHECKING:
@@ -122,6 +133,7 @@ class GraphOp(DeclaredOp):
         """
         attributes = cls.encode_parameters(parameters)
         values = [SSAValue.get(operand) for operand in operands]
+        require_extents([] if result is None else [result])
         op = cls.create(
             operands=values,
             result_types=[] if result is None else [result],
@@ -131,6 +143,7 @@ class GraphOp(DeclaredOp):
         try:
             op.check_arity()
             types = op.infer()
+            require_extents(types)
         except Exception:  # leave no use of the operands behind
             op.drop_all_references()
             raise
@@ -239,6 +252,12 @@ def tensor_type(value: SSAValue | Attribute) -> Tensor:
     if not isinstance(candidate, TensorType):
         raise TypeRuleError(f"expected a tensor, found {candidate}")
     return cast(Tensor, candidate)
+
+
+def require_extents(types: Sequence[Tensor]) -> None:
+    """Raises TypeRuleError for a type with less than no elements along an axis."""
+    for wrong in filter(None, map(negative_extents, types)):
+        raise TypeRuleError(f"its result would have {wrong[0]} elements along an axis")
 
 
 def element_of(value: SSAValue | Attribute) -> Attribute:

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from xdsl.ir import Attribute, Block
 
-from penstock.compiler.dialects.graph.base import GraphOp
+from penstock.compiler.dialects.graph.base import GraphOp, require_extents, tensor_type
 from penstock.compiler.dialects.graph.loop import blocks_of
 from penstock.compiler.dtypes import shape_of
 from penstock.compiler.extents import (
@@ -58,7 +58,8 @@ class Assumption:
 
 
 def assume_in(root: Block, assumption: Assumption) -> None:
-    """Rewrite the extents of a graph's ops, those of loops' bodies too, and infer again what follows from them."""
+    """Rewrite the extents of a graph's ops, those of loops' bodies too, and infer again what follows from them. Raises
+    TypeRuleError where that cannot be."""
     types: dict[Attribute, Attribute] = {}
     blocks = blocks_of(root)
     for block in blocks:
@@ -67,6 +68,7 @@ def assume_in(root: Block, assumption: Assumption) -> None:
         known = [value for value in (*op.operands, *op.results) if not is_static(shape_of(value.type))]
         rewrite_op(op, assumption.of, types)
         if known and isinstance(op, GraphOp):
+            require_extents([tensor_type(result) for result in op.results])
             for result, kind in zip(op.results, op.infer(), strict=True):
                 set_type(result, kind)
 

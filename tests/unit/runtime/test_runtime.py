@@ -165,6 +165,7 @@ def test_host_executor(artifact: bytes) -> None:
         ({"z": X}, ["PENS-R011", "no input called z", "input x is missing"]),
         ({"x": X.astype(np.float64)}, ["PENS-R011", "float64", "float32"]),
         ({"x": X[0]}, ["PENS-R011", "rank 1"]),
+        ({"x": [[1.0], [2.0, 3.0]]}, ["PENS-R011", "nput x is no array"]),
         ({"x": np.zeros((1, 3), np.float32)}, ["PENS-R011", "[1, 3]", "[1, 64]"]),
     ],
 )

@@ -236,7 +236,7 @@ def stft(n: NodeContext) -> SSAValue:
 
 def _steps(distance: int, frames: int) -> bool:
     """Whether there is a step by which ``frames`` starts, and no more, fit into ``distance``."""
-    return distance >= 0 and (frames == 1 or distance // (distance // frames + 1) + 1 >= frames > 0)
+    return frames > 0 <= distance and (frames == 1 or distance // (distance // frames + 1) + 1 >= frames)
 
 
 def _frames(n: NodeContext, x: SSAValue, window: SSAValue | None, length: int) -> SSAValue:
