@@ -50,6 +50,13 @@ static pens_status choose_variant(pens_model *model, const char *wanted, pens_er
     return PENS_OK;
 }
 
+/* What the host asks for, or whoever runs it: PENSTOCK_ISA takes a CPU's fallback without touching the host. */
+static const char *wanted_isa(const pens_load_options *options)
+{
+    const char *named = options != NULL && options->isa != NULL ? options->isa : getenv("PENSTOCK_ISA");
+    return named != NULL && named[0] != '\0' ? named : NULL;
+}
+
 /* A variant's code, its checksum checked. */
 static pens_status find_code(const pens_model *model, const plan_variant *variant, pens_member *member,
                              pens_error *error)
@@ -126,7 +133,7 @@ static pens_status open_model(pens_model *model, const pens_load_options *option
     if (member.span.bytes != model->header->weights_bytes || (uintptr_t)member.span.data % 64 != 0)
         return pens_fail(error, PENS_DAMAGED, "The artifact is damaged: weights.bin has an unexpected size or place.");
     model->weights = member.span.data;
-    status = choose_variant(model, options ? options->isa : NULL, error);
+    status = choose_variant(model, wanted_isa(options), error);
     if (status == PENS_OK)
         status = pens_check_variant(model, model->variant, error);
     if (status == PENS_OK)

@@ -85,7 +85,7 @@ typedef struct {
 /* How to load. A null pointer means all defaults. */
 typedef struct {
     int verify_weights; /* also check the weights' checksum (reads all of them) */
-    const char *isa;    /* NULL: the best this CPU runs; else exactly this level, such as "x86-64-v3" */
+    const char *isa;    /* exactly this level, such as "x86-64-v3"; NULL: PENSTOCK_ISA, else the best here */
 } pens_load_options;
 
 /* Runs task(context, 0) ... task(context, count - 1), each once, on any threads, and returns when all have finished. */

@@ -253,6 +253,18 @@ def test_artifact_for_another_cpu(image: LinkedImage) -> None:
         runtime.load(writer.to_bytes(contents(image)), isa="x86-64-v4")
 
 
+def test_the_instruction_set_that_the_environment_asks_for(image: LinkedImage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is taken where the host asks for none."""
+    data = writer.to_bytes(contents(image))
+    monkeypatch.setenv("PENSTOCK_ISA", "x86-64-v9")
+    with pytest.raises(PenstockError, match="PENS-R007: The instruction set x86-64-v9 was asked for"):
+        runtime.load(data)
+    with runtime.load(data, isa="x86-64-v3") as model:
+        assert model.isa == "x86-64-v3"
+    monkeypatch.setenv("PENSTOCK_ISA", "")
+    runtime.load(data).close()
+
+
 def test_other_bad_files(tmp_path: Path, artifact: bytes) -> None:
     """Missing, empty and foreign files, and another format version."""
     for name, data, code in (("empty", b"", "PENS-R002"), ("text", b"hello" * 100, "PENS-R002")):
