@@ -141,18 +141,35 @@ def gelu_tail(m: Instructions[V], x: V) -> V:
     return m.select(beyond, m.number(0.0), m.mul(t, chance))
 
 
-def _exp2_normal(m: Instructions[V], x: V) -> V:
-    """2^x where the result is known to be a normal number (or x NaN)."""
-    magic, bits = magic_number(m)
-    shifted = m.add(x, magic)
-    n = m.sub(shifted, magic)
-    r = m.mul(m.sub(x, n), m.number(math.log(2.0)))
-    rest = m.fma(fitted(m, r, "EXP"), m.mul(r, r), r)
-    scaled = m.scale(m.add(rest, m.number(1.0)), n)
+def exp2(m: Instructions[V], x: V) -> V:
+    """2^x: 2^n 2^r with n the integer nearest to x."""
+    scaled = m.scale(_root(m, x), m.round_even(x))
     if scaled is not None:
         return scaled
-    power = power_of_two(m, m.isub(m.bits(shifted), bits))
-    return m.fma(power, rest, power)
+    low, high = (-1076.0, 1025.0) if m.double else (-151.0, 129.0)
+    x = at_most(m, at_least(m, x, low), high)
+    integer = _nearest(m, x)
+    half = m.shift_right(integer, 1)
+    return m.mul(m.mul(_root(m, x), power_of_two(m, half)), power_of_two(m, m.isub(integer, half)))
+
+
+def _exp2_normal(m: Instructions[V], x: V) -> V:
+    """2^x where the result is known to be a normal number (or x NaN)."""
+    value = _root(m, x)
+    scaled = m.scale(value, m.round_even(x))
+    return scaled if scaled is not None else m.mul(value, power_of_two(m, _nearest(m, x)))
+
+
+def _root(m: Instructions[V], x: V) -> V:
+    """2^r for r = x - n, from the root of 1/2 to that of 2."""
+    r = m.fraction(x)
+    return polynomial(m, r, (1.0, math.log(2.0), *(table.EXP2_F64 if m.double else table.EXP2_F32)))
+
+
+def _nearest(m: Instructions[V], x: V) -> V:
+    """The integer nearest to x, for x of a few thousand at most."""
+    magic, bits = magic_number(m)
+    return m.isub(m.bits(m.add(x, magic)), bits)
 
 
 # Logarithm -----------------------------------------------------------------------------------------------------------
@@ -353,6 +370,7 @@ def _false(m: Instructions[V]) -> V:
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exp": exp,
+    "exp2": exp2,
     "log": log,
     "tanh": tanh,
     "erf": erf,
@@ -375,6 +393,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "exp": (1.0, 1.0),
+    "exp2": (0.8, 0.9),
     "log": (1.2, 1.0),
     "tanh": (2.6, 2.6),
     "erf": (1.2, 6.0),

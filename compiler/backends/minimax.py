@@ -100,6 +100,8 @@ def fits() -> dict[str, tuple[Function, float, float, int, int, Function]]:
     return {
         # exp(r) = 1 + r + r^2 q(r)
         "EXP": (lambda t: (mp.exp(t) - 1 - t) / t**2, -1.003 * half_log2, half_log2, 4, 10, lambda t: t**2),
+        # 2^r = 1 + r ln 2 + r^2 q(r)
+        "EXP2": (lambda t: (2**t - 1 - t * mp.log(2)) / t**2, -0.5015, 0.5, 4, 10, lambda t: t**2),
         # sin(r) = r + r^3 s(r^2), cos(r) = 1 - r^2/2 + r^4 c(r^2)
         "SIN": (lambda u: (mp.sin(root(u)) - root(u)) / root(u) ** 3, 1e-9, octant**2, 2, 6, lambda u: u),
         "COS": (lambda u: (mp.cos(root(u)) - 1 + u / 2) / u**2, 1e-9, octant**2, 2, 5, lambda u: u**2),

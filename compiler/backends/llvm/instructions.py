@@ -6,13 +6,14 @@ LLVM instruction or an intrinsic that is lowered inline; where a machine has x *
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from penstock.compiler.backends.llvm.emitter import Emitter
 from penstock.compiler.backends.llvm.types import literal, vector_type
 from penstock.compiler.backends.llvm.writer import Value
 
-SCALE_LANES = {"float": 16, "double": 8}
+WHOLE_LANES = {"float": 16, "double": 8}
 
 
 class LaneInstructions:
@@ -62,6 +63,14 @@ class LaneInstructions:
     def trunc(self, a: Value) -> Value:
         return self.writer.intrinsic("trunc", a)
 
+    def fraction(self, a: Value) -> Value:
+        """AVX-512's vreduce; elsewhere by the definition."""
+        whole = self._instruction("reduce", a, immediates=(0x08,))
+        if whole is not None:
+            return whole
+        infinite = self.equal(self.abs(a), self.number(math.inf))
+        return self.select(infinite, self.number(0.0), self.sub(a, self.round_even(a)))
+
     def less(self, a: Value, b: Value) -> Value:
         return self.writer.compare("fcmp olt", a, b)
 
@@ -106,25 +115,30 @@ class LaneInstructions:
 
     def scale(self, x: Value, n: Value) -> Value | None:
         """AVX-512's vscalef."""
-        whole = SCALE_LANES[self.element]
+        return self._instruction("scalef", x, n)
+
+    def _instruction(self, name: str, *operands: Value, immediates: tuple[int, ...] = ()) -> Value | None:
+        """An AVX-512 instruction by its masked intrinsic, lane by lane; None where the machine or the lanes have none.
+        The number that follows the mask asks for the rounding in force."""
+        whole = WHOLE_LANES[self.element]
         if not self.emitter.machine.scales or self.lanes % whole:
             return None
         w, vector = self.writer, vector_type(self.element, whole)
         mask = "i16" if whole == 16 else "i8"
         suffix = "ps" if self.element == "float" else "pd"
-        symbol = w.declare(
-            f"llvm.x86.avx512.mask.scalef.{suffix}.512", vector, [vector, vector, vector, mask, "i32 immarg"]
-        )
+        kinds = [vector] * len(operands) + ["i32 immarg"] * len(immediates) + [vector, mask, "i32 immarg"]
+        symbol = w.declare(f"llvm.x86.avx512.mask.{name}.{suffix}.512", vector, kinds)
 
-        def one(x: Value, n: Value) -> Value:
-            call = f"call {vector} {symbol}({x}, {n}, {vector} zeroinitializer, {mask} -1, i32 4)"
+        def one(*parts: Value) -> Value:
+            given = [*(str(part) for part in parts), *(f"i32 {number}" for number in immediates)]
+            call = f"call {vector} {symbol}({', '.join(given)}, {vector} zeroinitializer, {mask} -1, i32 4)"
             return w.emit(call, self.element, whole)
 
         if self.lanes == whole:
-            return one(x, n)
+            return one(*operands)
         assert self.lanes == 2 * whole
         low, high = list(range(whole)), list(range(whole, 2 * whole))
-        halves = [one(w.shuffle(x, None, part), w.shuffle(n, None, part)) for part in (low, high)]
+        halves = [one(*(w.shuffle(operand, None, part) for operand in operands)) for part in (low, high)]
         return w.shuffle(halves[0], halves[1], low + high)
 
     def as_double(self) -> LaneInstructions:

@@ -27,7 +27,7 @@ def _declare(names: str, arity: int, doc: str, kinds: str = "any") -> None:
 
 
 _declare("neg abs floor ceil round_even", 1, "Lane-wise {}.")
-_declare("sqrt exp log erf tanh sin cos", 1, "Lane-wise {} of floats.", "float")
+_declare("sqrt exp exp2 log erf tanh sin cos", 1, "Lane-wise {} of floats.", "float")
 _declare(
     "gelu_tail", 1, "Lane-wise relu(x) - gelu(x) of floats: |x| times the chance of a normal number above |x|.", "float"
 )

@@ -317,7 +317,7 @@ class KernelBuilder:
     # Tiles and scalars -----------------------------------------------------------------------------------------------
 
     def unary(self, name: str, x: SSAValue) -> SSAValue:
-        """neg abs sqrt exp log erf tanh sin cos tan asin acos atan sinh cosh asinh acosh atanh
+        """neg abs sqrt exp exp2 log erf tanh sin cos tan asin acos atan sinh cosh asinh acosh atanh
         floor ceil round_even not_."""
         return self._pure(_op(name), x)
 

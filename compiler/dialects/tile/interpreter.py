@@ -101,6 +101,7 @@ _UNARY: dict[str, Callable[[Array], Any]] = {
     "abs": lambda x: x if x.dtype.kind == "b" else np.abs(x),
     "sqrt": np.sqrt,
     "exp": _exact(np.exp),
+    "exp2": _exact(np.exp2),
     "log": _exact(np.log),
     "erf": _exact(erf),
     "gelu_tail": gelu_tail,

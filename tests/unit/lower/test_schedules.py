@@ -290,6 +290,48 @@ def test_attention(s: int, t: int, d: int, e: int, heads: int, shared: int, caus
     check(make("attention", shapes, build))
 
 
+@pytest.mark.parametrize("scale", [0.125, 0.9, -0.5])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("s", "t"), [(1, 1), (7, 16), (13, 60), (13, 64), (13, 65), (5, 197)])
+def test_attention_without_masks(s: int, t: int, causal: bool, scale: float) -> None:
+    """Scores that are but scaled, by factors that the power takes in and by others; vectors of keys of every count."""
+
+    def build(q: Any, k: Any, v: Any) -> list[Any]:
+        return [Attention.build(q, k, v, scale=scale, causal=causal, causal_offset=t - s).out]
+
+    check(make("attention", [(2, 3, s, 20), (2, 3, t, 20), (2, 3, t, 40)], build))
+
+
+def test_attention_of_long_sequences() -> None:
+    """Values are brought together where they are read often; large scores do not overflow."""
+
+    def heads(x: Any) -> Any:
+        shaped = Reshape.build(x, result=tensor((1, 600, 2, 16), F32))
+        return Transpose.build(shaped, permutation=(0, 2, 1, 3)).out
+
+    def build(q: Any, k: Any, v: Any) -> list[Any]:
+        return [Attention.build(heads(q), heads(k), heads(v), scale=0.25).out]
+
+    rng = np.random.default_rng(5)
+    arrays = [rng.standard_normal((600, 32)).astype(np.float32) * size for size in (50, 50, 1)]
+    check(make("attention", [(600, 32)] * 3, build), arrays)
+
+
+def test_attention_to_nothing_and_to_infinity() -> None:
+    """A query that sees no key gives 0, one with a NaN among its scores NaN, as the op says."""
+
+    def build(q: Any, k: Any, v: Any, m: Any) -> list[Any]:
+        return [Attention.build(q, k, v, m, scale=0.25).out]
+
+    rng = np.random.default_rng(6)
+    shapes = [(1, 1, 20, 8), (1, 1, 70, 8), (1, 1, 70, 8), (1, 1, 20, 70)]
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    lowest = np.finfo(np.float32).min
+    arrays[3][..., 3, :], arrays[3][..., 4, :], arrays[3][..., 5, 1:] = -np.inf, lowest, -np.inf
+    arrays[0][..., 7, 0] = np.nan
+    check(make("attention", shapes, build), arrays)
+
+
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 def test_recurrences(direction: str) -> None:
     """LSTM and GRU, both forms of reset."""

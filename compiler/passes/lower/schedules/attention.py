@@ -2,28 +2,33 @@
 
 In: ``graph.attention`` with q, k, v (and mask) as views. Out: a kernel whose unit is a block of queries of one head.
 The one idea: the unit transposes its head's keys once into scratch, then takes a few queries at a time: their scores
-against all keys (a matrix product in registers), softmax over that strip of scratch, and the product with the values.
+against all keys (a matrix product in registers), softmax over the rows of scratch, and the product with the values.
 Keys a causal query cannot see are not visited. (FlashAttention, Dao et al. 2022, with rows small enough for the first
-level of cache, so that no running rescale is needed.)
+level of cache, so that no running rescale is needed.) Weights are powers of two of the scores times log2(e); where
+scores are but scaled, that is one multiply-add with the scale and the subtraction of the largest.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import reduce
 
 from xdsl.ir import SSAValue
 
+from penstock.compiler.backends.instructions import LOG2_E
 from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.tile.base import shape
 from penstock.compiler.dialects.tile.builder import Index
-from penstock.compiler.extents import Dim, ceildiv, floordiv, largest, quotient, tile_width, typical
+from penstock.compiler.extents import Dim, ceildiv, floordiv, is_number, largest, quotient, tile_width, typical
 from penstock.compiler.passes.lower.affine import Expr, iv, lane
 from penstock.compiler.passes.lower.evaluator import broadcast_coordinates
 from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
 from penstock.compiler.passes.lower.schedules.contraction import accumulate, combine
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
+Vector = Callable[[Expr, Expr, Sequence[SSAValue]], Sequence[SSAValue]]
+LONG = 512  # queries and keys from which on it pays to bring a head's values together
 Over = Callable[[Expr, Expr, Index, list[SSAValue]], list[SSAValue]]
 
 
@@ -52,7 +57,9 @@ class Attention:
         if not isinstance(self.s, Dim):
             self.rows = -(-self.s // -(-self.s // self.rows))
         self.strips = ceildiv(self.t, self.width)
-        self.chains = max(1, min(4, 8 // (self.rows * vectors)))
+        # The factor of scores as the product gives them, applied with the subtraction of the peak (and no overflow).
+        plain = self.mask is None and not self.op.softcap and 0 < self.op.scale * LOG2_E <= 1
+        self.factor = self.op.scale * LOG2_E if plain else 0.0
 
     def emit(self) -> None:
         k = self.k
@@ -62,11 +69,17 @@ class Attention:
         sweep = -(-typical(tiles) // blocks)
         self.transposed = k.b.alloc(self.strips * self.d * self.width, self.register)
         self.scores = k.b.alloc(self.strips * self.rows * self.width, self.register)
+        self.scales = k.b.alloc(self.rows, self.register)
+        self.packs = min(sweep * self.rows, typical(self.t)) >= LONG
+        if self.packs:
+            self.packed = k.b.alloc(self.t * self.e, self.register)
         cost = typical(self.op.cost().flops) / (heads * blocks) / k.machine.peak_f32
         with k.parallel((self.batch, self.heads, ceildiv(tiles, sweep)), cost) as (batch, head, block):
             self.at = (batch, head)
             self.shared_at = (batch, k.settle(head.floordiv(self.heads // self.shared)))
             self._transpose_keys()
+            if self.packs:
+                self._pack_values()
             start = k.e.scalar(block * sweep)
             full = floordiv(self.s, self.rows)
             if full != 0:
@@ -95,81 +108,193 @@ class Attention:
 
         k.strips(self.t, side, keys)
 
+    def _value(self, key: Expr, at: Expr) -> SSAValue:
+        if self.packs:
+            return self.k.e.load_scratch(self.packed, key * self.e + at)
+        return self.k.e.value(self.v, (*self.shared_at, key, at)).value
+
+    def _pack_values(self) -> None:
+        """Scratch [T, E] holds this head's values, so that reading them touches few pages of memory."""
+        k = self.k
+        with k.loop(0, self.t) as key:
+
+            def columns(part: Strip) -> None:
+                with k.e.lanes((part.width,), part.limits(0)):
+                    at = part.start + lane(0, part.width)
+                    tile = k.e.value(self.v, (*self.shared_at, key, at))
+                    k.e.store(Typed(tile.value, self.register), self.packed, key * self.e + at)
+
+            k.strips(self.e, self.width, columns)
+
     def _strip_of_keys(self, strip: Expr) -> Expr:
         return strip * (self.d * self.width)
 
-    def _visible(self, first: Expr, rows: int) -> tuple[Index, Index]:
-        """(strips of keys, keys) that the last of these queries may see."""
-        k = self.k
+    def _visible(self, query: Expr) -> Index:
+        """How many keys ``query`` may see."""
         if not self.op.causal:
-            return self.strips, self.t
-        seen = k.e.scalar(first + (rows + self.op.causal_offset))
-        count = k.b.imax(k.b.imin(seen, self.t), 0)
-        return k.b.idiv(k.b.iadd(count, self.width - 1), self.width), count
+            return self.t
+        k = self.k
+        return k.b.imax(k.b.imin(k.e.scalar(query + (self.op.causal_offset + 1)), self.t), 0)
 
     def _queries(self, first: Expr, rows: int) -> None:
         """Scores, softmax and weighted values of ``rows`` queries."""
-        k, b = self.k, self.k.b
-        strips, count = self._visible(first, rows)
-        least = b.splat(-math.inf, (rows, self.width), self.register)
-        last = largest(self.strips - 1, 0)
-        with b.loop(0, strips, 1, [least]) as loop:
-            score = self._scores(first, rows, iv(loop.index, 0, last))
-            loop.yield_(b.binary("max_fast", score, loop.carried[0]))
-        peak = b.reduce("max_fast", loop.results[0], (1,))
-        peak = b.select(b.compare("eq", peak, -math.inf), 0.0, peak)
-        zero = b.splat(0, (rows, self.width), self.register)
-        with b.loop(0, strips, 1, [zero]) as loop, k.e.lanes((rows, self.width)):
-            slot = self._slot(rows, iv(loop.index, 0, last))
-            weight = b.unary("exp", b.sub(k.e.load_scratch(self.scores, slot), peak))
-            k.e.store(Typed(weight, self.register), self.scores, slot)
-            loop.yield_(b.add(loop.carried[0], weight))
-        total = b.reduce("add", loop.results[0], (1,))
-        scale = b.select(b.compare("eq", total, 0.0), 0.0, b.div(1.0, total))
-        self._values(first, rows, count, scale)
+        count = self._visible(first + (rows - 1))
+        self._scores(first, rows, self._visible(first), count)
+        self._softmax(rows, count)
+        self._values(first, rows, count)
 
-    def _slot(self, rows: int, strip: Expr) -> Expr:
+    def _slot(self, strip: Expr, row: Expr, column: Expr) -> Expr:
         """The scores of a strip of keys: scratch [strips of T, rows, width]."""
-        return strip * (self.rows * self.width) + lane(0, rows) * self.width + lane(1, self.width)
+        return strip * (self.rows * self.width) + row * self.width + column
 
-    def _scores(self, first: Expr, rows: int, strip: Expr) -> SSAValue:
-        """cap(scale q k^T) + mask for ``rows`` queries and one strip of keys; stored in scratch and returned."""
+    def _chains(self, rows: int, width: int) -> int:
+        """Interleaved sums that keep the multiply-add units busy: eight accumulators at least."""
+        return max(1, min(4, 8 // (rows * -(-width // self.k.machine.lanes))))
+
+    def _strip_number(self, index: SSAValue) -> Expr:
+        """The index of a loop over whole strips."""
+        return iv(index, 0, largest(floordiv(self.t, self.width) - 1, 0))
+
+    def _rest(self, whole: Index, count: Index, carried: Sequence[SSAValue], body: Vector) -> Sequence[SSAValue]:
+        """Call ``body`` for each vector of keys between ``whole`` strips and ``count`` keys, with its strip, where in
+        it the vector begins, and the carried values."""
+        b, lanes = self.k.b, self.k.machine.lanes
+        start = b.imul(whole, self.width)
+        if is_number(count) and is_number(start):
+            for key in range(start, count, lanes):
+                carried = body(Expr(key // self.width), Expr(key % self.width), carried)
+            return carried
+        with b.loop(start, count, lanes, carried) as loop:
+            key = iv(loop.index, 0, largest(self.t - 1, 0), lanes)
+            loop.yield_(*body(key.floordiv(self.width), key.mod(self.width), loop.carried))
+        return loop.results
+
+    # Scores ----------------------------------------------------------------------------------------------------------
+
+    def _scores(self, first: Expr, rows: int, clear: Index, count: Index) -> None:
+        """q k^T into scratch: the ``clear`` keys that all of these queries see in strips, what is left up to ``count``
+        by vectors, where keys that a query does not see score minus infinity."""
+        b, lanes = self.k.b, self.k.machine.lanes
+        whole = b.idiv(clear, self.width)
+        if whole != 0:
+            with b.loop(0, whole) as loop:
+                self._tile(first, rows, self._strip_number(loop.index), Expr(), self.width)
+        if is_number(count) and is_number(whole):
+            for strip in range(whole, -(-count // self.width)):
+                width = min(self.width, -(-(count - strip * self.width) // lanes) * lanes)
+                self._tile(first, rows, Expr(strip), Expr(), width, hides=True)
+            return
+
+        def vector(strip: Expr, column: Expr, carried: Sequence[SSAValue]) -> Sequence[SSAValue]:
+            self._tile(first, rows, strip, column, lanes, hides=True)
+            return carried
+
+        self._rest(whole, count, (), vector)
+
+    def _tile(self, first: Expr, rows: int, strip: Expr, column: Expr, width: int, *, hides: bool = False) -> None:
+        """Scores of ``rows`` queries and ``width`` keys from ``column`` of a strip on."""
         k, b = self.k, self.k.b
-        with k.e.lanes((rows, self.width)):
+        with k.e.lanes((rows, width)):
 
             def step(t: Expr, total: SSAValue) -> SSAValue:
                 query = k.e.value(self.q, (*self.at, first + lane(0, rows), t)).value
-                place = self._strip_of_keys(strip) + t * self.width + lane(1, self.width)
+                place = self._strip_of_keys(strip) + t * self.width + column + lane(1, width)
                 return b.fma(query, k.e.load_scratch(self.transposed, place), total)
 
-            sums = accumulate(k, self.d, [b.splat(0, (rows, self.width), self.register)] * self.chains, step)
-            score = b.mul(combine(k, sums), self.op.scale)
-            if self.op.softcap:
-                score = b.mul(b.unary("tanh", b.mul(score, 1.0 / self.op.softcap)), self.op.softcap)
-            score = self._masked(score, first, rows, strip * self.width)
-            k.e.store(Typed(score, self.register), self.scores, self._slot(rows, strip))
-        return score
+            sums = [b.splat(0, (rows, width), self.register)] * self._chains(rows, width)
+            score = combine(k, accumulate(k, self.d, sums, step))
+            key = strip * self.width + column
+            if not self.factor:
+                score = self._adjusted(score, first, rows, key)
+            if hides:
+                score = self._hidden(score, first, rows, key)
+            place = self._slot(strip, lane(0, rows), column + lane(1, width))
+            k.e.store(Typed(score, self.register), self.scores, place)
 
-    def _masked(self, score: SSAValue, first: Expr, rows: int, key: Expr) -> SSAValue:
-        k, b = self.k, self.k.b
-        keys = key + lane(1, self.width)
-        tail = quotient(self.t, self.width) is None
-        if self.mask is not None:
-            at = (*self.at, first + lane(0, rows), keys)
-            limits: dict[int, Index] = {1: b.isub(self.t, k.e.scalar(key))} if tail else {}
-            with k.e.lanes((rows, self.width), limits):
-                mask = k.e.value(self.mask, broadcast_coordinates(at, k.e.shape(self.mask))).value
-            score = b.add(score, mask)
-        hidden: list[Any] = []
-        if tail:
-            hidden.append(k.e.compare("lt", keys, self.t))
+    def _adjusted(self, score: SSAValue, first: Expr, rows: int, key: Expr) -> SSAValue:
+        """cap(scale score) + mask."""
+        k, b, width = self.k, self.k.b, shape(score)[1]
+        score = b.mul(score, self.op.scale)
+        if self.op.softcap:
+            score = b.mul(b.unary("tanh", b.mul(score, 1.0 / self.op.softcap)), self.op.softcap)
+        if self.mask is None:
+            return score
+        at = (*self.at, first + lane(0, rows), key + lane(1, width))
+        limits: dict[int, Index] = {1: b.isub(self.t, k.e.scalar(key))} if quotient(self.t, width) is None else {}
+        with k.e.lanes((rows, width), limits):
+            mask = k.e.value(self.mask, broadcast_coordinates(at, k.e.shape(self.mask))).value
+        return b.add(score, mask)
+
+    def _hidden(self, score: SSAValue, first: Expr, rows: int, key: Expr) -> SSAValue:
+        """Minus infinity for keys that a query does not see, or that do not exist."""
+        k, b, width = self.k, self.k.b, shape(score)[1]
+        masks: list[SSAValue | None] = []
+        if quotient(self.t, width) is None:
+            masks.append(k.e.compare("lt", key + lane(1, width), self.t))
         if self.op.causal:
             distance = k.e.index_tile(first + self.op.causal_offset + lane(0, rows) - key)
-            hidden.append(b.compare("le", b.iota((1, self.width), 1), distance))
-        visible = k.e.mask_and(hidden)
+            masks.append(b.compare("le", b.iota((1, width), 1), distance))
+        visible = k.e.mask_and(masks)
         return score if visible is None else b.select(visible, score, -math.inf)
 
-    def _values(self, first: Expr, rows: int, count: Index, scale: SSAValue) -> None:
+    # Softmax ---------------------------------------------------------------------------------------------------------
+
+    def _softmax(self, rows: int, count: Index) -> None:
+        """Scores become weights e^(score - peak), row by row; one over their sum goes into scratch too."""
+        k, b = self.k, self.k.b
+        with k.loop(0, rows) as row:
+            peak = self._along(row, count, "max_fast", -math.inf, lambda score, _: score)
+            peak = b.select(b.compare("eq", peak, -math.inf), 0.0, peak)
+            shift = b.mul(peak, -self.factor)
+
+            def weight(score: SSAValue, slot: Expr) -> SSAValue:
+                if self.factor:
+                    power = b.fma(score, b.constant(self.factor, self.register), shift)
+                else:
+                    power = b.mul(b.sub(score, peak), LOG2_E)
+                value = b.unary("exp2", power)
+                k.e.store(Typed(value, self.register), self.scores, slot)
+                return value
+
+            total = self._along(row, count, "add", 0.0, weight)
+            scale = b.select(b.compare("eq", total, 0.0), 0.0, b.div(1.0, total))
+            with k.e.lanes((1, 1)):
+                k.e.store(Typed(scale, self.register), self.scales, row)
+
+    def _along(
+        self, row: Expr, count: Index, kind: str, start: float, function: Callable[[SSAValue, Expr], SSAValue]
+    ) -> SSAValue:
+        """``function`` of the scores of a row, given with their slot, a few vectors at a time, combined by ``kind``."""
+        k, b, lanes = self.k, self.k.b, self.k.machine.lanes
+
+        def add(strip: Expr, column: Expr, total: SSAValue) -> SSAValue:
+            with k.e.lanes(shape(total)):
+                slot = self._slot(strip, row, column + lane(1, shape(total)[1]))
+                return b.binary(kind, function(k.e.load_scratch(self.scores, slot), slot), total)
+
+        def combined(parts: Sequence[SSAValue]) -> SSAValue:
+            return reduce(lambda a, c: b.binary(kind, a, c), parts)
+
+        whole = b.idiv(count, self.width)
+        parts: list[SSAValue] = []
+        if whole != 0:
+            begins = range(0, self.width, 2 * lanes)
+            widths = [min(2 * lanes, self.width - begin) for begin in begins]
+            starts = [b.splat(start, (1, width), self.register) for width in widths]
+            with b.loop(0, whole, 1, starts) as loop:
+                strip = self._strip_number(loop.index)
+                sums = zip(begins, loop.carried, strict=True)
+                loop.yield_(*(add(strip, Expr(begin), total) for begin, total in sums))
+            whole_parts = [part for part in loop.results if shape(part) == shape(loop.results[0])]
+            parts = [combined(whole_parts), *loop.results[len(whole_parts) :]]
+        if b.imul(whole, self.width) != count:
+            first = b.splat(start, (1, lanes), self.register)
+            parts += self._rest(whole, count, (first,), lambda strip, at, total: (add(strip, at, total[0]),))
+        return combined([b.reduce(kind, part, (1,)) for part in parts])
+
+    # Values ----------------------------------------------------------------------------------------------------------
+
+    def _values(self, first: Expr, rows: int, count: Index) -> None:
         """Weights times values, over strips of the value width; then the epilogue."""
         k, b = self.k, self.k.b
 
@@ -181,12 +306,13 @@ class Attention:
                 def over(keys: Expr, scores: Expr, depth: Index, sums: list[SSAValue]) -> list[SSAValue]:
                     def step(t: Expr, total: SSAValue) -> SSAValue:
                         weight = k.e.load_scratch(self.scores, scores + lane(0, rows) * self.width + t)
-                        value = k.e.value(self.v, (*self.shared_at, keys + t, part.start + lane(1, width))).value
+                        value = self._value(keys + t, part.start + lane(1, width))
                         return b.fma(weight, value, total)
 
                     return accumulate(k, depth, sums, step)
 
-                total = combine(k, self._over_keys(count, [zero] * self.chains, over))
+                total = combine(k, self._over_keys(count, [zero] * self._chains(rows, width), over))
+                scale = k.e.load_scratch(self.scales, lane(0, rows))
                 at = (*self.at, first + lane(0, rows), part.start + lane(1, width))
                 k.finish(self.op.out, at, Typed(b.mul(total, scale), self.element))
 
