@@ -3,7 +3,7 @@
     python benchmarks/call_overhead.py
 
 In: nothing. Out: nanoseconds per call, the best and the median of many batches, from Python here and in onnxruntime
-(also with its io-binding: inputs and outputs bound once), and from C in penstock (where a C compiler is found; its
+(both also with inputs and outputs bound once), and from C in penstock (where a C compiler is found; its
 result is compared with the one from Python). Then what sizes chosen at run time cost in penstock: calls with the shape
 of the one before and with another one, and setting the sizes of a model of 300 commands.
 """
@@ -27,7 +27,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from peers import all_peers
 
-ENGINES = ("penstock", "onnxruntime", "onnxruntime-bound")
+ENGINES = ("penstock", "penstock-bound", "onnxruntime", "onnxruntime-bound")
 CALLS = 2000
 """Calls in a batch: long enough for the clock, short enough that some batches run undisturbed."""
 

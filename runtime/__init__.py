@@ -16,12 +16,24 @@ from typing import TYPE_CHECKING, Any
 from penstock.runtime.errors import PenstockError, RuntimeFailure
 
 if TYPE_CHECKING:
+    from penstock.runtime.binding import Binding
     from penstock.runtime.model import Model, SymbolInfo, TensorInfo, load
     from penstock.runtime.session import CommandRecord, Session
 
-__all__ = ["CommandRecord", "Model", "PenstockError", "RuntimeFailure", "Session", "SymbolInfo", "TensorInfo", "load"]
+__all__ = [
+    "Binding",
+    "CommandRecord",
+    "Model",
+    "PenstockError",
+    "RuntimeFailure",
+    "Session",
+    "SymbolInfo",
+    "TensorInfo",
+    "load",
+]
 
 _HOME = {
+    "Binding": "binding",
     "CommandRecord": "session",
     "Model": "model",
     "Session": "session",

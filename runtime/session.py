@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import math
 import re
-import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from penstock.runtime.arrays import Array, address, as_array, mismatch, overlaps, sentence
+from penstock.runtime.binding import Binding
+from penstock.runtime.calls import Exclusive, Tensor
 from penstock.runtime.errors import (
     CLOSED,
     INVALID_ARGUMENT,
@@ -32,36 +34,6 @@ from penstock.runtime.recycling import LARGE_BYTES, Recycler
 
 if TYPE_CHECKING:
     from penstock.runtime.model import Model
-
-Array = np.ndarray[Any, Any]
-
-_pointer_at = ctypes.c_void_p.from_address
-_HEAD = object.__basicsize__
-
-
-def _address_by_protocol(array: Array) -> int:
-    return array.__array_interface__["data"][0]
-
-
-def _address_by_layout(array: Array) -> int | None:
-    return _pointer_at(id(array) + _HEAD).value
-
-
-def _choose_address() -> Callable[[Array], int | None]:
-    """How to ask an array for the address of its first element.
-
-    Numpy's C ABI puts the address right behind the object's head (``PyArrayObject_fields.data``); reading it there
-    takes a tenth of the time of ``__array_interface__``, which serves any numpy or Python where that does not hold.
-    """
-    parent = np.zeros(8, np.uint8)
-    probes = (parent, parent[3:])
-    layout = parent.__class__.__basicsize__ >= _HEAD + ctypes.sizeof(ctypes.c_void_p)
-    if layout and all(_address_by_layout(probe) == _address_by_protocol(probe) for probe in probes):
-        return _address_by_layout
-    return _address_by_protocol
-
-
-_address = _choose_address()
 
 
 @dataclass(frozen=True)
@@ -87,6 +59,8 @@ class Session:
             raise INVALID_ARGUMENT.error(f"A session has 1 to 1024 threads, not {threads}.")
         native = library()
         self.model = model
+        # The argument arrays belong to one call: from filling them in until it returns, a second one is refused.
+        self._idle = Exclusive()
         self._callback = Executor() if executor is None else Executor(_adapt(executor))
         options = SessionOptions(threads or 0, self._callback, None)
         handle, error = ctypes.c_void_p(), Error()
@@ -115,8 +89,10 @@ class Session:
         self._large: dict[int, int] = {}
         if not model.symbols:
             self._find_large()
-        # The argument arrays belong to one call: from filling them in until it returns, a second one is refused.
-        self._idle = threading.Lock()
+        # A prepared run that computes all outputs; and the changes there had been when the last other one was made.
+        self._quick: Callable[[Mapping[str, Any]], Any] | None = None
+        self._quick_error = self._error
+        self._steady = -1
         if model.counted and not model.symbols:
             self._take_shapes()
 
@@ -135,7 +111,12 @@ class Session:
         executed, and inputs they do not need may be left out. ``out`` gives arrays to write results to. Raises
         RuntimeFailure: PENS-R011 and PENS-R012 name all problems, PENS-R010 if another thread's call has not returned.
         """
-        if not self._idle.acquire(False):
+        if self._quick is not None and outputs is None and out is None:
+            found = self._quick(inputs)
+            if found.__class__ is dict:
+                return found
+            self._refuse(found, self._quick_error)
+        if not self._idle.acquire():
             raise SESSION_BUSY.error()
         try:
             if outputs is not None or out is not None:
@@ -146,23 +127,62 @@ class Session:
             if out and self.model.symbols:  # under the sizes that the inputs tell
                 self._check_outputs((), out)
             results = self._bind_outputs(out)
-            if self._handle is None:
-                raise CLOSED.error(what="session")
-            status = self._run(self._handle, *self._arguments, self._error_argument)
-            if status:
-                check(status, self._error)
+            self._run_bound()
             if self._rooms:
                 self._shape_counted(results)
             del held
+            if outputs is None and out is None:
+                self._prepare()
         except MemoryError as error:
             raise OUT_OF_MEMORY.error(reason=f"there is no room for the results ({error})") from error
         finally:
             self._idle.release()
         return results if outputs is None else {name: results[name] for name in outputs}
 
+    def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Array] | None = None) -> Binding:
+        """A run on the memory of these arrays, again and again: call what is returned.
+
+        ``inputs``: as for ``run``, but nothing is copied: numpy arrays (or what has the DLPack protocol) of exactly the
+        dtype and shape, dense and aligned. ``outputs``: arrays by name of the results to compute and to write there;
+        None: all, to new arrays. No output may share memory with another array. The session is as free as before: runs
+        on other arrays, of other sizes, may come between. Raises RuntimeFailure as ``run`` does.
+        """
+        arrays = {name: _as_it_is(x) for name, x in inputs.items()}
+        binding = Binding(arrays, None if outputs is None else dict(outputs), self._run_binding)
+        if not self._idle.acquire():
+            raise SESSION_BUSY.error()
+        try:
+            self._bind(binding)
+            shared = overlaps(binding.inputs, binding.outputs or {})
+            if shared:
+                raise WRONG_OUTPUTS.error(sentence(shared))
+        except MemoryError as error:
+            raise OUT_OF_MEMORY.error(reason=f"there is no room for the results ({error})") from error
+        finally:
+            self._idle.release()
+        return binding
+
+    def _run_binding(self, binding: Binding, found: int | None) -> dict[str, Array]:
+        """What a binding does when the session has run something else since, an array is not what it was, or the run
+        has failed with the status ``found``."""
+        self._refuse(found, binding.error)
+        if not self._idle.acquire():
+            raise SESSION_BUSY.error()
+        try:
+            held = self._bind(binding)
+            self._run_bound()
+            results = binding.outputs or {}
+            if self._rooms:
+                results = dict(results)
+                self._shape_counted(results, keep=True)
+            del held
+        finally:
+            self._idle.release()
+        return results
+
     def needed_inputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
         """Names of the inputs that a run for ``outputs`` reads. Raises RuntimeFailure as ``run`` does."""
-        if not self._idle.acquire(False):
+        if not self._idle.acquire():
             raise SESSION_BUSY.error()
         try:
             self._check_outputs(outputs, {})
@@ -176,7 +196,7 @@ class Session:
     ) -> tuple[dict[str, Array], list[CommandRecord]]:
         """Run once with timestamps; the outputs (None: all) and a record per command that they need."""
         native = library()
-        if not self._idle.acquire(False):
+        if not self._idle.acquire():
             raise SESSION_BUSY.error()
         try:
             self._check_outputs(outputs or (), {})
@@ -226,7 +246,7 @@ class Session:
         Raises RuntimeFailure: PENS-R019 for a size that is missing, unknown or out of its range, PENS-R008 when there
         is not enough memory; the session then keeps the sizes it had.
         """
-        if not self._idle.acquire(False):
+        if not self._idle.acquire():
             raise SESSION_BUSY.error()
         try:
             symbols = {symbol.name: symbol for symbol in self.model.symbols}
@@ -237,7 +257,7 @@ class Session:
                 elif not symbol.low <= sizes[name] <= symbol.high:  # ctypes would cut what has more than 64 bits
                     problems.append(f"the size {name} is {symbol.low} to {symbol.high}, not {sizes[name]}")
             if problems:
-                raise WRONG_SIZES.error(_sentence(problems))
+                raise WRONG_SIZES.error(sentence(problems))
             if self._handle is None:
                 raise CLOSED.error(what="session")
             numbers = (ctypes.c_int64 * (len(symbols) or 1))(*(int(sizes[name]) for name in symbols))
@@ -274,6 +294,8 @@ class Session:
 
     def _take_choice(self) -> None:
         """What is fed and fetched, with the current shapes."""
+        self._idle.change()
+        self._quick = None
         key, inputs, outputs = self._chosen, enumerate(self._inputs), enumerate(self._outputs)
         self._feeds = [(i, each) for i, each in inputs if key is None or i in self._choices[key]]
         self._fetches = [(i, each) for i, each in outputs if key is None or i in key]
@@ -286,8 +308,8 @@ class Session:
         sizes = [(i, math.prod(shape) * dtype.itemsize) for i, dtype, shape in known]
         self._large = {i: size for i, size in sizes if size >= LARGE_BYTES}
 
-    def _shape_counted(self, results: dict[str, Array]) -> None:
-        """Give the outputs that were counted the shapes that the run has found."""
+    def _shape_counted(self, results: dict[str, Array], keep: bool = False) -> None:
+        """Give the outputs that were counted the shapes that the run has found. ``keep``: where they are."""
         native = library()
         for index, room in self._rooms.items():
             name = self._outputs[index][0]
@@ -298,14 +320,16 @@ class Session:
             count = math.prod(shape)
             result = results[name].reshape(-1)[:count].reshape(shape)
             # Where most of the memory is not needed, it is given back.
-            results[name] = result.copy() if 2 * count < room else result
+            results[name] = result.copy() if 2 * count < room and not keep else result
 
     def close(self) -> None:
         """Free the session's memory and threads. Closing twice is harmless; PENS-R010 while a call is under way."""
-        if not self._idle.acquire(False):
+        if not self._idle.acquire():
             raise SESSION_BUSY.error()
         try:
             self._handle = None
+            self._idle.change()
+            self._quick = None
             self._recycler = Recycler()
             self._finalizer()
         finally:
@@ -337,6 +361,63 @@ class Session:
         self._chosen = key
         self._take_choice()
 
+    def _run_bound(self) -> None:
+        """Run on the pointers that have been filled in."""
+        if self._handle is None:
+            raise CLOSED.error(what="session")
+        status = self._run(self._handle, *self._arguments, self._error_argument)
+        if status:
+            check(status, self._error)
+
+    def _refuse(self, found: int | None, error: Error) -> None:
+        """Raise what a prepared run has failed of, if it has: ``found`` is the status then, and the lock is held."""
+        if found is not None:
+            try:
+                check(found, error)
+            finally:
+                self._idle.release()
+
+    def _prepare(self) -> None:
+        """Prepare runs like the last one, unless sizes or chosen outputs change from run to run."""
+        if self._quick is not None or not self._idle.native or self._rooms or self._handle is None:
+            return
+        if self._steady != self._idle.changes:
+            self._steady = self._idle.changes
+            return
+        outputs: list[Tensor] = []
+        for index, (name, dtype, shape) in self._fetches:
+            made = (self._recycler.empty, (index, shape, dtype, self._large[index])) if index in self._large else None
+            make, arguments = made or (np.empty, (shape, dtype))
+            outputs.append(Tensor(index, name, dtype, shape, make=make, arguments=arguments))
+        counts = (len(self._in), len(self._out))
+        inputs = [Tensor(index, *each) for index, each in self._feeds]
+        self._quick, self._quick_error = self._idle.prepare(self._handle.value or 0, inputs, outputs, counts)
+
+    def _bind(self, binding: Binding) -> list[Array]:
+        """Fill in the pointers of a binding's arrays; returns what must stay alive during the run."""
+        problems = [
+            f"input {name} is to be bound and needs a numpy array, dense and aligned"
+            for name, x in binding.inputs.items()
+            if not isinstance(x, np.ndarray) or not (x.flags.c_contiguous and x.flags.aligned)
+        ]
+        if problems:
+            raise WRONG_INPUTS.error(sentence(problems))
+        self._check_outputs(binding.names or (), {})
+        self._select(binding.names, None)
+        held = self._bind_inputs(binding.inputs)
+        if binding.outputs is None:
+            sizes = {index: math.prod(shape) * dtype.itemsize for index, (_, dtype, shape) in self._fetches}
+            made = Recycler()
+            binding.outputs = {n: made.empty(i, shape, dtype, sizes[i]) for i, (n, dtype, shape) in self._fetches}
+        self._check_outputs((), binding.outputs)
+        self._bind_outputs(binding.outputs)
+        if self._idle.native and not self._rooms and self._handle is not None:
+            feeds = [Tensor(index, *each, array=binding.inputs[each[0]]) for index, each in self._feeds]
+            fetches = [Tensor(index, *each, array=binding.outputs[each[0]]) for index, each in self._fetches]
+            counts = (len(self._in), len(self._out))
+            binding.use(*self._idle.prepare(self._handle.value or 0, feeds, fetches, counts, binding.outputs))
+        return held
+
     def _bind_inputs(self, inputs: Mapping[str, Any]) -> list[Array]:
         """Fill in the input pointers; returns what must stay alive during the run."""
         pointers, held, ndarray = self._in, [], np.ndarray
@@ -348,7 +429,7 @@ class Session:
                     if not isinstance(x, ndarray) or x.dtype != dtype or x.shape != shape or not x.flags.c_contiguous:
                         break
                     held.append(x)
-                    pointers[index] = _address(x)
+                    pointers[index] = address(x)
                 else:
                     return held
             except (KeyError, AttributeError):
@@ -366,21 +447,21 @@ class Session:
                 problems += [f"input {name} is missing"] if index in needed else []
                 continue
             try:
-                array = _as_array(inputs[name])
+                array = as_array(inputs[name])
             except (TypeError, ValueError, BufferError) as error:
                 problems.append(f"input {name} is no array ({error})")
                 continue
-            mismatch = _mismatch(f"input {name}", array, dtype, shape)
-            if mismatch:
-                problems.append(mismatch)
+            problem = mismatch(f"input {name}", array, dtype, shape)
+            if problem:
+                problems.append(problem)
                 continue
             held[index] = np.ascontiguousarray(array).reshape(array.shape)
         if problems:
-            raise WRONG_INPUTS.error(_sentence(problems))
+            raise WRONG_INPUTS.error(sentence(problems))
         if self.model.symbols:
             self._read_sizes(held)
         for index, array in held.items():
-            self._in[index] = _address(array)
+            self._in[index] = address(array)
         return list(held.values())
 
     def _bind_outputs(self, out: Mapping[str, Array] | None) -> dict[str, Array]:
@@ -394,7 +475,7 @@ class Session:
             else:
                 array = np.empty(shape, dtype)
             results[name] = array
-            pointers[index] = _address(array)
+            pointers[index] = address(array)
         return results
 
     def _check_outputs(self, names: Sequence[str], out: Mapping[str, Any]) -> None:
@@ -404,12 +485,20 @@ class Session:
             if not isinstance(array, np.ndarray):
                 problems.append(f"output {name} needs a contiguous, writable numpy array, not {type(array).__name__}")
             elif name in known:
-                mismatch = _mismatch(f"output {name}", array, *known[name])
+                problem = mismatch(f"output {name}", array, *known[name])
                 writable = array.flags.c_contiguous and array.flags.writeable
-                problems += [mismatch] if mismatch else []
+                problems += [problem] if problem else []
                 problems += [] if writable else [f"output {name} needs a contiguous, writable numpy array"]
         if problems:
-            raise WRONG_OUTPUTS.error(_sentence(problems))
+            raise WRONG_OUTPUTS.error(sentence(problems))
+
+
+def _as_it_is(value: Any) -> Any:
+    """A numpy view of what can be seen as an array where it lies; else the value itself."""
+    try:
+        return as_array(value) if hasattr(value, "__dlpack__") else value
+    except (TypeError, ValueError, BufferError):
+        return value
 
 
 def _mentions(shape: tuple[Any, ...], names: set[str]) -> bool:
@@ -429,29 +518,3 @@ def _adapt(executor: Callable[[Callable[[int], None], int], None]) -> Callable[.
 def _destroy(handle: int, model: Model, callback: Any) -> None:
     library().pens_session_destroy(handle)
     del model, callback
-
-
-def _as_array(value: Any) -> Array:
-    """A numpy view of anything with the array, DLPack or buffer protocol."""
-    if isinstance(value, np.ndarray):
-        return value
-    if hasattr(value, "__dlpack__"):
-        return np.from_dlpack(value)
-    return np.asarray(value)
-
-
-def _mismatch(what: str, array: Array, dtype: np.dtype[Any], shape: tuple[Any, ...]) -> str:
-    """What is wrong with an array's type, or with its extents where these are numbers."""
-    wanted = f"[{', '.join(map(str, shape))}]"
-    if array.dtype != dtype:
-        return f"{what} has dtype {array.dtype} and needs {dtype}"
-    if array.ndim != len(shape):
-        return f"{what} has rank {array.ndim} (shape {list(array.shape)}) and needs shape {wanted}"
-    if any(found != extent and not isinstance(extent, str) for found, extent in zip(array.shape, shape, strict=True)):
-        return f"{what} has shape {list(array.shape)} and needs {wanted}"
-    return ""
-
-
-def _sentence(problems: list[str]) -> str:
-    text = "; ".join(problems)
-    return text[0].upper() + text[1:] + "."

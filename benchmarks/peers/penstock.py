@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .base import Compiled, Peer, Run
+
+if TYPE_CHECKING:
+    from penstock.runtime import Session
 
 
 class Penstock(Peer):
@@ -31,10 +35,14 @@ class Penstock(Peer):
         return Compiled(path, path.stat().st_size, len(manifest["kernels"]))
 
     def load(self, path: Path, threads: int) -> Run:
+        return self.session(path, threads).run
+
+    def session(self, path: Path, threads: int) -> Session:
+        """A session on the artifact."""
         import penstock
 
         model = penstock.load(path)
         memory = model.memory
         if memory.arena is not None and memory.scratch_per_thread is not None:
             self.planned = memory.weights + memory.arena + threads * memory.scratch_per_thread
-        return model.session(threads=threads).run
+        return model.session(threads=threads)

@@ -12,7 +12,7 @@ import pytest
 
 import penstock
 import penstock.runtime as runtime
-from penstock.runtime import session as session_module
+from penstock.runtime import arrays
 from penstock.runtime.errors import PenstockError
 
 MODELS = Path(__file__).parents[2] / "data" / "models"
@@ -137,4 +137,4 @@ def test_outputs_that_are_no_arrays_are_refused(models: list[runtime.Model]) -> 
 def test_addresses_are_what_numpy_says(array: np.ndarray[Any, Any]) -> None:
     """Both ways of asking for an array's address agree."""
     expected = array.__array_interface__["data"][0]
-    assert session_module._address(array) == session_module._address_by_protocol(array) == expected  # pyright: ignore
+    assert arrays.address(array) == arrays.address_by_protocol(array) == expected
