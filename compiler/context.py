@@ -10,14 +10,16 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 from xdsl.context import Context
 from xdsl.ir import Dialect
 
 from penstock.compiler.errors import NOTED, Problem
+from penstock.compiler.tuning.choices import Choices
 from penstock.compiler.weights import WeightStore
 
 if TYPE_CHECKING:
@@ -62,6 +64,12 @@ class CompilerContext(Context):
             self.register_dialect(name, _upstream(module, attribute))
         for name in own_dialects():
             self.register_dialect(name, _own(name))
+
+    @cached_property
+    def choices(self) -> Choices | None:
+        """The choices of this compilation by a tuning record, which is the option ``tuned``; None without one."""
+        given = self.options.get("tuned")
+        return None if given is None else Choices(cast("Mapping[str, str]", given))
 
     def note(self, node: str, op: str, reason: str, hint: str = "") -> None:
         """Tell the user, once, that a source node takes a slower way or is not computed just as it says."""

@@ -48,10 +48,13 @@ if TYPE_CHECKING:
     from penstock.compiler.context import CompilerContext
     from penstock.compiler.frontends.onnx.reader import ModelSource
     from penstock.compiler.passes.package.contents import Part
+    from penstock.compiler.tuning.record import Record as TuningRecord
+    from penstock.compiler.tuning.search import Tuning
     from penstock.runtime import Model
 
 IR_SUFFIX = ".mlir"
 LARGEST_EXTENT = 1 << 31
+LONGEST_TUNING = 86400
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,12 @@ class CompileOptions:
     put the IR after each phase into the artifact. ``strict``: what would only be noted is an error. ``keep``: names of
     values, or of nodes, that become outputs too. ``specialize``: sizes, by name, that get plans of their own beside the
     general one (of several names, every combination). ``plugins``: Python files, or classes, of custom operators
-    (``penstock.operators``). ``winograd``: whether convolutions may be computed by Winograd's minimal filtering
-    (docs/layout-and-fusion.md). ``precision``: ``f32``, or ``bf16-weights`` for weights in half the bytes,
-    or ``bf16`` for products of bf16 numbers (docs/precision.md). ``cache``: whether kernels are taken
-    from the kernel cache and kept there (docs/kernel-cache.md); the artifact is the same with and without.
+    (``penstock.operators``). ``tune``: seconds to spend on measuring candidates on this machine (docs/tuning.md); 0:
+    estimates decide. ``tuned``: a tuning record, or its file, whose choices are taken. ``winograd``: whether
+    convolutions may be computed by Winograd's minimal filtering (docs/layout-and-fusion.md). ``precision``: ``f32``, or
+    ``bf16-weights`` for weights in half the bytes, or ``bf16`` for products of bf16 numbers (docs/precision.md).
+    ``cache``: whether kernels are taken from the kernel cache and kept there (docs/kernel-cache.md); the artifact is
+    the same with and without.
     """
 
     target: str = "cpu"
@@ -83,6 +88,8 @@ class CompileOptions:
     precision: str = FULL
     cache: bool = True
     specialize: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
+    tune: float = 0.0
+    tuned: str | PathLike[str] | TuningRecord | None = None
 
     def __post_init__(self) -> None:
         for name, listed in (("keep", self.keep), ("plugins", self.plugins)):
@@ -102,6 +109,16 @@ class CompileOptions:
             reason = f"the precision cannot be {self.precision}{nearest(str(self.precision), PRECISIONS)}"
             raise OptionError(BAD_VALUE, reason, f"Give {' or '.join(PRECISIONS)}.")
         check_sizes(self.specialize, self.dims)
+        if isinstance(self.tune, bool) or not 0 <= self.tune <= LONGEST_TUNING:
+            reason = f"{self.tune} is no time to tune for."
+            raise OptionError(BAD_VALUE, reason, f"Give seconds, at most {LONGEST_TUNING}: 30.")
+
+    @cached_property
+    def record(self) -> TuningRecord | None:
+        """The tuning record that ``tuned`` is or names. Raises OptionError if it is not to be believed."""
+        from penstock.compiler.tuning.record import Record, read_record
+
+        return self.tuned if self.tuned is None or isinstance(self.tuned, Record) else read_record(self.tuned)
 
     @classmethod
     def of(cls, **options: Any) -> CompileOptions:
@@ -147,7 +164,8 @@ class Report:
     the kernels came from the kernel cache; ``memory`` in
     bytes (``weights``, ``arena``, ``scratch_per_thread``; the text of an extent, for the arena of a bound, where sizes
     are chosen at run time); ``notes`` are sentences worth the user's attention; ``specialized``
-    lists the plans for fixed ``sizes`` with their ``memory``.
+    lists the plans for fixed ``sizes`` with their ``memory``; ``tuned`` choices are others than the cost model's, and
+    ``tuning`` is what a search for them came to.
     """
 
     model: str
@@ -161,6 +179,8 @@ class Report:
     memory: dict[str, int | str] = field(default_factory=dict[str, "int | str"])
     notes: list[str] = field(default_factory=list[str])
     specialized: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    tuned: int = 0
+    tuning: Tuning | None = None
 
     @property
     def seconds(self) -> float:
@@ -181,6 +201,7 @@ class Report:
             "artifact_bytes": self.artifact_bytes,
             "memory": self.memory,
             "notes": self.notes,
+            **({"tuned": self.tuned} if self.tuned else {}),
             **({"specialized": self.specialized} if self.specialized else {}),
         }
 
@@ -249,6 +270,8 @@ def run_phases(
     ``first`` defaults to import for a model and to the phase after the dump's for a dump. ``reproducers`` is where the
     folder for an internal error goes (None: the system's temporary folder).
     """
+    if options.tune:
+        return _tuned(model, options, first, last, observers, reproducers)
     source = Source.of(model, options)
     if first is None and source.next_phase is not None:
         first = source.next_phase
@@ -291,6 +314,28 @@ def run_phases(
             if ctx.kernel_cache is not None:
                 report.cached = ctx.kernel_cache.hits
                 ctx.kernel_cache.finish()
+    return result
+
+
+def _tuned(
+    model: ModelSource,
+    options: CompileOptions,
+    first: str | None,
+    last: str | None,
+    observers: Sequence[Observer],
+    reproducers: Path | None,
+) -> Result:
+    """Search for better choices than the cost model's, then compile with them as with any record."""
+    from penstock.compiler.tuning.search import tune
+
+    if last not in (None, "package"):
+        reason = f"there is nothing to measure in what the phase {last} makes."
+        raise OptionError(PHASE_ORDER, reason, "Leave out --tune or --to.")
+    tuning = tune(model, options)
+    options = replace(options, tune=0.0, tuned=tuning.record)
+    result = run_phases(model, options, first=first, last=last, observers=observers, reproducers=reproducers)
+    result.report.notes.append(tuning.sentence)
+    result.report.tuning = tuning
     return result
 
 
@@ -434,6 +479,8 @@ def new_context(options: CompileOptions, model: str = "") -> CompilerContext:
         facts["winograd"] = 0
     if options.precision != FULL:
         facts["precision"] = options.precision
+    if options.record is not None:
+        facts["tuned"] = options.record.given
     return CompilerContext(target=options.backend, options=facts)
 
 
@@ -482,6 +529,10 @@ def _package(
         stored = [memory_bytes(kind) for kind in weights if kind.element_type == BF16]
         manifest |= {"precision": precision, "narrow_weights": {"count": len(stored), "bytes": sum(stored)}}
         result.report.notes.append(described(precision, len(stored), sum(stored)))
+    tuned = result.ctx.choices.tuned if result.ctx.choices else []
+    if tuned and options.record is not None:
+        manifest["tuned"] = {"processor": options.record.processor, "choices": [point.as_dict() for point in tuned]}
+    result.report.tuned = len(tuned)
     contents = replace(build_contents(parts, manifest), debug=debug)
     report = result.report
     ops = count_ops(result.module)

@@ -172,6 +172,17 @@ CACHE_UNUSABLE = Code(
     "Give PENSTOCK_CACHE a folder of your own; docs/kernel-cache.md.",
 )
 
+BAD_TUNING = Code(
+    "PENS-O013",
+    "A tuning record cannot be read, is damaged, or is of a kind that is not known.",
+    "Give a file that --save-tuning wrote, unchanged; docs/tuning.md.",
+)
+CANNOT_TUNE = Code(
+    "PENS-O014",
+    "The model cannot be tuned: its code does not run on this machine, or it does not run on made-up inputs.",
+    "Tune on a machine of the target, and compile with its record: --tuned FILE; docs/tuning.md.",
+)
+
 # IR text given by the user: PENS-I ---------------------------------------------------------------------------
 
 IR_SYNTAX = Code("PENS-I001", "IR text cannot be parsed.", "The message gives line and column.")

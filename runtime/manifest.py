@@ -12,6 +12,7 @@ from typing import Any
 
 from penstock.runtime.errors import DAMAGED
 
+_CHOICE = {"nodes": [str], "what": str, "level": str, "choice": str, "default": str}
 _COUNT = (int, str)  # a number of bytes, or the formula of one
 _TENSOR = {"name": str, "dtype": str, "shape": [_COUNT]}
 _MEMORY = {"weights": int, "arena": _COUNT, "scratch_per_thread": {str: _COUNT}}
@@ -22,6 +23,7 @@ FORM: dict[str, Any] = {
     "computes": bool,
     "precision": str,
     "narrow_weights": {"count": int, "bytes": int},
+    "tuned": {"processor": str, "choices": [_CHOICE]},
     "inputs": [_TENSOR],
     "outputs": [_TENSOR],
     "symbols": [{"name": str, "low": int, "high": int}],

@@ -135,6 +135,18 @@ def read_sizes(texts: Sequence[str]) -> dict[str, list[int]]:
     return sizes
 
 
+def read_seconds(text: str) -> float:
+    """``30``, ``30s``, ``1.5m`` or ``2h`` in seconds. Raises OptionError."""
+    import re
+
+    from penstock.compiler.errors import BAD_VALUE, OptionError
+
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)\s*([smh]?)", text.strip())
+    if found is None:
+        raise OptionError(BAD_VALUE, f"'{text}' is no time.", "For example: 30s, 2m.")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
 def read_dims(texts: Sequence[str]) -> dict[str, int | tuple[int, int]]:
     """``NAME=VALUE`` and ``NAME=LOW..HIGH`` texts as a mapping. Raises OptionError."""
     from penstock.compiler.errors import BAD_VALUE, OptionError

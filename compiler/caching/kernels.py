@@ -38,12 +38,14 @@ class KernelCache:
     _described: dict[str, dict[str, str]] = field(default_factory=dict[str, "dict[str, str]"])
     _pending: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict[tuple[str, str], dict[str, str]])
 
-    def recall(self, dispatch: Dispatch, target: str, level: str) -> tuple[Kernel, KernelCode] | None:
-        """The kernel of ``dispatch``, without a body, and its code; None if it has to be made, after which ``keep``
-        keeps it."""
+    def recall(self, dispatch: Dispatch, target: str, level: str, choice: str = "") -> tuple[Kernel, KernelCode] | None:
+        """The kernel of ``dispatch``, lowered by ``choice``, without a body, and its code; None if it has to be made,
+        after which ``keep`` keeps it."""
         if dispatch.symbol not in self._described:
             self._described[dispatch.symbol] = description(dispatch)
         ingredients = {**toolchain(), "target": f"{target} {level}", **self._described[dispatch.symbol]}
+        if choice:
+            ingredients["choice"] = choice
         entry = self.store.get(ingredients)
         if entry is not None:
             found = _kernel(entry, dispatch)

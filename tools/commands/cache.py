@@ -39,29 +39,35 @@ def stats(as_json: bool) -> int:
     from dataclasses import asdict
     from datetime import datetime
 
+    from penstock.compiler.tuning.record import Tunings
     from penstock.tools.tables import bytes_text
 
     store = opened()
-    found = store.stats()
+    found, tunings = store.stats(), len(Tunings(store).files())
     if as_json:
-        click.echo(json.dumps({"folder": str(store.folder), **asdict(found)}, indent=2))
+        click.echo(json.dumps({"folder": str(store.folder), **asdict(found), "tunings": tunings}, indent=2))
         return 0
     click.echo(f"folder   {store.folder}")
     click.echo(f"kernels  {found.entries}, {bytes_text(found.bytes)} of at most {bytes_text(found.limit)}")
     if found.oldest is not None and found.newest is not None:
         first, last = (f"{datetime.fromtimestamp(at):%Y-%m-%d %H:%M}" for at in (found.oldest, found.newest))
         click.echo(f"used     between {first} and {last}")
+    click.echo(f"tuning   {tunings} measured {'choice' if tunings == 1 else 'choices'}")
     return 0
 
 
 @command.command(name="clear")
+@click.option("--tuning", is_flag=True, help="Remove what --tune has measured, and keep the kernels.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing when all is well.")
-def clear(quiet: bool) -> int:
+def clear(tuning: bool, quiet: bool) -> int:
     """Remove every kernel from the cache."""
+    from penstock.compiler.tuning.record import Tunings
+
     store = opened()
-    count = store.clear()
+    what = "measured choice" if tuning else "kernel"
+    count = Tunings(store).clear() if tuning else store.clear()
     if not quiet:
-        click.echo(f"removed {count} {'kernel' if count == 1 else 'kernels'} from {store.folder}")
+        click.echo(f"removed {count} {what if count == 1 else what + 's'} from {store.folder}")
     return 0
 
 

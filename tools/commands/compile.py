@@ -18,6 +18,7 @@ Examples:
   penstock compile model.onnx                          writes model.pens
   penstock compile model.onnx --dim batch=8 -o b8.pens
   penstock compile model.onnx --specialize batch=1,8   any size, and these two faster
+  penstock compile model.onnx --tune 30s               measure candidates on this machine
   penstock compile model.onnx --isa x86-64-v3          for AVX2 only
   penstock compile model.onnx --keep /encoder/layer.3  a node's value, as one more output
   penstock compile model.onnx --dump-dir dump          the IR after every step
@@ -50,6 +51,15 @@ Examples:
         help="f32; bf16-weights: weights in half the bytes, of 8 bits' precision; or bf16: products of such numbers.",
     ),
     click.option("--no-cache", is_flag=True, help="Compile every kernel; neither read nor write the kernel cache."),
+    click.option(
+        "--tune",
+        metavar="SECONDS",
+        default="0",
+        show_default=True,
+        help="Measure candidates on this machine for so long (30s, 2m), and take what is faster; docs/tuning.md.",
+    ),
+    click.option("--tuned", metavar="FILE", help="Take the choices of a tuning record."),
+    click.option("--save-tuning", metavar="FILE", help="Write the record of what --tune chose."),
     click.option("--no-winograd", is_flag=True, help="Compute every convolution directly, tap by tap."),
     click.option("--strict", is_flag=True, help="Treat what would only be noted as an error."),
     click.option("--keep-debug", is_flag=True, help="Put the IR after each phase into the artifact."),
@@ -63,7 +73,8 @@ Examples:
 def command(model: str, **given: Any) -> int:
     """Compile MODEL (an .onnx file, or a dump of IR) into an artifact."""
     from penstock.compiler.driver import run_phases
-    from penstock.tools.options import compile_options, observers, read_sizes
+    from penstock.compiler.errors import BAD_VALUE, OptionError
+    from penstock.tools.options import compile_options, observers, read_seconds, read_sizes
     from penstock.tools.progress import progress
 
     options = compile_options(
@@ -77,12 +88,20 @@ def command(model: str, **given: Any) -> int:
         precision=given["precision"],
         cache=not given["no_cache"],
         specialize=read_sizes(given["specialize"]),
+        tune=read_seconds(given["tune"]),
+        tuned=given["tuned"],
         strict=given["strict"],
         keep_debug=given["keep_debug"],
         verify_each=given["verify_each"],
     )
     target = Path(given["output"] or Path(model).with_suffix(".pens").name)
     check_writable(target)
+    if given["save_tuning"]:
+        if not options.tune:
+            raise OptionError(BAD_VALUE, "there is no tuning to save without --tune.", "For example: --tune 30s.")
+        check_writable(Path(given["save_tuning"]))
+    if options.tune and not (given["quiet"] or given["as_json"]):
+        click.echo(f"measuring on this machine for up to {options.tune:g} s", err=True)
     watching = observers(given["print_ir_before"], given["print_ir_after"], given["dump_dir"])
     with progress(Path(model).name, show=not (given["quiet"] or given["as_json"])) as bar:
         result = run_phases(
@@ -95,6 +114,8 @@ def command(model: str, **given: Any) -> int:
         )
         if result.artifact is not None:
             result.artifact.save(target)
+    if given["save_tuning"] and result.report.tuning is not None:
+        result.report.tuning.record.save(given["save_tuning"])
     if result.artifact is None:
         _write_ir(result, Path(given["output"]) if given["output"] else None)
         return 0
@@ -158,6 +179,7 @@ def show(report: Report, target: Path, *, passes: bool = False) -> None:
     facts = [
         ("kernels", f"{kernels}{cached}; {report.launches} launches per run"),
         ("memory", f"{weights} of weights, shared; {arena} per session, {scratch} per thread"),
+        *([("tuned", f"{report.tuned} choices differ from the estimates")] if report.tuned else []),
         *(("for sizes", special_text(one)) for one in report.specialized),
         ("artifact", f"{target}, {bytes_text(report.artifact_bytes)}"),
         ("total", f"{seconds_text(report.seconds)}"),

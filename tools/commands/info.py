@@ -126,6 +126,10 @@ def show(facts: dict[str, Any]) -> None:
         narrow = facts["narrow_weights"]
         stored = f"{narrow['count']} weights ({bytes_text(narrow['bytes'])}) are stored as bf16"
         click.echo(f"  rounds   {facts.get('precision', '?')}: {stored}")
+    if "tuned" in facts:
+        tuned = facts["tuned"]
+        count = len(tuned["choices"])
+        click.echo(f"  tuned    {count} {'choice' if count == 1 else 'choices'}, measured on {tuned['processor']}")
     for special in facts.get("specialized", ()):
         click.echo(f"  plan     for {special_text(special)}")
     for name, size in facts["members"].items():

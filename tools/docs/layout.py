@@ -18,7 +18,7 @@ USUAL_DEPTH = 2
 # Siblings in the order a model passes through them; a name that is not here follows, by alphabet.
 ORDER = {
     ".": ["penstock", "compiler", "runtime", "tools", "tests", "examples", "benchmarks", "docs"],
-    "compiler": ["frontends", "dialects", "passes", "backends", "artifact", "caching"],
+    "compiler": ["frontends", "dialects", "passes", "backends", "artifact", "caching", "tuning"],
     "compiler/dialects": ["graph", "tile", "npu", "plan"],
     "compiler/passes": [
         *("import", "simplify", "quantize", "place", "layout", "fuse", "lower", "plan", "emit", "package"),

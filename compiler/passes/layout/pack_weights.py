@@ -28,8 +28,11 @@ from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dtypes import shape_of
 from penstock.compiler.releasing import Releasing
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
+from penstock.compiler.tuning.choices import PANEL
+from penstock.compiler.tuning.points import choose_for
 
 WIDTHS = (64, 48, 32, 16)
+MOST_PADDING = 1.1  # of what the best panels take
 RECURRENT_PANEL = 64  # gate columns: what a register tile of the widest level takes
 
 
@@ -48,7 +51,18 @@ class PackWeights(ModulePass):
 def choose_panel(columns: int, preferred: int = 64) -> int:
     """The panel width for so many columns: a multiple of 16, no wider than ``preferred``, wasting least."""
     widths = [w for w in WIDTHS if w <= preferred]
-    return min(widths, key=lambda w: (-(-columns // w) * w, -w))
+    return min(widths, key=lambda w: (_padded(columns, w), -w))
+
+
+def panels(columns: int, preferred: int = 64) -> dict[str, int]:
+    """Panel widths that may be worth a measurement, by name, the one that is estimated to be best first."""
+    best = choose_panel(columns, preferred)
+    others = [w for w in WIDTHS if w != best and _padded(columns, w) <= MOST_PADDING * _padded(columns, best)]
+    return {f"panels of {width}": width for width in (best, *others)}
+
+
+def _padded(columns: int, width: int) -> int:
+    return -(-columns // width) * width
 
 
 def pack(matrix: NDArray[Any], panel: int) -> NDArray[Any]:
@@ -63,7 +77,7 @@ def pack(matrix: NDArray[Any], panel: int) -> NDArray[Any]:
 
 class _Packing(Pattern):
     def __init__(self, ctx: CompilerContext, releasing: Releasing) -> None:
-        self.weights, self.releasing = ctx.weights, releasing
+        self.ctx, self.weights, self.releasing = ctx, ctx.weights, releasing
 
     def constant(self, value: SSAValue) -> Constant | None:
         owner = value.owner
@@ -87,7 +101,7 @@ class PackMatmul(_Packing):
             return
         matrix = constant.array(self.weights)
         columns = matrix.shape[1]
-        panel = choose_panel(columns)
+        panel = choose_for(self.ctx, PANEL, op, panels(columns))
         packed = self.store(rewriter, constant, pack(matrix, panel))
         rewriter.replace(op, Matmul.build(op.operands[0], packed, b_panel=panel, n=columns))
         self.releasing.replaced([constant.out])
@@ -105,7 +119,7 @@ class PackConv(_Packing):
             return
         weights = constant.array(self.weights)
         width = shape_of(op.out.type)[-2]
-        panel = choose_panel(weights.shape[-1], 32 if width % 7 == 0 else 64)
+        panel = choose_for(self.ctx, PANEL, op, panels(weights.shape[-1], 32 if width % 7 == 0 else 64))
         packed = self.store(rewriter, constant, pack(weights, panel))
         parameters = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
         parameters |= {"panel": panel, "out_channels": weights.shape[-1]}

@@ -30,12 +30,14 @@ from penstock.compiler.passes.layout.pack_weights import pack
 from penstock.compiler.precision import ROUNDED
 from penstock.compiler.releasing import Releasing
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
+from penstock.compiler.tuning.choices import WINOGRAD
+from penstock.compiler.tuning.points import choose_for
 
 PANEL = 32
 LANES = 16
 """Channels are multiples of this: transforms work on whole vectors."""
 READ = 12.0
-"""Multiply-adds that one core does while it reads one weight from memory; products hide a part of that."""
+"""Multiply-adds that one core does while it reads one weight from memory; products hide it, or it hides them."""
 TRANSFORM = 5.0
 """Multiply-adds in the time that one element takes to be transformed and stored, about."""
 GAIN = 1.15
@@ -59,26 +61,26 @@ class Winograd(ModulePass):
 def direct_time(batch: int, rows: int, columns: int, channels: int, features: int) -> float:
     """Estimated time in multiply-adds of one core of a direct convolution, which skips taps outside the image."""
     taps = (WINDOW * rows - 2) * (WINDOW * columns - 2) * batch
-    return (taps + READ * WINDOW * WINDOW) * channels * features
+    return max(taps, READ * WINDOW * WINDOW) * channels * features
 
 
 def winograd_time(batch: int, rows: int, columns: int, channels: int, features: int, tile: int) -> float:
     """Estimated time in multiply-adds of one core with tiles of ``tile``."""
     tiles = batch * math.ceil(rows / tile) * math.ceil(columns / tile)
     points = (tile + WINDOW - 1) ** 2
-    return points * (TRANSFORM * tiles * (channels + features) + (tiles + READ) * channels * features)
+    return points * (TRANSFORM * tiles * (channels + features) + max(tiles, READ) * channels * features)
 
 
-def choose_tile(op: Conv, largest: int, rounded: bool = False) -> int:
-    """The tile that takes least time, 0 for the direct convolution, which takes half of its own if ``rounded`` to
-    bf16."""
+def tiles_by_time(op: Conv, largest: int, rounded: bool = False) -> list[int]:
+    """The tiles there are, that of the least time first; 0 is the direct convolution, which takes half of its time if
+    ``rounded`` to bf16."""
     batch, rows, columns, features = map(typical, shape_of(op.out.type))
     channels = shape_of(op.operands[0].type)[-1]
     times = {0: direct_time(batch, rows, columns, channels, features) / GAIN / (2 if rounded else 1)}
     for tile in POINTS:
         if tile <= largest:
             times[tile] = winograd_time(batch, rows, columns, channels, features, tile)
-    return min(times, key=lambda tile: (times[tile], tile))
+    return sorted(times, key=lambda tile: (times[tile], tile))
 
 
 class ConvByWinograd(Pattern):
@@ -93,7 +95,8 @@ class ConvByWinograd(Pattern):
         constant = op.operands[1].owner
         if not isinstance(constant, Constant) or not _fits(op):
             return
-        tile = choose_tile(op, self.largest, self.rounded)
+        tiles = {f"tiles of {t}" if t else "direct": t for t in tiles_by_time(op, self.largest, self.rounded)}
+        tile = choose_for(self.ctx, WINOGRAD, op, tiles)
         if tile == 0:
             return
         weights = constant.array(self.ctx.weights)

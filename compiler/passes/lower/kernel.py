@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
@@ -38,13 +38,17 @@ VIEWS = ("graph.reshape", "graph.transpose")
 
 Schedule = Callable[["KernelLowering"], None]
 SCHEDULES: dict[str, Schedule] = {}
+TUNABLE: set[str] = set()
+"""Kinds of dispatches whose schedule chooses (``KernelLowering.choose``) before it emits anything."""
+T = TypeVar("T")
 
 
-def schedule(*kinds: str) -> Callable[[Schedule], Schedule]:
+def schedule(*kinds: str, tunable: bool = False) -> Callable[[Schedule], Schedule]:
     """Register the schedule of dispatches of these kinds."""
 
     def register(function: Schedule) -> Schedule:
         SCHEDULES.update(dict.fromkeys(kinds, function))
+        TUNABLE.update(kinds if tunable else ())
         return function
 
     return register
@@ -58,16 +62,40 @@ def load_schedules() -> None:
         importlib.import_module(f"{package.__name__}.{info.name}")
 
 
-def lower_dispatch(dispatch: Dispatch, machine: CpuTarget, symbol: str | None = None) -> Kernel:
-    """The kernel that computes ``dispatch`` on ``machine``. Raises InternalError for a kind without a schedule."""
+def lower_dispatch(dispatch: Dispatch, machine: CpuTarget, symbol: str | None = None, choice: str = "") -> Kernel:
+    """The kernel that computes ``dispatch`` on ``machine``, by ``choice``, one of ``schedule_options`` (empty: the
+    first). Raises InternalError for a kind without a schedule."""
     load_schedules()
     if dispatch.kind not in SCHEDULES:
         raise InternalError(PASS_FAILED, f"no schedule for dispatches of kind {dispatch.kind}")
     lowering = KernelLowering(dispatch, machine, symbol or dispatch.symbol)
+    lowering.choice = choice
     SCHEDULES[dispatch.kind](lowering)
     kernel = lowering.b.finish()
     hoist_invariants(kernel)
     return kernel
+
+
+def schedule_options(dispatch: Dispatch, machine: CpuTarget) -> tuple[str, ...]:
+    """The names of the candidates by which ``dispatch`` may be lowered, the cost model's first; none without choice."""
+    load_schedules()
+    if dispatch.kind not in TUNABLE:
+        return ()
+    lowering = KernelLowering(dispatch, machine, dispatch.symbol)
+    lowering.choice = None
+    try:
+        SCHEDULES[dispatch.kind](lowering)
+    except _Options as found:
+        return found.names
+    return ()
+
+
+class _Options(Exception):
+    """Candidates were asked for, not a kernel: here are their ``names``."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__(names)
+        self.names = names
 
 
 @dataclass(frozen=True)
@@ -98,6 +126,13 @@ class KernelLowering:
         inputs = len(self.body.args)
         self.e = Evaluator(self.b, dict(zip(self.body.args, self.b.buffers[:inputs], strict=True)))
         self.targets = list(self.b.buffers[inputs:])
+        self.choice: str | None = ""  # None: candidates are asked for
+
+    def choose(self, options: Mapping[str, T]) -> T:
+        """The one of ``options``, by name and the cost model's first, by which the kernel is to be lowered."""
+        if self.choice is None:
+            raise _Options(tuple(options))
+        return options[self.choice or next(iter(options))]
 
     @staticmethod
     def _buffer(value_type: Attribute, counted: Mapping[Symbol, Extent]) -> Attribute:

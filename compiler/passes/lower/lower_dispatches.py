@@ -21,6 +21,7 @@ from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dtypes import shape_of
 from penstock.compiler.locations import source_names
 from penstock.compiler.precision import FULL
+from penstock.compiler.tuning.points import choose_schedule
 
 if TYPE_CHECKING:
     from penstock.compiler.backends import Backend
@@ -54,11 +55,12 @@ class LowerDispatches(ModulePass):
 
 def _kernel(context: CompilerContext, dispatch: Dispatch, target: Backend, isa: str) -> Kernel:
     """The kernel of ``dispatch``: out of the cache, without its body and with its code, or lowered."""
-    found = context.kernel_cache.recall(dispatch, target.name, isa) if context.kernel_cache else None
+    choice = choose_schedule(context, dispatch, target.describe(isa))
+    found = context.kernel_cache.recall(dispatch, target.name, isa, choice) if context.kernel_cache else None
     if found is None:
         from penstock.compiler.passes.lower.kernel import lower_dispatch  # a compilation may do without
 
-        return lower_dispatch(dispatch, target.describe(isa))
+        return lower_dispatch(dispatch, target.describe(isa), choice=choice)
     kernel, code = found
     context.kernel_code.setdefault(isa, {})[kernel.sym_name] = code
     context.statistics[f"{isa} kernels from the cache"] += 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xdsl.ir import SSAValue
 
@@ -31,6 +31,7 @@ L1_WAY_BYTES = 4096  # addresses so far apart share a set of the L1 cache: 64 se
 CACHE_LINE = 64
 HIDING_TILES = 4  # row tiles whose arithmetic takes as long as fetching a panel from memory
 L1_WAYS = 12  # rows of A so far apart that stay in the cache together
+OTHER_SHAPES = 5  # beside the estimated best that tuning may try
 NEARLY_EQUAL = 1.04  # scores closer than this say nothing; loads decide
 
 
@@ -44,6 +45,9 @@ class Blocking:
     sweep: int
     chains: int
 
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns} sweep {self.sweep} chains {self.chains}"
+
 
 def choose_blocking(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_bytes: int) -> Blocking:
     """The register tile for an m x n x k product: least wasted work; where that is nearly equal, fewest loads per flop.
@@ -51,6 +55,37 @@ def choose_blocking(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_
     ``row_bytes`` is the distance between neighbouring rows of A. At multiples of ``L1_WAY_BYTES`` all rows of
     a tile fall into one set of the L1 cache, and a tile of more rows than ways would miss on every load.
     """
+    found = scored_shapes(m, n, k, panel, machine, row_bytes)
+    limit = min(score for score, _, _ in found) * NEARLY_EQUAL
+    blocking = min((option for option in found if option[0] <= limit), key=lambda option: option[1])[2]
+    return _swept(blocking, m, n)
+
+
+def blockings(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_bytes: int) -> dict[str, Blocking]:
+    """Blockings that may be worth a measurement, by name: that of ``choose_blocking`` first, then other shapes of the
+    register tile, the most promising first, then the chosen one with longer and shorter sweeps and more and fewer
+    sums."""
+    best = choose_blocking(m, n, k, panel, machine, row_bytes)
+    shapes = [*scored_shapes(m, n, k, panel, machine, row_bytes), *scored_shapes(m, n, k, panel, machine, row_bytes, 1)]
+    others = [_swept(option[2], m, n) for option in sorted(shapes, key=lambda option: option[:2])]
+    tiles, registers = -(-m // best.rows), best.rows * -(-best.columns // machine.lanes)
+    sweeps = [best.sweep // 2, best.sweep * 2, tiles]
+    chains = [best.chains // 2, best.chains * 2]
+    most = machine.vector_registers * 3 // 4 // registers
+    found = [
+        best,
+        *others[:OTHER_SHAPES],
+        *(replace(best, sweep=sweep) for sweep in sweeps if 1 <= sweep <= tiles),
+        *(replace(best, chains=count) for count in chains if 1 <= count <= most),
+    ]
+    return {str(blocking): blocking for blocking in found}
+
+
+def scored_shapes(
+    m: int, n: int, k: int, panel: int, machine: CpuTarget, row_bytes: int, more: int = 0
+) -> list[tuple[float, float, Blocking]]:
+    """For every width that fits, the tile of most rows, or one for ``more`` tiles of rows: estimated work with waste,
+    loads per flop, and the tile."""
     most_rows = L1_WAYS if row_bytes % L1_WAY_BYTES == 0 else m
     widths = [w for w in (64, 48, 32, 16, 8) if w <= max(machine.lanes * 4, 8) and w >= min(machine.lanes, 8)]
     if panel:
@@ -59,7 +94,7 @@ def choose_blocking(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_
     for columns in widths:
         vectors = -(-columns // machine.lanes)
         most = min((machine.vector_registers - 1 - vectors) // vectors, most_rows)
-        tiles = -(-m // most) if most > 0 else 0
+        tiles = min(-(-m // most) + more, m) if most > 0 else 0
         if tiles == 0:
             continue
         rows = -(-m // tiles)
@@ -68,11 +103,14 @@ def choose_blocking(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_
         waste = (tiles * rows / m) * (-(-n // columns) * columns / n)
         chosen = Blocking(rows, columns, 1, chains_for(rows, vectors, k))
         found.append((work * waste, (rows + vectors) / (rows * columns), chosen))
-    limit = min(score for score, _, _ in found) * NEARLY_EQUAL
-    blocking = min((option for option in found if option[0] <= limit), key=lambda option: option[1])[2]
+    return found
+
+
+def _swept(blocking: Blocking, m: int, n: int) -> Blocking:
+    """With as many row tiles in a unit as leave units enough to share."""
     row_tiles, column_tiles = -(-m // blocking.rows), -(-n // blocking.columns)
     sweep = row_tiles if column_tiles >= 8 else max(1, -(-row_tiles * column_tiles // 16))
-    return Blocking(blocking.rows, blocking.columns, max(1, min(sweep, row_tiles)), blocking.chains)
+    return replace(blocking, sweep=max(1, min(sweep, row_tiles)))
 
 
 def chains_for(rows: int, vectors: int, depth: int) -> int:
@@ -80,7 +118,7 @@ def chains_for(rows: int, vectors: int, depth: int) -> int:
     return max(1, min(MAX_UNROLLED_CHAINS, 8 // (rows * vectors))) if depth >= 64 else 1
 
 
-@schedule("contraction")
+@schedule("contraction", tunable=True)
 def lower_contraction(k: KernelLowering) -> None:
     """Units: batch x panels of columns x blocks of row tiles."""
     Contraction(k).emit()
@@ -104,7 +142,7 @@ class Contraction:
         self.register = register_type(self.element)
         m, n, depth = map(typical, (self.m, self.n, self.depth))
         row_bytes = depth * read
-        self.blocking = choose_blocking(m, n, depth, self.panel, k.machine, row_bytes)
+        self.blocking = k.choose(blockings(m, n, depth, self.panel, k.machine, row_bytes))
 
     def emit(self) -> None:
         k, blocking = self.k, self.blocking

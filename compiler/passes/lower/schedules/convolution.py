@@ -9,6 +9,7 @@ and inside the image all taps of a row are one contiguous run.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from xdsl.ir import BlockArgument, SSAValue
@@ -18,12 +19,14 @@ from penstock.compiler.dtypes import I32, byte_width
 from penstock.compiler.extents import Dim, ceildiv, floordiv, largest, typical
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
-from penstock.compiler.passes.lower.schedules.contraction import Blocking, accumulate, choose_blocking, combine
+from penstock.compiler.passes.lower.schedules.contraction import Blocking, accumulate, blockings, combine
 from penstock.compiler.passes.lower.sliding import Position, Segment, Sliding, Sums
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
+UNITS = 16
 
-@schedule("convolution")
+
+@schedule("convolution", tunable=True)
 def lower_convolution(k: KernelLowering) -> None:
     """Units: batch x panels of output channels x blocks of output rows."""
     Convolution(k).emit()
@@ -48,22 +51,31 @@ class Convolution:
         self.groups: int = self.op.groups
         self.element = element_of(self.op.out)
         self.register = register_type(self.element)
-        self.blocking = self._blocking()
+        # Rows of the image are cut so that there are at least ``units`` units, where there are rows enough.
+        self.blocking, self.units = k.choose(self._options())
 
-    def _blocking(self) -> Blocking:
+    def _options(self) -> dict[str, tuple[Blocking, int]]:
+        """Register tiles and least numbers of units that may be worth a measurement, by name, the estimate first."""
         taps = math.prod(self.sliding.window)
         per_group = typical(self.features // self.groups)
         panel = math.gcd(per_group, self.panel) if self.groups > 1 else 0 if isinstance(self.panel, Dim) else self.panel
         outputs, depth = typical(self.sliding.outputs[-1]), taps * typical(self.depth)
         row_bytes = typical(self.sliding.channels) * self.sliding.strides[-1] * byte_width(self.element)
-        return choose_blocking(outputs, per_group, depth, panel, self.k.machine, row_bytes)
+        found = [
+            replace(b, sweep=1) for b in blockings(outputs, per_group, depth, panel, self.k.machine, row_bytes).values()
+        ]
+        options = [
+            *((blocking, UNITS) for blocking in found),
+            *((found[0], units) for units in (UNITS // 2, 4 * UNITS)),
+        ]
+        return {f"{b.rows}x{b.columns} chains {b.chains} units {units}": (b, units) for b, units in options}
 
     def emit(self) -> None:
         k, s, blocking = self.k, self.sliding, self.blocking
         outer = s.outputs[:-1]
         rows = math.prod(outer)
         column_tiles = ceildiv(self.features, blocking.columns)
-        blocks = min(typical(rows), max(1, -(-16 // typical(column_tiles))))
+        blocks = min(typical(rows), max(1, -(-self.units // typical(column_tiles))))
         sweep = -(-typical(rows) // blocks)
         blocks = ceildiv(rows, sweep)
         flops = 2 * math.prod(s.window) * typical(self.depth) * typical(s.outputs[-1]) * blocking.columns * sweep

@@ -25,13 +25,13 @@ from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 Taps = Callable[[Position, Expr, Segment, Expr, int, Sums], Sums]
 
 
-@schedule("depthwise")
+@schedule("depthwise", tunable=True)
 def lower_depthwise(k: KernelLowering) -> None:
     """Depthwise convolution: multiply-adds of channel lanes."""
     op = k.root("graph.conv")
     x, w = op.operands
     *window, _, features = k.e.shape(w)
-    walk = Channels(k, op, tuple(window), tile=8)
+    walk = Channels(k, op, tuple(window), tile=8, tunable=True)
     multiplier = features // walk.sliding.channels
 
     def taps(position: Position, output: Expr, segment: Segment, channel: Expr, batch_tap: int, sums: Sums) -> Sums:
@@ -176,14 +176,22 @@ def _max_with_positions(k: KernelLowering, op: Any) -> None:
 class Channels:
     """The walk over output rows and strips of channels shared by depthwise convolution and pooling."""
 
-    def __init__(self, k: KernelLowering, op: Any, window: tuple[int, ...], *, tile: int) -> None:
+    def __init__(
+        self, k: KernelLowering, op: Any, window: tuple[int, ...], *, tile: int, tunable: bool = False
+    ) -> None:
         self.k, self.op = k, op
         self.sliding = Sliding(k, op, tuple(window))
         self.batch = Expr()
         features, lanes = self.sliding.features, k.machine.lanes
         vectors = 2 if quotient(features, 2 * lanes) is not None or typical(features) > 4 * lanes else 1
-        self.width = tile_width(features, vectors * lanes)
-        self.tile = tile_width(self.sliding.outputs[-1], tile)
+        row = self.sliding.outputs[-1]
+        best = tile_width(row, tile), tile_width(features, vectors * lanes)
+        if not tunable:
+            self.tile, self.width = best
+            return
+        tiles = [(tile_width(row, t), tile_width(features, v * lanes)) for v in (1, 2, 4) for t in (4, 7, 8, 14)]
+        fitting = [t for t in tiles if t[0] * -(-t[1] // lanes) <= k.machine.vector_registers * 3 // 4]
+        self.tile, self.width = k.choose({f"{t}x{w}": (t, w) for t, w in (best, *fitting)})
 
     def input(
         self, x: SSAValue, position: Position, output: Expr, segment: Segment, channel: Expr, tap: int, fill: float

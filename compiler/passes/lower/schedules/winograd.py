@@ -32,6 +32,8 @@ Tiles = list[SSAValue]
 UNITS = 8  # enough for the threads of a small machine to share
 PLANE_GAP = 16  # elements between the planes of two points, so that they do not fall into the same sets of the L1 cache
 BLOCK_TILES = 64
+BEGIN = 30  # multiply-adds in the time that a register tile takes beside its loop over channels
+WORTH_TRYING = 10  # of the blocks there are, by estimated time
 LINE = 16  # elements of a cache line
 FIRST_READ, READ_AGAIN = (
     11,
@@ -48,9 +50,19 @@ class Block:
     columns: int
     panels: int
 
+    def __str__(self) -> str:
+        return f"{self.tiles} tiles in {self.rows}x{self.columns}, {self.panels} panels"
+
 
 def choose_block(total: int, points: int, channels: int, features: int, panel: int, machine: CpuTarget) -> Block:
     """The block for ``total`` tiles: inputs within the L2 cache, least waste, and units enough to share."""
+    return blocks_by_time(total, points, channels, features, panel, machine)[0]
+
+
+def blocks_by_time(
+    total: int, points: int, channels: int, features: int, panel: int, machine: CpuTarget
+) -> list[Block]:
+    """The blocks there are, that of the least estimated time first."""
     columns = math.gcd(panel, 2 * machine.lanes)
     vectors = max(1, columns // machine.lanes)
     most_rows = (machine.vector_registers - 1 - vectors) // vectors
@@ -61,17 +73,17 @@ def choose_block(total: int, points: int, channels: int, features: int, panel: i
         for tiles in range(rows, max(rows, min(room, BLOCK_TILES)) + 1, rows):
             blocks = -(-total // tiles)
             groups = 1 if blocks >= UNITS else min(max(1, panels // 2), -(-UNITS // blocks))
-            work = max(rows * vectors, rows + vectors, 8) / (rows * vectors)
+            work = (max(rows * vectors, rows + vectors, 8) + BEGIN / channels) / (rows * vectors)
             units = blocks * -(-panels // -(-panels // groups))
             shared = -(-units // 2) * 2 / units * (1 + 0.02 * max(0, UNITS - units))
             each = tiles * work
             time = max(each, FIRST_READ) + (blocks - 1) * max(each, READ_AGAIN)
             score = time / total * shared * (1 + 1 / tiles) * (1 + 0.02 * groups)
             found.append((score, -tiles, Block(tiles, rows, columns, -(-panels // groups))))
-    return min(found, key=lambda option: option[:2])[2]
+    return [block for _, _, block in sorted(found, key=lambda option: option[:2])]
 
 
-@schedule("winograd")
+@schedule("winograd", tunable=True)
 def lower_winograd(k: KernelLowering) -> None:
     """Units: blocks of tiles x groups of panels of output channels."""
     WinogradKernel(k).emit()
@@ -94,7 +106,8 @@ class WinogradKernel:
         self.counts = (self.batch, *(ceildiv(extent, self.tile) for extent in self.outputs))
         self.total = math.prod(self.counts)
         total = typical(self.total)
-        self.block = choose_block(total, self.points, self.channels, self.features, self.panel, k.machine)
+        blocks = blocks_by_time(total, self.points, self.channels, self.features, self.panel, k.machine)
+        self.block = k.choose({str(block): block for block in blocks[:WORTH_TRYING]})
         self.planes = self.block.tiles * self.channels + PLANE_GAP, self.block.tiles * self.panel + PLANE_GAP
 
     def emit(self) -> None:

@@ -1,0 +1,1 @@
+"""Tuning: choices that are measured instead of estimated, and the records that keep them (docs/tuning.md)."""
