@@ -57,6 +57,7 @@ class Recurrence:
         self.slices = ceildiv(self.hidden, self.width)
         self.team = self.slices != 1
         self.way, self.side = Expr(), 0
+        self.there = Expr(), Expr(1)  # where a step begins to read the state, and which way it goes on
         self.old, self.new = Expr(), Expr()  # where in ``h`` the states before and after a step are
 
     def emit(self) -> None:
@@ -98,6 +99,7 @@ class Recurrence:
             odd = k.settle(index.mod(2))
             self.old = k.settle(odd * (self.batch * self.hidden))
             self.new = k.settle((odd * -1 + 1) * (self.batch * self.hidden))
+            self.there = k.settle(odd * (self.hidden - 1)), k.settle(odd * -2 + 1)
             self.step(k.settle((index * -1) + (self.steps - 1)) if backwards else index)
         self.new = k.settle(Expr(self.steps).mod(2) * (self.batch * self.hidden))
         self.over_slices(lambda units: self.over_state(units, self.last))
@@ -255,12 +257,23 @@ class Recurrence:
         zeros = [k.b.splat(0, (height, width), self.register)] * len(gates)
 
         def step(t: Expr, totals: Sequence[SSAValue]) -> list[SSAValue]:
+            t = self._turning(t)
             left = k.e.load_scratch(source, at + row * self.hidden + t)
             columns = [k.e.value(r, (self.way, unit + gate * self.hidden, t)).value for gate in gates]
             return [k.b.fma(left, right, total) for right, total in zip(columns, totals, strict=True)]
 
         groups = accumulate_several(k, self.hidden, [list(first), *[zeros] * (chains - 1)], step)
         return [Typed(combine(k, list(one)), self.element) for one in zip(*groups, strict=True)]
+
+    def _turning(self, t: Expr) -> Expr:
+        """Forwards in even steps, backwards in odd ones, where weights are larger than a cache: so a step begins with
+        what the one before has read last."""
+        k, (first, sign) = self.k, self.there
+        stored = byte_width(element_of(self.op.operand("r")))
+        if typical(self.hidden * self.total) * stored <= k.machine.l1_bytes:
+            return t
+        there = k.b.iadd(k.e.scalar(first), k.b.imul(k.e.scalar(sign), k.e.scalar(t)))
+        return iv(k.b.index(there), 0, self.hidden - 1)
 
     # Pieces ----------------------------------------------------------------------------------------------------------
 
