@@ -88,6 +88,7 @@ _DISPATCHES = frozenset(
 _KERNELS = frozenset({"tile.kernel"})
 _HOLDERS = frozenset({"func.func", "graph.loop"})  # what holds a graph, of ops or of dispatches
 _CLEAN = ("canonicalise", "fold-constants", "cse", "dce")
+_NARROWED = ("narrow-weights", "narrow-activations")
 
 PHASES = (
     Phase(
@@ -143,7 +144,7 @@ PHASES = (
         "Chooses the layouts of activations, cancels transposes, and packs constants for the kernels that read them.",
         _GRAPH,
         _FUSED,
-        passes=("channels-last", "sink-transposes", *_CLEAN, "winograd", "pack-weights", "narrow-weights", "dce"),
+        passes=("channels-last", "sink-transposes", *_CLEAN, "winograd", "pack-weights", *_NARROWED, "dce"),
     ),
     Phase(
         "fuse",

@@ -2,7 +2,8 @@
 
 In: a value and its element type. Out: the value as another type, by inline instructions only. The one idea: f16 and
 bf16 are reached through f32, and where a wider number would be rounded twice on the way (f64), the first rounding is
-to odd, which makes the second the only one.
+to odd, which makes the second the only one. AVX512_BF16 has an instruction that rounds f32 to bf16, which takes
+denormal numbers as zero; elsewhere integer arithmetic does.
 """
 
 from __future__ import annotations
@@ -24,12 +25,22 @@ def widen(w: Writer, value: Value, kind: Attribute) -> Value:
     return w.convert("bitcast", w.binary("shl", bits, w.constant(16, "i32", value.lanes)), "float")
 
 
-def narrow(w: Writer, value: Value, kind: Attribute) -> Value:
-    """f32 rounded to nearest even as f16 or bf16 bits; a NaN stays a NaN."""
+ROUNDING_LANES = (8, 16)
+"""Lanes of the forms of VCVTNEPS2BF16 that are used."""
+
+
+def narrow(w: Writer, value: Value, kind: Attribute, *, instruction: bool = False) -> Value:
+    """f32 rounded to nearest even as f16 or bf16 bits; a NaN stays a NaN. ``instruction``: the machine has
+    AVX512_BF16."""
     if isinstance(kind, Float16Type):
         halves = w.convert("fptrunc", value, "half")
         return w.emit(f"bitcast {halves} to {vector_type('i16', value.lanes)}", "i16", value.lanes)
     lanes = value.lanes
+    if instruction and lanes in ROUNDING_LANES:
+        pairs = vector_type("bfloat", lanes)
+        name = w.declare(f"llvm.x86.avx512bf16.cvtneps2bf16.{32 * lanes}", pairs, [value.type])
+        rounded = w.emit(f"call {pairs} {name}({value})", "bfloat", lanes)
+        return w.emit(f"bitcast {rounded} to {vector_type('i16', lanes)}", "i16", lanes)
     bits = w.convert("bitcast", value, "i32")
     upper = w.binary("lshr", bits, w.constant(16, "i32", lanes))
     odd = w.binary("and", upper, w.constant(1, "i32", lanes))
@@ -52,8 +63,11 @@ def _round_to_odd(w: Writer, value: Value) -> Value:
     return w.convert("bitcast", w.select(lost, odd, bits), "float")
 
 
-def convert(w: Writer, value: Value, source: Attribute, target: Attribute, mode: str) -> Value:
-    """``tile.cast`` of machine lanes. ``mode`` is signed, unsigned or bits; unsigned element types imply unsigned."""
+def convert(
+    w: Writer, value: Value, source: Attribute, target: Attribute, mode: str, *, instruction: bool = False
+) -> Value:
+    """``tile.cast`` of machine lanes. ``mode`` is signed, unsigned or bits; unsigned element types imply unsigned.
+    ``instruction``: the machine has AVX512_BF16."""
     if source == target:
         return value
     if mode == "bits":
@@ -67,8 +81,8 @@ def convert(w: Writer, value: Value, source: Attribute, target: Attribute, mode:
         return w.compare("fcmp une" if is_float(source) else "icmp ne", value, zero)
     if isinstance(target, Float16Type | BFloat16Type):
         if source == F64:
-            return narrow(w, _round_to_odd(w, value), target)
-        return narrow(w, convert(w, value, source, F32, mode), target)
+            return narrow(w, _round_to_odd(w, value), target, instruction=instruction)
+        return narrow(w, convert(w, value, source, F32, mode), target, instruction=instruction)
     if is_float(source):
         return _from_float(w, value, target, mode == "unsigned" or is_unsigned(target))
     unsigned = mode == "unsigned" or is_unsigned(source)

@@ -297,7 +297,7 @@ def emit_cast(emitter: Emitter, op: arithmetic.Cast) -> None:
         if value.invalid and value.number == 0:
             zero = constant_text(literal(0, llvm_element(target)), llvm_element(target), value.lanes)
             return Value(zero, llvm_element(target), value.lanes, 0, True)
-        return convert(emitter.writer, value, source, target, mode)
+        return convert(emitter.writer, value, source, target, mode, instruction=emitter.machine.pairs)
 
     emitter.define(op.results[0], map_tiles(emitter, shape(op.results[0]), [emitter.tile(op.operands[0])], function))
 

@@ -8,7 +8,8 @@ constants are copied into every dispatch that uses them; other ops are computed 
 Legality and profit: an op follows a root into its dispatch when it is the only user of the value, is elementwise and
 does not broadcast it (or is a reshape, or a transpose that keeps the innermost axis). Contractions, convolutions,
 attention and recurrences read their operands many times, so only views are fused before them, and only those that keep
-the innermost axis; reductions and maps take elementwise producers that nobody else needs.
+the innermost axis; reductions and maps take elementwise producers that nobody else needs. Depthwise and Winograd's
+convolutions and pools widen bf16 as they read it.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
-from penstock.compiler.dialects.graph.base import GraphOp, elements
+from penstock.compiler.dialects.graph.base import GraphOp, element_of, elements
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.counting import Counting, counted, counted_symbols, mentioned
-from penstock.compiler.dialects.graph.elementwise import Elementwise
+from penstock.compiler.dialects.graph.elementwise import Cast, Elementwise
 from penstock.compiler.dialects.graph.logic import Select
 from penstock.compiler.dialects.graph.loop import Loop, Next, blocks_of
 from penstock.compiler.dialects.graph.shape import Expand, Iota, Reshape, Slice, Transpose
 from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch, Yield
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
-from penstock.compiler.dtypes import shape_of
+from penstock.compiler.dtypes import BF16, F32, shape_of
 from penstock.compiler.extents import Symbol, surely, typical
 from penstock.compiler.locations import fuse_ops, source_names
 
@@ -70,6 +71,7 @@ MANY = 8  # slices of one value, each of which would be another kernel
 FEW = 64  # elements, which are computed in the time that it takes to ask whether they are needed
 VIEWS = (Reshape, Transpose, Expand, Slice)
 READ_OFTEN = ("graph.sample",)  # ops that read each element of their first operand several times
+WIDENING = ("depthwise", "winograd", "window")  # kinds that widen bf16 as they read it
 IN_PLACE = ("scatter", "custom")  # kinds whose results are built up in memory, so that nothing can follow tile by tile
 
 
@@ -116,6 +118,11 @@ def is_place(op: Operation) -> bool:
         if many >= MANY:
             return together
     return False
+
+
+def widens(op: Operation) -> bool:
+    """True for a cast from bf16 to f32."""
+    return isinstance(op, Cast) and (element_of(op.operands[0]), element_of(op.out)) == (BF16, F32)
 
 
 class Fusion:
@@ -213,8 +220,8 @@ class Fusion:
         self.followers[root] = chain
 
     def _may_follow(self, user: Operation, value: SSAValue, reshaped: bool) -> bool:
-        if user in self.member or chooses(user):
-            return False
+        if user in self.member or chooses(user) or (widens(user) and isinstance(value.owner, Cast)):
+            return False  # what is rounded to be widened again is rounded for memory
         if isinstance(user, Elementwise):
             return shape_of(user.out.type) == shape_of(value.type)
         if isinstance(user, Transpose):
@@ -360,7 +367,7 @@ class Body:
             return False
         if isinstance(producer, VIEWS):
             return not heavy or self._keeps_inner_axis(producer)
-        if isinstance(producer, Iota):
+        if isinstance(producer, Iota) or (self.kind in WIDENING and widens(producer)):
             return True
         if heavy or not isinstance(producer, Elementwise):
             return producer.name == "graph.gather" and self._cheap_gather(producer) and not heavy

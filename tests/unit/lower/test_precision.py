@@ -15,8 +15,10 @@ import penstock
 from penstock.compiler.dialects.graph.activation import Relu
 from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.convolution import Conv
-from penstock.compiler.dialects.graph.elementwise import Add
-from penstock.compiler.dtypes import BF16, tensor
+from penstock.compiler.dialects.graph.elementwise import Add, Cast
+from penstock.compiler.dialects.graph.pooling import Pool
+from penstock.compiler.dialects.graph.winograd import WinogradConv
+from penstock.compiler.dtypes import BF16, F32, tensor
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
@@ -196,3 +198,75 @@ def test_without_the_option_nothing_changes() -> None:
     assert plain.bytes == penstock.compile(model(round_weights=False), target="cpu:x86-64-v3", precision="f32").bytes
     assert "precision" not in plain.load().manifest
     assert not any(array.dtype == BFLOAT16 for array in plain._contents.weights)  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1, 5, 7, 3), (2, 8, 14, 33)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_windows_widen_what_they_read(shape: tuple[int, ...], stride: int) -> None:
+    """Depthwise convolutions, pools and Winograd's convolutions of what is stored as bf16."""
+    wide = tensor(shape, F32)
+    steps: Any = {"layout": "channels_last", "strides": (stride, stride), "pads_low": (1, 1), "pads_high": (1, 1)}
+
+    def depthwise(x: Any, w: Any) -> list[Any]:
+        return [Conv.build(Cast.build(x, result=wide).out, w, groups=shape[-1], **steps).out]
+
+    def pool(kind: str) -> Any:
+        return lambda x: [Pool.build(Cast.build(x, result=wide).out, kind=kind, window=(3, 3), **steps).out]  # pyright: ignore
+
+    check(make("depthwise", [tensor(shape, BF16), (3, 3, 1, shape[-1])], depthwise), isas=RUNNABLE)
+    for kind in ("max", "average"):
+        check(make("window", [tensor(shape, BF16)], pool(kind)), isas=RUNNABLE)
+
+
+def test_winograd_widens_what_it_reads() -> None:
+    shape = (1, 7, 9, 16)
+
+    def build(x: Any, u: Any) -> list[Any]:
+        wide = Cast.build(x, result=tensor(shape, F32)).out
+        return [WinogradConv.build(wide, u, tile=4, out_channels=20, pads_low=(1, 1), pads_high=(1, 1)).out]
+
+    check(make("winograd", [tensor(shape, BF16), (1, 36, 16, 32)], build), isas=RUNNABLE)
+
+
+def convolutions(rng: np.random.Generator) -> bytes:
+    """An inverted bottleneck with a residual sum, and a pool: odd channels in front, images of any height."""
+    shapes = {"first": (32, 3, 3, 3), "up": (96, 32, 1, 1), "depth": (96, 1, 3, 3), "down": (32, 96, 1, 1)}
+    weights = [numpy_helper.from_array(rng.normal(0, 0.3, s).astype(np.float32), n) for n, s in shapes.items()]
+    nodes = [
+        helper.make_node("Conv", ["x", "first"], ["a"], pads=[1] * 4, strides=[2, 2]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "up"], ["c"]),
+        helper.make_node("Clip", ["c", "", "six"], ["d"]),
+        helper.make_node("Conv", ["d", "depth"], ["e"], pads=[1] * 4, group=96),
+        helper.make_node("Conv", ["e", "down"], ["f"]),
+        helper.make_node("Add", ["b", "f"], ["g"]),
+        helper.make_node("MaxPool", ["g"], ["y"], kernel_shape=[2, 2], strides=[2, 2]),
+    ]
+    weights.append(numpy_helper.from_array(np.array(6, np.float32), "six"))
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, "height", 22])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], weights,
+    )  # fmt: skip
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    return bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize("sizes", [{}, {"height": 22}])
+def test_activations_are_stored_narrowly(sizes: dict[str, int]) -> None:
+    """Within bf16's accuracy of the f32 model on every level; NaN and infinity come through; the same bits for any
+    number of threads."""
+    rng = np.random.default_rng(4)
+    source = convolutions(rng)
+    artifact = penstock.compile(source, precision="bf16", dims=sizes)
+    x = rng.standard_normal((1, 3, 22, 22)).astype(np.float32)
+    wanted: Any = onnxruntime.InferenceSession(source).run(None, {"x": x})[0]
+    for isa in RUNNABLE:
+        loaded = penstock.load(artifact.bytes, isa=isa)
+        found = loaded.session(threads=1).run({"x": x})["y"]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-2 * float(np.ptp(wanted)))
+        np.testing.assert_array_equal(loaded.session(threads=2).run({"x": x})["y"], found)
+        broken = x.copy()
+        broken[0, 1, 11, 13] = np.nan
+        found = loaded.session(threads=1).run({"x": broken})["y"]
+        assert np.isnan(found).any()
+        assert np.isfinite(found[..., :2, :2]).all()

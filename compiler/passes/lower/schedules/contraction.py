@@ -58,7 +58,7 @@ def choose_blocking(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_
     found = scored_shapes(m, n, k, panel, machine, row_bytes)
     limit = min(score for score, _, _ in found) * NEARLY_EQUAL
     blocking = min((option for option in found if option[0] <= limit), key=lambda option: option[1])[2]
-    return _swept(blocking, m, n)
+    return _swept(blocking, m, n, k, machine.l2_bytes, row_bytes)
 
 
 def blockings(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_bytes: int) -> dict[str, Blocking]:
@@ -67,7 +67,8 @@ def blockings(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_bytes:
     sums."""
     best = choose_blocking(m, n, k, panel, machine, row_bytes)
     shapes = [*scored_shapes(m, n, k, panel, machine, row_bytes), *scored_shapes(m, n, k, panel, machine, row_bytes, 1)]
-    others = [_swept(option[2], m, n) for option in sorted(shapes, key=lambda option: option[:2])]
+    shapes.sort(key=lambda option: option[:2])
+    others = [_swept(option[2], m, n, k, machine.l2_bytes, row_bytes) for option in shapes]
     tiles, registers = -(-m // best.rows), best.rows * -(-best.columns // machine.lanes)
     sweeps = [best.sweep // 2, best.sweep * 2, tiles]
     chains = [best.chains // 2, best.chains * 2]
@@ -106,11 +107,22 @@ def scored_shapes(
     return found
 
 
-def _swept(blocking: Blocking, m: int, n: int) -> Blocking:
-    """With as many row tiles in a unit as leave units enough to share."""
+def _swept(blocking: Blocking, m: int, n: int, k: int, l2_bytes: int, row_bytes: int) -> Blocking:
+    """With as many row tiles in a unit as leave units enough to share; where units go along the rows, with rows of A
+    that stay in the L2 cache while the columns pass."""
     row_tiles, column_tiles = -(-m // blocking.rows), -(-n // blocking.columns)
-    sweep = row_tiles if column_tiles >= 8 else max(1, -(-row_tiles * column_tiles // 16))
+    if rows_first(m, n, k):
+        fitting = l2_bytes // (4 * max(row_bytes, 1) * blocking.rows)
+        sweep = min(max(-(-row_tiles // 16), 4), max(fitting, 4))
+    else:
+        sweep = row_tiles if column_tiles >= 8 else max(1, -(-row_tiles * column_tiles // 16))
     return replace(blocking, sweep=max(1, min(sweep, row_tiles)))
+
+
+def rows_first(m: int, n: int, k: int) -> bool:
+    """Whether units go along the rows, then the columns: where what passes is more than the weights. Neighbouring rows
+    are then computed by the thread that reads them in the next kernel, and need not go from one core to another."""
+    return m * (n + k) > 2 * n * k
 
 
 def chains_for(rows: int, vectors: int, depth: int) -> int:
@@ -120,7 +132,7 @@ def chains_for(rows: int, vectors: int, depth: int) -> int:
 
 @schedule("contraction", tunable=True)
 def lower_contraction(k: KernelLowering) -> None:
-    """Units: batch x panels of columns x blocks of row tiles."""
+    """Units: batch x panels of columns x blocks of row tiles; or blocks before panels, see ``rows_first``."""
     Contraction(k).emit()
 
 
@@ -150,10 +162,13 @@ class Contraction:
         row_blocks = ceildiv(row_tiles, blocking.sweep)
         depth = typical(self.depth)
         flops = 2 * blocking.rows * blocking.sweep * blocking.columns * depth
-        extents = (math.prod(self.batch), column_tiles, row_blocks)
+        along_rows = rows_first(*map(typical, (self.m, self.n)), depth)
+        inner = (row_blocks, column_tiles) if along_rows else (column_tiles, row_blocks)
+        extents = (math.prod(self.batch), *inner)
         # With few rows the columns of B, which pass once for all of them, take longer than the arithmetic.
         passing = depth * blocking.columns * self.stored / k.machine.l3_bandwidth
-        with k.parallel(extents, max(flops / k.machine.peak_f32, passing)) as (batch, column, block):
+        with k.parallel(extents, max(flops / k.machine.peak_f32, passing)) as (batch, *unit):
+            block, column = unit if along_rows else unit[::-1]
             at = k.split(batch, tuple(self.batch))
             full = floordiv(self.n, blocking.columns)
             if full * blocking.columns == self.n:

@@ -19,7 +19,7 @@ from penstock.compiler.dtypes import I32, byte_width
 from penstock.compiler.extents import Dim, ceildiv, floordiv, largest, typical
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
-from penstock.compiler.passes.lower.schedules.contraction import Blocking, accumulate, blockings, combine
+from penstock.compiler.passes.lower.schedules.contraction import Blocking, accumulate, blockings, combine, rows_first
 from penstock.compiler.passes.lower.sliding import Position, Segment, Sliding, Sums
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
@@ -28,7 +28,7 @@ UNITS = 16
 
 @schedule("convolution", tunable=True)
 def lower_convolution(k: KernelLowering) -> None:
-    """Units: batch x panels of output channels x blocks of output rows."""
+    """Units: batch x panels of output channels x blocks of output rows; or blocks before panels, see ``rows_first``."""
     Convolution(k).emit()
 
 
@@ -56,10 +56,9 @@ class Convolution:
 
     def _options(self) -> dict[str, tuple[Blocking, int]]:
         """Register tiles and least numbers of units that may be worth a measurement, by name, the estimate first."""
-        taps = math.prod(self.sliding.window)
         per_group = typical(self.features // self.groups)
         panel = math.gcd(per_group, self.panel) if self.groups > 1 else 0 if isinstance(self.panel, Dim) else self.panel
-        outputs, depth = typical(self.sliding.outputs[-1]), taps * typical(self.depth)
+        outputs, depth = typical(self.sliding.outputs[-1]), self._depth_of_sums()
         row_bytes = typical(self.sliding.channels) * self.sliding.strides[-1] * byte_width(self.element)
         found = [
             replace(b, sweep=1) for b in blockings(outputs, per_group, depth, panel, self.k.machine, row_bytes).values()
@@ -70,16 +69,23 @@ class Convolution:
         ]
         return {f"{b.rows}x{b.columns} chains {b.chains} units {units}": (b, units) for b, units in options}
 
+    def _depth_of_sums(self) -> int:
+        """How many products a sum has, about."""
+        return math.prod(self.sliding.window) * typical(self.depth)
+
     def emit(self) -> None:
         k, s, blocking = self.k, self.sliding, self.blocking
         outer = s.outputs[:-1]
         rows = math.prod(outer)
         column_tiles = ceildiv(self.features, blocking.columns)
-        blocks = min(typical(rows), max(1, -(-self.units // typical(column_tiles))))
+        along_rows = rows_first(typical(rows) * typical(s.outputs[-1]), typical(self.features), self._depth_of_sums())
+        blocks = min(typical(rows), max(self.units // 2 if along_rows else 1, -(-self.units // typical(column_tiles))))
         sweep = -(-typical(rows) // blocks)
         blocks = ceildiv(rows, sweep)
         flops = 2 * math.prod(s.window) * typical(self.depth) * typical(s.outputs[-1]) * blocking.columns * sweep
-        with k.parallel((s.batch, column_tiles, blocks), flops / k.machine.peak_f32) as (batch, column, block):
+        inner = (blocks, column_tiles) if along_rows else (column_tiles, blocks)
+        with k.parallel((s.batch, *inner), flops / k.machine.peak_f32) as (batch, *unit):
+            block, column = unit if along_rows else unit[::-1]
             start = k.e.scalar(block * sweep)
             with k.b.loop(start, k.b.imin(k.b.iadd(start, sweep), rows)) as loop:
                 outputs = k.split(iv(loop.index, 0, largest(rows - 1, 0)), outer)
