@@ -15,7 +15,7 @@ from xdsl.traits import Pure
 
 from penstock.compiler.dialects.declared import Parameter, Text, TypeRuleError
 from penstock.compiler.dialects.tile.base import Elementwise, TileOp, broadcast, element, shape, with_shape
-from penstock.compiler.dtypes import F32, I1, I32, INDEX, byte_width, is_float
+from penstock.compiler.dtypes import BF16, F16, F32, I1, I32, INDEX, byte_width, is_float
 
 
 def _declare(names: str, arity: int, doc: str, kinds: str = "any") -> None:
@@ -102,6 +102,14 @@ class Cast(TileOp):
         kinds = [element(value) for value in (self.operands[0], self.results[0])]
         if self.mode == "bits" and len({64 if kind == INDEX else byte_width(kind) * 8 for kind in kinds}) > 1:
             raise TypeRuleError("tile.cast reinterprets lanes of equal width only")
+
+
+def before_widening(x: SSAValue, half: Attribute) -> SSAValue | None:
+    """What ``x`` was before a cast widened it from type ``half``, f16 or bf16; None if no cast did."""
+    if half not in (F16, BF16) or not isinstance(x.owner, Cast) or not is_float(element(x)):
+        return None
+    source = x.owner.operands[0]
+    return source if element(source) == half else None
 
 
 class NumberAttrParameter(Parameter[Attribute]):

@@ -26,7 +26,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from penstock.compiler.dialects.tile import arithmetic, memory
 from penstock.compiler.dialects.tile.base import TileOp, buffer, buffer_element, element, shape, with_shape
-from penstock.compiler.dtypes import BF16, F16, I64, INDEX, is_float
+from penstock.compiler.dtypes import I64, INDEX, is_float
 from penstock.compiler.extents import (
     Atom,
     Dim,
@@ -351,14 +351,12 @@ class KernelBuilder:
         return self._pure(arithmetic.Select, mask, *self._pair(a, b))
 
     def cast(self, x: SSAValue, to: Attribute, mode: str = "signed") -> SSAValue:
-        """``x`` converted to element type ``to`` (see tile.cast); the same value if it already has it, and what was
-        widened, if that was of half precision."""
+        """``x`` converted to element type ``to`` (see tile.cast); no op if it has it or was a half before widening."""
         if element(x) == to:
             return x
-        if to in (F16, BF16) and is_float(element(x)) and isinstance(x.owner, arithmetic.Cast):
-            (source,) = x.owner.operands
-            if element(source) == to:
-                return source
+        source = arithmetic.before_widening(x, to)
+        if source is not None:
+            return source
         return self._pure(arithmetic.Cast, x, result=with_shape(to, shape(x)), mode=mode)
 
     def broadcast(self, x: SSAValue, extents: tuple[int, ...]) -> SSAValue:
