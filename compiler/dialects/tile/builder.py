@@ -352,11 +352,9 @@ class KernelBuilder:
 
     def cast(self, x: SSAValue, to: Attribute, mode: str = "signed") -> SSAValue:
         """``x`` converted to element type ``to`` (see tile.cast); no op if it has it or was a half before widening."""
-        if element(x) == to:
-            return x
-        source = arithmetic.before_widening(x, to)
-        if source is not None:
-            return source
+        known = x if element(x) == to else arithmetic.before_widening(x, to)
+        if known is not None:
+            return known
         return self._pure(arithmetic.Cast, x, result=with_shape(to, shape(x)), mode=mode)
 
     def broadcast(self, x: SSAValue, extents: tuple[int, ...]) -> SSAValue:
