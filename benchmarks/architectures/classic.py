@@ -439,7 +439,7 @@ ARCHITECTURES = (
     Architecture("torch_attention", MultiHead, tokens(mask=False), {"input_ids": TOKEN_AXES["input_ids"]}, TOKEN_SIZES),
     Architecture("mlp_mixer", Mixer, image(), BATCH_AXES),
     Architecture("neural_field", Field, rays, {"origins": {0: "rays"}, "directions": {0: "rays"}}, {"rays": (7, 12)}),
-    Architecture("spatial_transformer", SpatialTransformer, image(28, 28, 1), BATCH_AXES, opset=18),
+    Architecture("spatial_transformer", SpatialTransformer, image(28, 28, 1), BATCH_AXES, opset=20),
     Architecture("conv_lstm", ConvLSTM, clips("frames", 4, 2, 12, 12), {"frames": {0: "batch"}}),
     Architecture("autoencoder", Autoencoder, image(), BATCH_AXES),
     Architecture("two_tower", TwoTower, tokens(), TOKEN_AXES, TOKEN_SIZES),

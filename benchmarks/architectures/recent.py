@@ -8,7 +8,7 @@ import transformers as t
 from torch import nn
 
 from .base import TOKEN_AXES, TOKEN_SIZES, Architecture, Fields, tokens
-from .text import DECODER, ENCODER, ENCODER_DECODER, NAMES, both, decoder, encoder
+from .text import DECODER, ENCODER, ENCODER_DECODER, NAMES, both, decoder, encoder, recurrent, with_float_mask
 
 EXPERTS: dict[str, Any] = {
     **DECODER,
@@ -83,7 +83,7 @@ ARCHITECTURES = (
         max_position_embeddings=64,
     ),
     decoder("biogpt", "BioGpt", **ENCODER),
-    decoder(
+    recurrent(
         "mamba2",
         "Mamba2",
         vocab_size=99,
@@ -95,7 +95,7 @@ ARCHITECTURES = (
         n_groups=2,
         chunk_size=4,
     ),
-    decoder("falcon_mamba", "FalconMamba", vocab_size=99, hidden_size=16, state_size=4, num_hidden_layers=2),
+    recurrent("falcon_mamba", "FalconMamba", vocab_size=99, hidden_size=16, state_size=4, num_hidden_layers=2),
     decoder("rwkv", "Rwkv", vocab_size=99, hidden_size=32, num_hidden_layers=2, context_length=16),
     decoder(
         "recurrent_gemma",
@@ -105,7 +105,7 @@ ARCHITECTURES = (
         num_hidden_layers=3,
         **{key: value for key, value in DECODER.items() if key != "num_hidden_layers"},
     ),
-    decoder(
+    recurrent(
         "jamba",
         "Jamba",
         num_experts=2,
@@ -116,13 +116,14 @@ ARCHITECTURES = (
         attn_layer_offset=1,
         expert_layer_period=2,
         expert_layer_offset=1,
+        experts_implementation="batched_mm",
         **DECODER,
     ),
     decoder("lfm2", "Lfm2", layer_types=["conv", "full_attention"], **DECODER),
     decoder("modernbert_decoder", "ModernBertDecoder", local_attention=4, pad_token_id=0, **ENCODER),
     decoder("openai_gpt", "OpenAIGPT", "LMHeadModel", vocab_size=99, n_positions=64, n_embd=32, n_layer=2, n_head=4),
     encoder("deberta", "Deberta", relative_attention=True, pos_att_type=["c2p", "p2c"], **ENCODER),
-    encoder("xlnet", "XLNet", vocab_size=99, d_model=32, n_layer=2, n_head=4, d_inner=48),
+    with_float_mask(encoder("xlnet", "XLNet", vocab_size=99, d_model=32, n_layer=2, n_head=4, d_inner=48)),
     encoder("funnel", "Funnel", vocab_size=99, block_sizes=[1, 1], d_model=32, n_head=4, d_head=8, d_inner=48),
     Architecture("fnet", fnet, tokens(mask=False), {"input_ids": TOKEN_AXES["input_ids"]}, TOKEN_SIZES),
     encoder("roformer", "RoFormer", embedding_size=32, **ENCODER),
@@ -178,18 +179,20 @@ ARCHITECTURES = (
     both("longt5", "LongT5", vocab_size=99, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, local_radius=3),
     both("umt5", "UMT5", vocab_size=99, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4),
     both("mt5", "MT5", vocab_size=99, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4),
-    both(
-        "prophetnet",
-        "ProphetNet",
-        vocab_size=99,
-        hidden_size=32,
-        num_encoder_layers=2,
-        num_decoder_layers=2,
-        num_encoder_attention_heads=4,
-        num_decoder_attention_heads=4,
-        encoder_ffn_dim=48,
-        decoder_ffn_dim=48,
-        max_position_embeddings=64,
+    with_float_mask(
+        both(
+            "prophetnet",
+            "ProphetNet",
+            vocab_size=99,
+            hidden_size=32,
+            num_encoder_layers=2,
+            num_decoder_layers=2,
+            num_encoder_attention_heads=4,
+            num_decoder_attention_heads=4,
+            encoder_ffn_dim=48,
+            decoder_ffn_dim=48,
+            max_position_embeddings=64,
+        )
     ),
     both(
         "switch_transformers",

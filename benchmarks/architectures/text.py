@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -50,6 +51,23 @@ def decoder(name: str, kind: str, model: str = "ForCausalLM", **config: Any) -> 
         return Fields(made, NAMES, ("logits",), use_cache=False)
 
     return Architecture(name, build, tokens(), TOKEN_AXES, TOKEN_SIZES)
+
+
+def recurrent(name: str, kind: str, **config: Any) -> Architecture:
+    """A decoder whose steps are a loop of Python's, which both exporters unroll: only its batch is symbolic."""
+    sizes = {**TOKEN_SIZES, "sequence": (7, 7)}
+    axes = {name: {0: "batch"} for name in NAMES}
+    return dataclasses.replace(decoder(name, kind, **config), axes=axes, sizes=sizes)
+
+
+def with_float_mask(architecture: Architecture) -> Architecture:
+    """The same with attention_mask in f32: the dynamo exporter cannot subtract an integer tensor from a float."""
+
+    def inputs(sizes: Sizes) -> Inputs:
+        made = architecture.inputs(sizes)
+        return {**made, "attention_mask": made["attention_mask"].float()}
+
+    return dataclasses.replace(architecture, inputs=inputs)
 
 
 def both(name: str, kind: str, model: str = "ForConditionalGeneration", **config: Any) -> Architecture:
@@ -178,7 +196,7 @@ ARCHITECTURES = (
     decoder(
         "mixtral", "Mixtral", num_local_experts=4, num_experts_per_tok=2, experts_implementation="batched_mm", **DECODER
     ),
-    decoder("mamba", "Mamba", vocab_size=99, hidden_size=16, state_size=4, num_hidden_layers=2),
+    recurrent("mamba", "Mamba", vocab_size=99, hidden_size=16, state_size=4, num_hidden_layers=2),
     Architecture("t5_encoder", t5_encoder, tokens(), TOKEN_AXES, TOKEN_SIZES),
     both("t5", "T5", vocab_size=99, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4),
     both("bart", "Bart", **ENCODER_DECODER),

@@ -28,6 +28,7 @@ from penstock.compiler.extents import (
     Symbol,
     bounds,
     ceildiv,
+    evaluate,
     floordiv,
     is_static,
     largest,
@@ -40,6 +41,7 @@ from penstock.compiler.specialise import lone_symbol, rewrite_arguments, rewrite
 
 Atom: TypeAlias = "Symbol | Quotient | Extremum"
 MAX_CHOICES = 64
+LIKELY_SIZES = (128, 64, 32, 16, 8, 4, 2, 1, 256, 512, 1024, 4096, 16384, 65536)
 LARGEST_MULTIPLE = 64
 LARGEST_NEEDED = 1 << 16  # no operator needs more elements than that along an axis
 
@@ -177,12 +179,27 @@ def _inside(atom: Atom) -> Iterator[Atom]:
 
 
 def _choices(a: Extent, b: Extent) -> Iterator[dict[Atom, Extent]]:
-    """For the maxima and minima in ``a`` and ``b``: each way to say which operand is the one."""
+    """For the maxima and minima in ``a`` and ``b``: each way to say which operand is the one. First what is so
+    where all sizes are alike: other choices can make ``a`` and ``b`` equal too, but contradict each other."""
     extrema = [atom for atom in dict.fromkeys((*_atoms(a), *_atoms(b))) if isinstance(atom, Extremum)]
-    if not extrema or math.prod(len(atom.operands) for atom in extrema) > MAX_CHOICES:
+    if not extrema:
+        return
+    for size in LIKELY_SIZES:
+        yield {atom: _chosen_at(atom, size) for atom in extrema}
+    if math.prod(len(atom.operands) for atom in extrema) > MAX_CHOICES:
         return
     for operands in itertools.product(*(atom.operands for atom in extrema)):
         yield dict(zip(extrema, operands, strict=True))
+
+
+def _chosen_at(extremum: Extremum, size: int) -> Extent:
+    """The operand that is the maximum or minimum where every symbol is ``size``; of equal ones that of ``size`` - 1."""
+
+    def value(operand: Extent, size: int) -> int:
+        return evaluate(operand, {s.name: min(max(size, s.low), s.high) for s in symbols_of(operand)})
+
+    chosen = max if extremum.kind == "max" else min
+    return chosen(extremum.operands, key=lambda operand: (value(operand, size), value(operand, size - 1)))
 
 
 def _repeatedly(extent: Extent, meaning: Mapping[Atom, Extent]) -> Extent:

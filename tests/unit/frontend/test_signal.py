@@ -70,6 +70,25 @@ def close(ours: Any, exact: Any, tolerance: float = 2e-6) -> None:
 LENGTHS = [1, 2, 3, 7, 64, 100, 257, 263, 400, 512, 600, 1031, 1042, 2048, 65536]
 
 
+@pytest.mark.parametrize(("parts", "form"), [(1, {}), (2, {}), (2, {"inverse": 1}), (1, {"onesided": 1})])
+def test_dft_of_a_length_that_runs_say(parts: int, form: dict[str, int]) -> None:
+    """One artifact, transforms of symbolic length and number."""
+    node = helper.make_node("DFT", ["x", "", "axis"], ["y"], name="node", **form)
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "length", 5, parts])
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    stored = [numpy_helper.from_array(np.int64(1), "axis")]
+    graph = helper.make_graph([node], "g", [given], [result], stored)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    session = penstock.compile(made.SerializeToString()).load().session(threads=2)
+    transform = np.fft.ifft if "inverse" in form else np.fft.fft
+    for batch, length in ((2, 7), (1, 1), (3, 64), (1, 263)):
+        x = numbers(batch, length, 5, parts)
+        exact = transform(as_complex(x), axis=1)
+        if "onesided" in form:
+            exact = exact[:, : length // 2 + 1]
+        close(session.run({"x": x})["y"], exact)
+
+
 @pytest.mark.parametrize("length", LENGTHS)
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("inverse", [0, 1])

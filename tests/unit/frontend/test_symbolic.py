@@ -163,6 +163,31 @@ def test_a_table_is_long_enough() -> None:
         run_module(module, ctx, {"x": floats(9, 4), "p": floats(8, 4)})
 
 
+def test_a_table_is_cut_around_its_middle() -> None:
+    """Relative positions: rows 8 - n to 7 + n of 15, of which the first n are used. Only the choice of minima and
+    maxima that is so at some size is taken for granted, not one that makes the extents equal but contradicts itself."""
+    table = floats(15, 4)
+    made = model(
+        [
+            node("Shape", "x", "n", start=0, end=1),
+            node("Sub", "eight n", "from"),
+            node("Add", "seven n", "to"),
+            node("Slice", "table from to zero", "around"),
+            node("Slice", "around zero n zero", "cut"),
+            node("Add", "x cut", "y"),
+        ],
+        [value("x", ["half", 4])],
+        [value("y", None)],
+        table=table,
+        zero=i64(0),
+        seven=i64(7),
+        eight=i64(8),
+    )
+    module = check(made, {"x": floats(3, 4)}, {"x": floats(8, 4)})
+    with pytest.raises(ValueError, match="half"):
+        run_module(module, CompilerContext(), {"x": floats(9, 4)})
+
+
 def test_a_window_must_fit() -> None:
     """What an operator needs of its sizes narrows them."""
     made = model(

@@ -19,6 +19,7 @@ from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.index import Gather
 from penstock.compiler.dialects.graph.shape import Concat, Pad, Slice
 from penstock.compiler.dtypes import F64, I64, tensor
+from penstock.compiler.extents import is_static, surely
 from penstock.compiler.frontends.onnx.arithmetic import Value, Values, counting
 from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op, widened
@@ -77,12 +78,30 @@ def _multiplied(n: NodeContext, x: SSAValue, factors: Complex) -> SSAValue:
 
 def _is_product(batch: int, size: int) -> bool:
     """Whether transforms are one product with a matrix of ``size`` elements."""
-    return size <= (8 * MAX_MATRIX if batch >= MANY else MAX_MATRIX)
+    return size <= (8 * MAX_MATRIX if surely(batch, ">=", MANY) else MAX_MATRIX)
+
+
+def _of_any_length(n: NodeContext, x: SSAValue, bins: int, sign: int) -> SSAValue:
+    """The transform, not divided, of [batch, length, 1 or 2] where each run says the length: [batch, bins, 2].
+    A product with a matrix that is computed in f64 when the model runs."""
+    batch, length, parts = n.shape(x)
+    count = Value(n, n.sizes([length]))
+    turns = counting(n, length).reshape([length, 1]) * counting(n, bins).reshape([1, bins]) % count
+    angle = turns.cast(F64) * (sign * 2 * math.pi) / count.cast(F64)
+    cosines, sines = angle.op("cos").cast(element_of(x)).ssa, angle.op("sin").cast(element_of(x)).ssa
+    columns = [n.reshape(slice_of(n, x, {2: at}, {2: 1}, {}), [batch, length]) for at in range(parts)]
+    real, imaginary = Value(n, matmul(n, columns[0], cosines)), Value(n, matmul(n, columns[0], sines))
+    if parts == 2:
+        real = real - Value(n, matmul(n, columns[1], sines))
+        imaginary = imaginary + Value(n, matmul(n, columns[1], cosines))
+    return n.build(Concat, *(part.reshape([batch, bins, 1]).ssa for part in (real, imaginary)), axis=2)
 
 
 def transform(n: NodeContext, x: SSAValue, sign: int) -> SSAValue:
     """The transform, not divided, of [batch, length, 1 or 2] along its length: [batch, length, 2]."""
     batch, length, parts = n.shape(x)
+    if not is_static([length]):
+        return _of_any_length(n, x, length, sign)
     place = np.arange(length)
     if _is_product(batch, length * parts * length * 2):
         return _product(n, x, roots(np.outer(place, place), length, sign))
@@ -126,6 +145,8 @@ def _sized(n: NodeContext, x: SSAValue, length: int) -> SSAValue:
 def spectrum_of(n: NodeContext, x: SSAValue, length: int, onesided: bool) -> SSAValue:
     """The forward transform of [batch, length, 1 or 2]: [batch, bins, 2]."""
     bins = length // 2 + 1 if onesided else length
+    if not is_static([length]):
+        return _of_any_length(n, x, bins, -1)
     if _is_product(n.shape(x)[0], length * n.shape(x)[2] * bins * 2):
         return _product(n, x, roots(np.outer(np.arange(length), np.arange(bins)), length, -1))
     return slice_of(n, transform(n, x, -1), {}, {1: bins}, {})
@@ -158,7 +179,7 @@ def _along(n: NodeContext, x: SSAValue, axis: int, length: int, inverse: bool, o
     """DFT of ``x`` along ``axis``."""
     rank = n.rank(x)
     order = [*(a for a in range(rank - 1) if a != axis), axis, rank - 1]
-    short = 4 * length * length <= SHORT_MATRIX
+    short = not is_static([length]) or 4 * length * length <= SHORT_MATRIX
     moved = n.transpose(n.cast(x, F64) if short else widened(n, x), order)
     *batch, extent, parts = n.shape(moved)
     rows = n.reshape(moved, [math.prod(batch), extent, parts])
@@ -166,7 +187,7 @@ def _along(n: NodeContext, x: SSAValue, axis: int, length: int, inverse: bool, o
         result = _signal_of(n, _sized(n, rows, length // 2 + 1), length)
     elif inverse:
         result = transform(n, _sized(n, rows, length), 1)
-        result = n.build(graph_op("mul"), result, n.number(1.0 / length, result))
+        result = n.build(graph_op("mul"), result, n.share(length, result))
     else:
         result = spectrum_of(n, _sized(n, rows, length), length, onesided)
     result = n.reshape(result, [*batch, *n.shape(result)[1:]])
@@ -195,7 +216,11 @@ def _transformed(n: NodeContext, x: SSAValue, axis: int) -> SSAValue:
     inverse, onesided = n.flag("inverse"), n.flag("onesided")
 
     def of_length(length: int) -> SSAValue:
-        n.require(0 < length <= MAX_LENGTH, f"a transform has 1 to {MAX_LENGTH:,} elements, not {length:,}")
+        known = is_static([length])
+        n.require(
+            length > 0 and (not known or length <= MAX_LENGTH),
+            f"a transform has 1 to {MAX_LENGTH:,} elements, not {length}",
+        )
         return _along(n, x, axis, length, inverse, onesided)
 
     if n.fed(1):
