@@ -404,13 +404,17 @@ def substitute(extent: Extent, values: Mapping[Symbol, Extent]) -> Extent:
 
 
 def told_symbol(extent: Extent) -> Symbol | None:
-    """The symbol whose size an extent is, if it has any: the symbol itself, or a symbol h as m (h floordiv m)."""
+    """The symbol whose size an extent is, if it has any: the symbol itself, or a symbol h as m (h floordiv m), m a
+    number or another symbol."""
     symbol = lone_symbol(extent)
     if symbol is not None or not isinstance(extent, Dim) or len(extent.terms) != 1:
         return symbol
-    ((monomial, factor),) = extent.terms
-    atom = monomial[0] if len(monomial) == 1 else None
-    return lone_symbol(atom.numerator) if isinstance(atom, Quotient) and atom.divisor == factor else None
+    ((monomial, _),) = extent.terms
+    for atom in monomial:
+        if isinstance(atom, Quotient) and (is_number(atom.divisor) or lone_symbol(atom.divisor)):
+            told = lone_symbol(atom.numerator)
+            return told if told is not None and extent == atom.divisor * Dim((((atom,), 1),)) else None
+    return None
 
 
 def lone_symbol(extent: Extent) -> Symbol | None:

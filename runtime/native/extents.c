@@ -101,16 +101,27 @@ uint32_t pens_lone_symbol(const pens_model *model, plan_quantity extent)
     return e->term_count == 1 && t->kind == TERM_SYMBOL ? t->symbol : UINT32_MAX;
 }
 
+/* Whether two terms push the same number or the same symbol. */
+static int same_leaf(const plan_term *a, const plan_term *b)
+{
+    if (a->kind != b->kind)
+        return 0;
+    return a->kind == TERM_CONSTANT ? a->value == b->value : a->kind == TERM_SYMBOL && a->symbol == b->symbol;
+}
+
 uint32_t pens_told_symbol(const pens_model *model, plan_quantity extent)
 {
     if (extent >= 0)
         return UINT32_MAX;
     const plan_extent *e = PENS_ROW(model, plan_extent, TABLE_EXTENTS, (uint32_t)(-1 - extent));
     const plan_term *t = PENS_ROW(model, plan_term, TABLE_TERMS, e->first_term);
-    if (e->term_count != 5 || t[0].kind != TERM_CONSTANT || t[1].kind != TERM_SYMBOL || t[2].kind != TERM_CONSTANT ||
-        t[3].kind != TERM_FLOORDIV || t[4].kind != TERM_MUL || t[0].value != t[2].value)
+    if (e->term_count != 5 || t[4].kind != TERM_MUL)
         return pens_lone_symbol(model, extent);
-    return t[1].symbol;
+    /* m (h floordiv m), or (h floordiv m) m */
+    const plan_term *divided = t[3].kind == TERM_FLOORDIV ? t + 1 : t, *times = divided == t ? t + 3 : t;
+    if (divided[2].kind != TERM_FLOORDIV || divided[0].kind != TERM_SYMBOL || !same_leaf(divided + 1, times))
+        return UINT32_MAX;
+    return divided[0].symbol;
 }
 
 const char *pens_symbol_name(const pens_model *model, uint32_t index)

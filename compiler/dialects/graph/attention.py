@@ -19,6 +19,7 @@ from penstock.compiler.dialects.graph.base import (
     Tensor,
     broadcast_shapes,
     require,
+    require_equal,
     require_float,
     require_same,
     show,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 
 class Attention(GraphOp):
-    """softmax(cap(scale q k^T) + mask) v, with cap(s) = softcap tanh(s / softcap) when ``softcap`` is not 0.
+    """softmax(cap(scale q k^T) + mask) v, with cap(s) = softcap tanh(s / softcap) when ``softcap`` is not 0. With
+    ``by_width``, scale is divided by sqrt(D): for a D that only a run knows.
 
     q [B, H, S, D], k [B, Hkv, T, D], v [B, Hkv, T, Dv]; result [B, H, S, Dv]. Hkv divides H: each head of k and v
     serves H/Hkv neighbouring heads of q. ``mask`` is added and broadcasts to [B, H, S, T]. With ``causal``, query i
@@ -44,6 +46,7 @@ class Attention(GraphOp):
     operand_names = ("q", "k", "v", "mask")
     optional_operands = 1
     scale = Float(doc="factor of the scores, usually 1/sqrt(D)")
+    by_width = Bool(False, doc="the scores are divided by sqrt(D) besides")
     causal = Bool(False, doc="queries do not see later keys")
     causal_offset = Int(0, doc="position of query 0 among the keys: how many precede it (may be negative)")
     softcap = Float(0.0, doc="bound of the scores before the mask; 0: none")
@@ -55,7 +58,9 @@ class Attention(GraphOp):
         require(ranks, f"attention takes q, k and v of rank 4, not {show(q)}, {show(k)} and {show(v)}")
         fit = (q[0], q[0], q[3], k[1], k[2]), (k[0], v[0], k[3], v[1], v[2])
         require_same(*fit, f"queries {show(q)}, keys {show(k)} and values {show(v)} do not fit together")
-        require(k[1] > 0 and q[1] % k[1] == 0, f"{k[1]} heads of keys cannot serve {q[1]} heads of queries")
+        sentence = f"{k[1]} heads of keys cannot serve {q[1]} heads of queries"
+        require(k[1] > 0, sentence)
+        require_equal(q[1] % k[1], 0, sentence)
         require(k[2] > 0, "attention needs one key or more")
         if len(self.operands) == 4:
             scores, mask = (q[0], q[1], q[2], k[2]), self.shapes()[3]
@@ -70,7 +75,8 @@ class Attention(GraphOp):
         kind: Any = q.dtype.type
         with np.errstate(all="ignore"):
             grouped: Any = q.reshape(batch, shared, heads // shared * queries, depth)
-            scores: Any = np.matmul(grouped, np.swapaxes(k, -1, -2)) * kind(self.scale)
+            scale = self.scale / math.sqrt(max(depth, 1)) if self.by_width else self.scale
+            scores: Any = np.matmul(grouped, np.swapaxes(k, -1, -2)) * kind(scale)
             if self.softcap:
                 scores = np.tanh(scores / kind(self.softcap)) * kind(self.softcap)
             bias = self._bias(queries, k.shape[2], kind, *masks)

@@ -6,12 +6,14 @@ multiplied with at each step and how strongly it is corrected. Out: one vector o
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import (
+    Bool,
     Cost,
     Float,
     GraphOp,
@@ -43,6 +45,7 @@ class LinearAttention(GraphOp):
     operand_names = ("q", "k", "v", "state", "gate", "beta")
     optional_operands = 2
     scale = Float(1.0, doc="factor of the results")
+    by_width = Bool(False, doc="the results are divided by sqrt(D) besides")
     extras = Text("", "", "gate", "beta", "gate,beta", doc="which optional operands are present, in order")
 
     def operand(self, name: str) -> SSAValue | None:
@@ -59,7 +62,7 @@ class LinearAttention(GraphOp):
         ranks = len(q) == len(k) == len(v) == 4
         require(ranks, f"linear attention takes q, k and v of rank 4, not {show(q)}, {show(k)} and {show(v)}")
         (batch, steps, heads, depth), shared = q, k[2]
-        require_static((heads, shared, depth, v[3]), "the heads of linear attention")
+        require_static((heads, shared), "the heads of linear attention")
         sentence = f"queries {show(q)}, keys {show(k)} and values {show(v)} do not fit together"
         require_same(k, (batch, steps, shared, depth), sentence)
         require_same(v[:3], k[:3], sentence)
@@ -67,16 +70,15 @@ class LinearAttention(GraphOp):
         require(depth > 0, "linear attention takes queries of one element or more")
         expected = {
             "state": ((batch, shared, depth, v[3]),),
-            "gate": ((batch, steps, shared, 1), (batch, steps, shared, depth)),
+            "gate": ((batch, steps, shared, depth), (batch, steps, shared, 1)),
             "beta": ((batch, steps, shared),),
         }
         for name, shapes in expected.items():
             value = self.operand(name)
             if value is not None:
                 found = shape_of(value.type)
-                require(
-                    found in shapes, f"operand {name} of {self.name} has shape {show(shapes[-1])}, not {show(found)}"
-                )
+                sentence = f"operand {name} of {self.name} has shape {show(shapes[0])}, not {show(found)}"
+                require_same(found, found if found in shapes else shapes[0], sentence)
         self._check_elements()
         state = self.operands[3]
         return [tensor((batch, steps, heads, v[3]), self.element()), tensor(shape_of(state.type), element_of(state))]
@@ -100,6 +102,7 @@ class LinearAttention(GraphOp):
         q, k, v, state = (arrays[name] for name in self.operand_names[:4])
         group = q.shape[2] // k.shape[2]
         out = np.empty((*q.shape[:3], v.shape[3]), q.dtype)
+        scale = self.scale / math.sqrt(q.shape[3]) if self.by_width else self.scale
         with np.errstate(all="ignore"):
             for t in range(q.shape[1]):
                 update = v[:, t]
@@ -110,7 +113,7 @@ class LinearAttention(GraphOp):
                     update = arrays["beta"][:, t, :, None] * (update - seen)
                 state = state + k[:, t, :, :, None] * update[:, :, None, :]
                 read = np.repeat(state, group, axis=1)
-                out[:, t] = np.einsum("bhd,bhde->bhe", q[:, t], read) * q.dtype.type(self.scale)
+                out[:, t] = np.einsum("bhd,bhde->bhe", q[:, t], read) * q.dtype.type(scale)
         return out.astype(operands[0].dtype, copy=False), np.asarray(state).astype(operands[3].dtype, copy=False)
 
     def cost(self) -> Cost:

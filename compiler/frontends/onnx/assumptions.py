@@ -86,7 +86,7 @@ def agreement(a: Extent, b: Extent, order: Mapping[str, int]) -> Assumption | No
         x, y = _repeatedly(a, chosen), _repeatedly(b, chosen)
         if x == y:
             return _of_choice(chosen)
-    return _solved(a, b, order) or _ones(a, b) or _multiples(a, b)
+    return _solved(a, b, order) or _ones(a, b) or _multiples(a, b) or _quotients(a, b, order) or _factors(a, b, order)
 
 
 def decision(a: Extent, b: Extent) -> Iterator[Assumption]:
@@ -308,9 +308,65 @@ def _multiples(a: Extent, b: Extent) -> Assumption | None:
     inside = {symbol for atom in divided for symbol in symbols_of(atom.numerator)}
     symbols = sorted(inside, key=lambda symbol: symbol.name)
     alone = [found for symbol in symbols if (found := _as_multiples(a, b, [symbol])) is not None]
+    alone += [found for atom in dict.fromkeys(divided) if (found := _as_multiple_of_symbol(a, b, atom)) is not None]
     if len(alone) > 1:
         return None
     return alone[0] if alone else _as_multiples(a, b, symbols)
+
+
+def _as_multiple_of_symbol(a: Extent, b: Extent, atom: Quotient) -> Assumption | None:
+    """That a symbol h is a multiple of the symbol n that divides it in ``atom``, as heads that share keys are of those
+    of the keys: n (h floordiv n)."""
+    symbol, by = lone_symbol(atom.numerator), lone_symbol(atom.divisor)
+    if symbol is None or by is None or by.low < 1:
+        return None
+    meaning: dict[Atom, Extent] = {symbol: atom.divisor * _lone(atom)}
+    return Assumption(meaning) if replaced(a, meaning) == replaced(b, meaning) else None
+
+
+def _quotients(a: Extent, b: Extent, order: Mapping[str, int]) -> Assumption | None:
+    """A floor division h floordiv m of a - b = 0 as an expression of the rest, and h as m times that: widths of heads
+    that are to be the same. Of two symbols the one earlier in ``order`` stays."""
+    difference = _without_common_factor(a - b)
+    if not isinstance(difference, Dim):
+        return None
+    found: list[tuple[int, Assumption]] = []
+    for monomial, factor in difference.terms:
+        atom = monomial[0] if len(monomial) == 1 else None
+        symbol = lone_symbol(atom.numerator) if isinstance(atom, Quotient) else None
+        if symbol is None or not isinstance(atom, Quotient) or abs(factor) != 1:
+            continue
+        rest = difference - factor * _lone(atom)
+        value = atom.divisor * (-rest if factor == 1 else rest)
+        assumption = None if symbol in symbols_of(value) else _in_place_of(symbol, value)
+        if assumption is not None:
+            found.append((order.get(symbol.name, len(order)), assumption))
+    return max(found, key=lambda item: item[0])[1] if found else None
+
+
+def _factors(a: Extent, b: Extent, order: Mapping[str, int]) -> Assumption | None:
+    """Two products of as many symbols each, as where several axes of two inputs are flattened: their symbols are the
+    same in pairs, in the order in which the inputs have them."""
+    difference = _without_common_factor(a - b)
+    if not isinstance(difference, Dim) or [factor for _, factor in difference.terms] not in ([1, -1], [-1, 1]):
+        return None
+    sides: list[list[Symbol]] = []
+    for product, _ in difference.terms:
+        symbols = [atom for atom in product if isinstance(atom, Symbol)]
+        if len(set(symbols)) != len(product):
+            return None
+        sides.append(sorted(symbols, key=lambda symbol: order.get(symbol.name, len(order))))
+    left, right = sides
+    if len(left) != len(right):
+        return None
+    meaning: dict[Atom, Extent] = {}
+    for x, y in zip(left, right, strict=True):
+        first, second = sorted((x, y), key=lambda symbol: order.get(symbol.name, len(order)))
+        pair = _in_place_of(second, _lone(first))
+        if pair is None:
+            return None
+        meaning |= pair.meaning
+    return Assumption(meaning)
 
 
 def _as_multiples(a: Extent, b: Extent, symbols: list[Symbol]) -> Assumption | None:

@@ -28,6 +28,28 @@ DOUBLE = 11  # ONNX's number of the type
 
 
 @dataclass(frozen=True)
+class Scale:
+    """What scores are multiplied by: ``factor``, over the root of the queries' width if ``by_width``."""
+
+    factor: float
+    by_width: bool = False
+
+    @staticmethod
+    def of(width: Extent, given: float | None) -> Scale:
+        """The scale ``given``; without one 1 / sqrt(width), as a number where the width is one."""
+        if given is not None:
+            return Scale(given)
+        return Scale(1.0 / math.sqrt(max(width, 1))) if is_static((width,)) else Scale(1.0, by_width=True)
+
+    def of_scores(self, n: NodeContext, scores: SSAValue, width: Extent) -> SSAValue:
+        """``scores`` times the scale, for queries of ``width``."""
+        factor = n.number(self.factor, scores)
+        if self.by_width:
+            factor = n.build(graph_op("mul"), factor, n.build(graph_op("sqrt"), n.share(width, scores)))
+        return n.build(graph_op("mul"), scores, factor)
+
+
+@dataclass(frozen=True)
 class Visible:
     """Which keys a query sees: ``bias`` is added to the scores; ``past``, if given, is the causal rule's offset."""
 
@@ -52,15 +74,14 @@ def attention(n: NodeContext) -> list[SSAValue]:
         past = n.shape(n.ranked(4, 4))[2]
         k = n.build(Concat, n.input(4), k, axis=2)
         v = n.build(Concat, n.ranked(5, 4), v, axis=2)
-    width = n.shape(q)[3]
-    scale = n.float("scale") if "scale" in n.node.attributes else 1.0 / math.sqrt(max(width, 1))
+    scale = Scale.of(n.shape(q)[3], n.float("scale") if "scale" in n.node.attributes else None)
     softcap = n.float("softcap", 0.0)
     if n.int("softmax_precision", 1) == DOUBLE and element_of(q) != F64:
         n.note("its softmax is computed in f32, though softmax_precision asks for f64")
     visible = _visible(n, element_of(q), n.shape(q)[2], n.shape(k)[2], past)
     operands = [q, k, v] if visible.bias is None else [q, k, v, visible.bias]
     out = n.build(
-        Attention, *operands, scale=scale, causal=visible.past is not None,
+        Attention, *operands, scale=scale.factor, by_width=scale.by_width, causal=visible.past is not None,
         causal_offset=0 if visible.past is None else visible.past, softcap=softcap,
     )  # fmt: skip
     if flat:
@@ -134,7 +155,7 @@ def _mask(n: NodeContext, mask: SSAValue | None, kind: Attribute, keys: Extent) 
     return mask
 
 
-def _scores(n: NodeContext, q: SSAValue, k: SSAValue, visible: Visible, scale: float, softcap: float) -> SSAValue:
+def _scores(n: NodeContext, q: SSAValue, k: SSAValue, visible: Visible, scale: Scale, softcap: float) -> SSAValue:
     """The optional output qk_matmul_output in its four modes."""
     mode = n.int("qk_matmul_output_mode", 0)
     n.require(0 <= mode <= 3, f"qk_matmul_output_mode is 0 to 3, not {mode}")
@@ -143,7 +164,7 @@ def _scores(n: NodeContext, q: SSAValue, k: SSAValue, visible: Visible, scale: f
         grouped = n.reshape(k, [batch, shared, 1, keys, width])
         k = n.reshape(n.expand(grouped, [batch, shared, heads // shared, keys, width]), [batch, heads, keys, width])
     scores = n.build(Matmul, q, n.transpose(k, (0, 1, 3, 2)))
-    scores = n.build(graph_op("mul"), scores, n.number(scale, scores))
+    scores = scale.of_scores(n, scores, width)
     if mode == 0:
         return scores
     if softcap:

@@ -5,18 +5,17 @@ The graphs are converted in place, on the whole tensors they are defined on; wit
 
 from __future__ import annotations
 
-import math
-
 from xdsl.ir import Attribute, SSAValue
 
 from penstock.compiler.dialects.graph.attention import Attention
-from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.base import element_of, require_same
 from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.normalization import Softmax
 from penstock.compiler.dtypes import F32, F64, is_float, type_name
 from penstock.compiler.errors import INVALID_NODE
 from penstock.compiler.frontends.onnx.converters import converter
-from penstock.compiler.frontends.onnx.converters.elementwise import graph_op, widened
+from penstock.compiler.frontends.onnx.converters.attention import Scale
+from penstock.compiler.frontends.onnx.converters.elementwise import widened
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
 from penstock.compiler.frontends.onnx.records import Graph
 
@@ -29,27 +28,29 @@ def flex_attention(n: NodeContext) -> list[SSAValue | None]:
     q, k, v = (n.ranked(index, 4) for index in range(3))
     kind = element_of(q)
     n.require(is_float(kind) and element_of(k) == kind == element_of(v), "its operands differ in type, or are integers")
-    scale = n.float("scale") if "scale" in n.node.attributes else 1.0 / math.sqrt(max(n.shape(q)[3], 1))
+    scale = Scale.of(n.shape(q)[3], n.float("scale") if "scale" in n.node.attributes else None)
     precision = n.element_attribute("softmax_precision") if n.int("softmax_precision", 0) else None
     precision = precision or (F64 if kind == F64 else F32)
     n.require(is_float(precision), f"softmax_precision is a floating-point type, not {type_name(precision)}")
     plain = not any(name in n.node.attributes for name in ("score_mod", "prob_mod"))
     if plain and (precision != F64 or kind == F64):
-        return [n.build(Attention, q, k, v, scale=scale)]
+        return [n.build(Attention, q, k, v, scale=scale.factor, by_width=scale.by_width)]
     return [_modified(n, q, k, v, scale, precision)]
 
 
 def _modified(
-    n: NodeContext, q: SSAValue, k: SSAValue, v: SSAValue, scale: float, precision: Attribute
+    n: NodeContext, q: SSAValue, k: SSAValue, v: SSAValue, scale: Scale, precision: Attribute
 ) -> SSAValue | None:
     """Scores as a tensor of their own, what the graphs make of them, and the product with the values."""
     (batch, heads, queries, depth), (_, shared, keys, _) = n.shape(q), n.shape(k)
-    fits = n.shape(k) == (batch, shared, keys, depth) and n.shape(v)[:3] == (batch, shared, keys)
-    n.require(fits and shared > 0 and heads % shared == 0, "its queries, keys and values do not fit together")
+    sentence = "its queries, keys and values do not fit together"
+    require_same((*n.shape(k), *n.shape(v)[:3]), (batch, shared, keys, depth, batch, shared, keys), sentence)
+    n.require(shared > 0, sentence)
+    n.require_equal(heads % shared, 0, sentence)
     rows = heads // shared * queries
     grouped = n.reshape(widened(n, q), [batch, shared, rows, depth])
     scores = n.build(Matmul, grouped, n.transpose(widened(n, k), (0, 1, 3, 2)))
-    scores = n.build(graph_op("mul"), scores, n.number(scale, scores))
+    scores = scale.of_scores(n, scores, depth)
     scores = n.cast(n.reshape(scores, [batch, heads, queries, keys]), precision)
     modified = _through(n, "score_mod", scores)
     if modified is None:

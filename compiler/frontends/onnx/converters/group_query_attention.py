@@ -20,6 +20,7 @@ from penstock.compiler.dialects.graph.shape import Concat, Iota
 from penstock.compiler.dtypes import I64, tensor
 from penstock.compiler.frontends.onnx.arithmetic import Value
 from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.frontends.onnx.converters.attention import Scale
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.converters.microsoft import DOMAIN
 from penstock.compiler.frontends.onnx.converters.microsoft_attention import joined, part, plus
@@ -63,10 +64,13 @@ def group_query_attention(n: NodeContext) -> list[SSAValue]:
         keys, values = (n.build(Concat, x, row, axis=2) for x, row in zip(present, rows, strict=True))
         bias = n.expand(bias if bias is not None else n.number(0, queries), [batch, heads, new, layout.keys])
         bias = n.build(Concat, bias, n.expand(sink, [batch, heads, new, 1]), axis=3)
-    scale = n.float("scale", 0.0) or 1.0 / math.sqrt(max(n.shape(q)[3], 1))
+    scale = Scale.of(n.shape(q)[3], n.float("scale", 0.0) or None)
     operands = [queries, keys, values, *([] if bias is None else [bias])]
     softcap, offset = n.float("softcap", 0.0), layout.past if causal else 0
-    out = n.build(Attention, *operands, scale=scale, causal=causal, causal_offset=offset, softcap=softcap)
+    out = n.build(
+        Attention, *operands, scale=scale.factor, by_width=scale.by_width, causal=causal, causal_offset=offset,
+        softcap=softcap,
+    )  # fmt: skip
     return [joined(n, out), *present]
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.linear_attention import LinearAttention
 from penstock.compiler.dtypes import F32, F64
 from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.frontends.onnx.converters.attention import Scale
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op, widened
 from penstock.compiler.frontends.onnx.node_context import NodeContext
 
@@ -33,8 +32,9 @@ def linear_attention(n: NodeContext) -> list[SSAValue]:
     operands, extras = [q, k, v, state], list[str]()
     if n.has(4):
         decay = n.ranked(4, 3)
-        each = n.shape(decay)[2] == shared
-        n.require(each or n.shape(decay)[2] == shared * depth, "decay has one number per head, or one per row")
+        count = n.shape(decay)[2]
+        each = count == shared  # a width that only runs know is taken to be that of rows
+        n.require_equal(count, shared if each else shared * depth, "decay has one number per head, or one per row")
         gate = n.build(graph_op("exp"), widened(n, decay))
         operands.append(n.reshape(gate, [batch, steps, shared, 1 if each else depth]))
         extras.append("gate")
@@ -43,13 +43,16 @@ def linear_attention(n: NodeContext) -> list[SSAValue]:
         extras.append("beta")
     wanted = F64 if element_of(q) == F64 else F32
     n.require(all(element_of(widened(n, x)) == wanted for x in operands), "its operands differ in precision")
-    scale = n.float("scale", 0.0) or 1.0 / math.sqrt(max(depth, 1))
-    out, last = n.op(LinearAttention, *operands, scale=scale, extras=",".join(extras)).results
+    scale = Scale.of(depth, n.float("scale", 0.0) or None)
+    told = {"scale": scale.factor, "by_width": scale.by_width, "extras": ",".join(extras)}
+    out, last = n.op(LinearAttention, *operands, **told).results
     return [n.reshape(out, [batch, steps, heads * n.shape(v)[3]]), last]
 
 
 def _split(n: NodeContext, x: SSAValue, heads: int) -> SSAValue:
     """[B, T, heads D] as [B, T, heads, D]."""
     batch, steps, width = n.shape(x)
-    n.require(heads > 0 and width % heads == 0, f"a width of {width} does not make {heads} heads")
+    sentence = f"a width of {width} does not make {heads} heads"
+    n.require(heads > 0, sentence)
+    n.require_equal(width % heads, 0, sentence)
     return n.reshape(x, [batch, steps, heads, width // heads])

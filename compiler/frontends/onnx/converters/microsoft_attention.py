@@ -6,8 +6,6 @@ from onnxruntime's CPU kernels: masked keys get ``mask_filter_value``, not minus
 
 from __future__ import annotations
 
-import math
-
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.attention import Attention
@@ -15,6 +13,7 @@ from penstock.compiler.dialects.graph.index import Gather
 from penstock.compiler.dialects.graph.shape import Concat, Iota
 from penstock.compiler.dtypes import I1, I64, tensor
 from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.frontends.onnx.converters.attention import Scale
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.converters.linear import matmul
 from penstock.compiler.frontends.onnx.converters.microsoft import DOMAIN
@@ -26,7 +25,9 @@ from penstock.compiler.frontends.onnx.node_context import NodeContext
 def heads_of(n: NodeContext, x: SSAValue, heads: int) -> SSAValue:
     """[B, S, heads D] as [B, heads, S, D]."""
     batch, length, width = n.shape(x)
-    n.require(heads > 0 and width % heads == 0, f"a width of {width} does not make {heads} heads")
+    sentence = f"a width of {width} does not make {heads} heads"
+    n.require(heads > 0, sentence)
+    n.require_equal(width % heads, 0, sentence)
     return n.transpose(n.reshape(x, [batch, length, heads, width // heads]), (0, 2, 1, 3))
 
 
@@ -76,12 +77,13 @@ def attended(
     n: NodeContext, q: SSAValue, k: SSAValue, v: SSAValue, bias: SSAValue | None, *, causal: bool = False
 ) -> SSAValue:
     """Heads of values by query; causal queries stand at the end of the keys."""
-    scale = n.float("scale", 0.0) or 1.0 / math.sqrt(max(n.shape(q)[3], 1))
+    scale = Scale.of(n.shape(q)[3], n.float("scale", 0.0) or None)
     operands = [q, k, v, *([] if bias is None else [bias])]
     offset = n.shape(k)[2] - n.shape(q)[2] if causal else 0
     return n.build(
-        Attention, *operands, scale=scale, causal=causal, causal_offset=offset, softcap=n.float("softcap", 0.0)
-    )
+        Attention, *operands, scale=scale.factor, by_width=scale.by_width, causal=causal, causal_offset=offset,
+        softcap=n.float("softcap", 0.0),
+    )  # fmt: skip
 
 
 def refuse_sharing(n: NodeContext, *, index: int) -> None:

@@ -58,11 +58,14 @@ class Attention:
             self.rows = -(-self.s // -(-self.s // self.rows))
         self.strips = ceildiv(self.t, self.width)
         # The factor of scores as the product gives them, applied with the subtraction of the peak (and no overflow).
-        plain = self.mask is None and not self.op.softcap and 0 < self.op.scale * LOG2_E <= 1
+        plain = self.mask is None and not self.op.softcap and not self.op.by_width and 0 < self.op.scale * LOG2_E <= 1
         self.factor = self.op.scale * LOG2_E if plain else 0.0
 
     def emit(self) -> None:
         k = self.k
+        self.scale: float | SSAValue = self.op.scale
+        if self.op.by_width:
+            self.scale = k.b.mul(k.b.unary("sqrt", k.reciprocal(self.d, self.register)), self.op.scale)
         tiles = ceildiv(self.s, self.rows)
         heads = typical(self.batch * self.heads)
         blocks = min(typical(tiles), max(1, -(-8 // heads)))
@@ -214,7 +217,7 @@ class Attention:
     def _adjusted(self, score: SSAValue, first: Expr, rows: int, key: Expr) -> SSAValue:
         """cap(scale score) + mask."""
         k, b, width = self.k, self.k.b, shape(score)[1]
-        score = b.mul(score, self.op.scale)
+        score = b.mul(score, self.scale)
         if self.op.softcap:
             score = b.mul(b.unary("tanh", b.mul(score, 1.0 / self.op.softcap)), self.op.softcap)
         if self.mask is None:

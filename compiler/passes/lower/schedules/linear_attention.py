@@ -13,7 +13,7 @@ from typing import Any
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
-from penstock.compiler.extents import typical
+from penstock.compiler.extents import tile_width, typical
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
@@ -39,11 +39,14 @@ class LinearAttention:
         self.batch, self.steps, self.heads, self.depth = k.e.shape(self.q)
         *_, self.shared, self.columns = k.e.shape(self.v)
         self.register = register_type(element_of(self.q))
-        self.width = max(1, min((4 if k.machine.vector_registers >= 32 else 2) * k.machine.lanes, self.columns))
+        self.width = tile_width(self.columns, (4 if k.machine.vector_registers >= 32 else 2) * k.machine.lanes)
 
     def emit(self) -> None:
         k = self.k
         self.state = k.b.alloc(self.depth * self.width, self.register)
+        self.scale: float | SSAValue = self.op.scale
+        if self.op.by_width:
+            self.scale = k.b.mul(k.b.unary("sqrt", k.reciprocal(self.depth, self.register)), self.op.scale)
         cost = typical(self.op.cost().flops) / max(typical(self.batch * self.shared), 1) / (k.machine.peak_f32 / 3)
         with k.parallel((self.batch, self.shared), cost) as (batch, head):
             self.at = (batch, head)
@@ -53,7 +56,7 @@ class LinearAttention:
         """All steps for a strip of columns of one state."""
         k, width = self.k, columns.width
         column = columns.start + lane(0, width)
-        with k.e.lanes((width,)):
+        with k.e.lanes((width,), columns.limits(0)):
             with k.loop(0, self.depth) as row:
                 value = k.e.value(self.initial, (*self.at, row, column))
                 k.e.store(Typed(value.value, self.register), self.state, self._slot(row, width))
@@ -80,7 +83,7 @@ class LinearAttention:
             heads = [k.settle(self.at[1] * group + (first + offset)) for offset in range(count)]
             sums = self._read(here, heads, update if first == 0 else None, width)
             for head, total in zip(heads, sums, strict=True):
-                self._write(0, (here[0], step, head, column), b.mul(total, self.op.scale), element_of(self.q))
+                self._write(0, (here[0], step, head, column), b.mul(total, self.scale), element_of(self.q))
 
     def _decay(self, here: tuple[Expr, ...], width: int) -> SSAValue:
         """Multiply the state's rows with the gate; what the state then holds for the key."""
@@ -90,7 +93,7 @@ class LinearAttention:
             row = iv(loop.index, 0, self.depth - 1)
             held = k.e.load_scratch(self.state, self._slot(row, width))
             if self.gate is not None:
-                at = row if k.e.shape(self.gate)[3] > 1 else Expr()
+                at = row if k.e.shape(self.gate)[3] != 1 else Expr()
                 held = b.mul(held, k.e.value(self.gate, (*here, at)).value)
                 k.e.store(Typed(held, self.register), self.state, self._slot(row, width))
             loop.yield_(b.fma(k.e.value(self.keys, (*here, row)).value, held, loop.carried[0]))
