@@ -455,16 +455,23 @@ class Importer:
         return converters.find(node.op, opset)
 
     def call(
-        self, holder: Node, op: str, inputs: Sequence[SSAValue | None], outputs: int, attributes: Mapping[str, Any]
+        self,
+        holder: Node,
+        op: str,
+        inputs: Sequence[SSAValue | None],
+        outputs: int,
+        attributes: Mapping[str, Any],
+        opset: int | None = None,
     ) -> list[SSAValue]:
-        """An operator of ONNX's own on ``inputs``, in place of a node that is made of several. Raises Refusal."""
+        """An operator of ONNX's own on ``inputs``, in place of a node that is made of several; of ``opset``, else of
+        the model's. Raises Refusal."""
         import onnx
 
         names = ["" if value is None else f"x{index}" for index, value in enumerate(inputs)]
         results = [f"y{index}" for index in range(outputs)]
         message: Any = onnx.helper.make_node(op, names, results, holder.name, **attributes)
         node = MessageReader(DataFolder(None), {}).node(message, 0)
-        opsets = {"": self.model.opsets.get("", NEWEST_OPSET)}
+        opsets = {"": opset or self.model.opsets.get("", NEWEST_OPSET)}
         context = NodeContext(self, node, list(inputs), opsets, {})
         found = self._find(node, opsets)
         self._nested += 1

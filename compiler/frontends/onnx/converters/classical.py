@@ -13,7 +13,7 @@ from penstock.compiler.dialects.graph.index import Gather
 from penstock.compiler.dialects.graph.normalization import Softmax
 from penstock.compiler.dialects.graph.reduction import ArgReduce
 from penstock.compiler.dialects.graph.shape import Concat
-from penstock.compiler.dtypes import F32, is_float, numpy_dtype
+from penstock.compiler.dtypes import F32, I64, is_float, numpy_dtype
 from penstock.compiler.frontends.onnx.arithmetic import Value, Values
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.node_context import Array, NodeContext
@@ -103,17 +103,19 @@ def linear_regressor(n: NodeContext) -> SSAValue:
 
 @converter("LinearClassifier", domain=DOMAIN)
 def linear_classifier(n: NodeContext) -> list[SSAValue]:
-    """Integer labels, two or more, with a row of coefficients each; all transformations but PROBIT and SOFTMAX_ZERO."""
+    """Integer labels, two or more, with a row of coefficients each; or two labels and one row, with LOGISTIC."""
     x, labels = n.cast(n.ranked(0, 1, 2), F32), class_labels(n, "classlabels_ints")
     rows = n.reshape(x, [1, *n.shape(x)]) if n.rank(x) == 1 else x
-    weights = np.array(n.attribute_list("coefficients", kind=float), np.float32)
-    count, columns = len(labels), n.shape(rows)[1]
-    if count < 2 or weights.size != count * columns:
+    weights, columns = np.array(n.attribute_list("coefficients", kind=float), np.float32), n.shape(rows)[1]
+    single = len(labels) == 2 and weights.size == columns
+    count = 1 if single else len(labels)
+    if len(labels) < 2 or weights.size != count * columns:
         raise n.unsupported(f"{weights.size} coefficients for {count} labels of {columns} columns are not compiled")
     product = Value(n, n.build(Matmul, rows, n.constant(np.ascontiguousarray(weights.reshape(count, -1).T))))
     offsets = [float(item) for item in n.attribute_list("intercepts", kind=float)] or [0.0]
     n.require(len(offsets) in (1, count), f"there are {len(offsets)} intercepts for {count} labels")
-    return classified(n, product + np.array(offsets, np.float32), labels)
+    scores = product + np.array(offsets, np.float32)
+    return classified_by_sign(n, scores, labels) if single else classified(n, scores, labels)
 
 
 def class_labels(n: NodeContext, attribute: str) -> Array:
@@ -123,20 +125,66 @@ def class_labels(n: NodeContext, attribute: str) -> Array:
     return np.array(n.attribute_list(attribute), np.int64)
 
 
-def classified(n: NodeContext, scores: Value, labels: Array) -> list[SSAValue]:
-    """A classifier's outputs: the label of the highest score (the first of equal ones), and ``scores`` [rows, classes]
-    transformed."""
+def chosen(n: NodeContext, scores: Value, labels: Array) -> SSAValue:
+    """The label of the highest score (the first of equal ones) of each row."""
     best = n.build(ArgReduce, scores.ssa, kind="max", axis=1, keepdims=False)
-    label = n.build(Gather, n.constant(labels), best, axis=0)
-    match n.choice("post_transform", "NONE", "NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"):
+    return n.build(Gather, n.constant(labels), best, axis=0)
+
+
+def classified(n: NodeContext, scores: Value, labels: Array) -> list[SSAValue]:
+    """A classifier's outputs: the label of the highest score, and ``scores`` [rows, classes] transformed."""
+    return [chosen(n, scores, labels), transformed(n, scores).ssa]
+
+
+def classified_by_sign(n: NodeContext, score: Value, labels: Array) -> list[SSAValue]:
+    """The outputs of a classifier of two labels with one ``score`` [rows, 1] for the second, which is chosen where it
+    is positive. Only for LOGISTIC do onnxruntime and ONNX's evaluator agree on what the scores are."""
+    transform = post_transform(n)
+    if transform != "LOGISTIC":
+        hint = "Give each label coefficients of its own, or apply the transformation with operators of its own."
+        raise n.unsupported(f"one score for two labels with post_transform {transform} is not compiled", hint)
+    positive = (score > 0.0).cast(I64).reshape([score.shape[0]])
+    both = n.build(Concat, (-score).ssa, score.ssa, axis=1)
+    return [n.build(Gather, n.constant(labels), positive.ssa, axis=0), transformed(n, Value(n, both)).ssa]
+
+
+def post_transform(n: NodeContext) -> str:
+    """The attribute of that name."""
+    return n.choice("post_transform", "NONE", "NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
+
+
+def transformed(n: NodeContext, scores: Value) -> Value:
+    """``scores`` [rows, classes] after the node's post_transform."""
+    match post_transform(n):
         case "NONE":
-            return [label, scores.ssa]
+            return scores
         case "SOFTMAX":
-            return [label, n.build(Softmax, scores.ssa, axis=1)]
+            return Value(n, n.build(Softmax, scores.ssa, axis=1))
         case "LOGISTIC":
-            return [label, scores.op("sigmoid").ssa]
-        case other:
-            raise n.unsupported(f"post_transform {other} is not compiled", "Apply it with operators of its own.")
+            return scores.op("sigmoid")
+        case "SOFTMAX_ZERO":
+            return _softmax_zero(scores)
+        case _:
+            return _probit(scores)
+
+
+def _softmax_zero(scores: Value) -> Value:
+    """A softmax in which a score of 0 keeps the probability 0; where all are 0, each has 1/2."""
+    zero = scores.op("abs") <= 1e-7
+    shifted = (scores - Value(scores.n, scores.reduce("max", 1, keepdims=True).ssa)).op("exp")
+    powers = Values.where(zero, 0.0 * scores, shifted)
+    total = powers.reduce("sum", 1, keepdims=True)
+    return Values.where(Values.equal(total, 0.0), 0.0 * powers + 0.5, powers / total)
+
+
+def _probit(p: Value) -> Value:
+    """The quantile of the normal distribution, by the approximation of the inverse error function that onnxruntime and
+    ONNX's evaluator use (Winitzki 2008, a = 0.147). Infinite at 0 and 1, NaN outside."""
+    x, a = p * 2.0 - 1.0, 0.147
+    log = ((1.0 - x) * (1.0 + x)).op("log")
+    half = 2.0 / (math.pi * a) + 0.5 * log
+    root = ((half * half - log / a).op("sqrt") - half).op("sqrt")
+    return Values.where(x < 0.0, -root, root) * math.sqrt(2.0)
 
 
 @converter("FeatureVectorizer", domain=DOMAIN)
@@ -190,3 +238,32 @@ def _default(n: NodeContext, values: Array) -> Array:
     if values.dtype.kind == "f":
         return np.array([n.float("default_float", -0.0)], values.dtype)
     return np.array([n.int("default_int64", -1)], values.dtype)
+
+
+@converter("OneHotEncoder", domain=DOMAIN)
+def one_hot_encoder(n: NodeContext) -> SSAValue:
+    """Integer categories, of whole or fractional numbers; with zeros=0 a run ends where an element is of none."""
+    if n.attribute_list("cats_strings", kind=str):
+        raise n.unsupported("its categories are strings, which are not compiled", "Encode strings before the model.")
+    x, categories = Value(n, n.input(0)), np.array(n.attribute_list("cats_int64s"), np.int64)
+    n.require(len(categories) > 0, "cats_int64s are one category or more")
+    if len(categories) > MAX_LABELS:
+        raise n.unsupported(f"{len(categories)} categories are more than {MAX_LABELS}", "Use OneHot.")
+    hits = Values.equal(x.cast(I64).reshape([*x.shape, 1]), categories)
+    made = hits.cast(F32)
+    if n.flag("zeros", True):
+        return made.ssa
+    return n.checked(made.ssa, hits.any(len(x.shape)).all(), "the category of an element")
+
+
+@converter("ZipMap", "CastMap", "DictVectorizer", domain=DOMAIN)
+def maps(n: NodeContext) -> SSAValue:
+    """Refused: maps are not compiled."""
+    hint = "Export without it (options={'zipmap': False} in skl2onnx, zipmap=False in onnxmltools) for a tensor."
+    raise n.unsupported(f"{n.node.op} works on maps, which are not compiled", hint if n.node.op == "ZipMap" else "")
+
+
+@converter("CategoryMapper", domain=DOMAIN)
+def category_mapper(n: NodeContext) -> SSAValue:
+    """Refused: strings are not compiled."""
+    raise n.unsupported("its categories are strings, which are not compiled", "Encode strings before the model.")

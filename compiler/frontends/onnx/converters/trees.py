@@ -6,6 +6,8 @@ idea: a node is a number, a leaf leads to itself, so every row is at its leaf af
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,9 +17,16 @@ from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.index import Gather, GatherElements
-from penstock.compiler.dtypes import F32, is_float, numpy_dtype, type_name
+from penstock.compiler.dialects.graph.shape import Concat
+from penstock.compiler.dtypes import F32, F64, I64, is_float, numpy_dtype, type_name
 from penstock.compiler.frontends.onnx.arithmetic import Value, Values
 from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.frontends.onnx.converters.classical import (
+    class_labels,
+    classified,
+    classified_by_sign,
+    post_transform,
+)
 from penstock.compiler.frontends.onnx.converters.elementwise import widened
 from penstock.compiler.frontends.onnx.node_context import Array, NodeContext
 
@@ -32,6 +41,14 @@ MODES = {
 }
 NUMBERED = ("le", "lt", "ge", "gt", "eq", "ne")
 AGGREGATES = {"SUM": "sum", "AVERAGE": "sum", "MIN": "min", "MAX": "max"}
+IDENTITIES: dict[str, Callable[[Any], Any]] = {
+    "SUM": lambda dtype: 0,
+    "AVERAGE": lambda dtype: 0,
+    "MIN": lambda dtype: np.finfo(dtype).max,
+    "MAX": lambda dtype: np.finfo(dtype).min,
+}
+"""What a leaf gives a target of which it says nothing."""
+JOINED = {"SUM": operator.add, "AVERAGE": operator.add, "MIN": min, "MAX": max}
 EQUAL, MEMBER = NUMBERED.index("eq"), len(NUMBERED)
 MAX_DEPTH = 64
 
@@ -40,7 +57,8 @@ MAX_DEPTH = 64
 class Trees:
     """All trees: per node the ``feature`` compared, with ``split``, by ``mode`` (a name of NUMBERED), where to go when
     that holds and when not (leaves: themselves), and whether NaN counts as holding; each tree's root; and per leaf what
-    it gives each target, [nodes, targets]."""
+    it gives each target, [nodes, targets]. ``complete``: for every target there is a tree all of whose leaves give it
+    something."""
 
     feature: Array
     split: Array
@@ -50,6 +68,7 @@ class Trees:
     missing: Array
     roots: Array
     gives: Array
+    complete: bool = True
 
     @cached_property
     def depth(self) -> int:
@@ -102,25 +121,77 @@ def _summed(n: NodeContext, leaves: SSAValue, trees: Trees, aggregate: str) -> V
 
 @converter("TreeEnsembleRegressor", domain=DOMAIN)
 def tree_ensemble_regressor(n: NodeContext) -> SSAValue:
-    """Sums and averages, without a transformation of the result; comparisons in f32; trees of at most 64 levels."""
-    x = n.cast(n.ranked(0, 2), F32)
-    transform, aggregate = n.text("post_transform", "NONE"), n.choice("aggregate_function", "SUM", *AGGREGATES)
+    """All ways to aggregate (MIN and MAX of targets that every leaf gives), without a transformation of the result;
+    comparisons in f32, in f64 for f64; trees of at most 64 levels."""
+    x, aggregate = _rows(n), n.choice("aggregate_function", "SUM", *AGGREGATES)
+    transform, targets = n.text("post_transform", "NONE"), n.int("n_targets", 1)
     if transform != "NONE":
         raise n.unsupported(f"post_transform {transform} is not compiled", "Apply it with operators of its own.")
-    if aggregate not in ("SUM", "AVERAGE"):
-        raise n.unsupported(f"aggregate_function {aggregate} is not compiled")
-    trees = _listed(n, n.int("n_targets", 1))
+    trees = _listed(n, "target", targets, aggregate, numpy_dtype(element_of(x)))
     total = _summed(n, _walked(n, x, trees), trees, aggregate)
-    base = n.attribute_list("base_values", kind=float)
-    n.require(len(base) in (0, total.shape[1]), f"there are {len(base)} base values for {total.shape[1]} targets")
-    return (total + np.array(base, np.float32)).ssa if base else total.ssa
+    base = _numbers(n, "base_values")
+    n.require(len(base) in (0, targets), f"there are {len(base)} base values for {targets} targets")
+    return n.cast((total + base).ssa if len(base) else total.ssa, F32)
 
 
-def _listed(n: NodeContext, targets: int) -> Trees:
-    """Trees as the operators before opset 5 of the domain give them: nodes named by tree and number."""
+@converter("TreeEnsembleClassifier", domain=DOMAIN)
+def tree_ensemble_classifier(n: NodeContext) -> list[SSAValue]:
+    """Integer labels, two or more; forms in which onnxruntime and ONNX's evaluator disagree are refused; comparisons in
+    f32, in f64 for f64; trees of at most 64 levels."""
+    x, labels = _rows(n), class_labels(n, "classlabels_int64s")
+    ids, base = set(n.attribute_list("class_ids")), _numbers(n, "base_values")
+    if len(labels) < 2:
+        raise n.unsupported(f"{len(labels)} labels are not compiled", "Give each class a label.")
+    single = len(labels) == 2 and len(ids) == 1
+    trees = _listed(n, "class", len(labels), "SUM", numpy_dtype(element_of(x)))
+    scores = _summed(n, _walked(n, x, trees), trees, "SUM")
+    if single:
+        return _of_two(n, scores, labels, base, positive=bool((trees.gives >= 0).all()))
+    n.require(len(base) in (0, len(labels)), f"there are {len(base)} base values for {len(labels)} labels")
+    if len(labels) == 2 and base.any():
+        raise n.unsupported("base values of two labels with weights each are not compiled", "Add them to a tree.")
+    if not trees.complete and not (trees.gives >= 0).all():
+        raise n.unsupported("labels that some leaves give no weight are not compiled", "Give each leaf all weights.")
+    return classified(n, (scores + base if len(base) else scores).cast(F32), labels)
 
-    def column(name: str, kind: type = int) -> Array:
-        return np.array(n.attribute_list(name, kind=kind), kind)
+
+def _of_two(n: NodeContext, scores: Value, labels: Array, base: Array, *, positive: bool) -> list[SSAValue]:
+    """The outputs of a classifier of two labels whose leaves give one weight, the score of the second label: a
+    probability where all weights are ``positive``, else a number that is positive where that label is chosen."""
+    transform = post_transform(n)
+    if set(n.attribute_list("class_ids")) != {0} or len(base) > 1:
+        raise n.unsupported("one weight for two labels is given as that of class 0, with at most one base value")
+    score = Value(n, n.build(Gather, scores.ssa, n.constant(np.zeros(1, np.int64)), axis=1))
+    score = (score + base if len(base) else score).cast(F32)
+    if not positive and transform == "LOGISTIC":
+        return classified_by_sign(n, score, labels)
+    if transform != "NONE":
+        hint = "Apply it with operators of its own."
+        raise n.unsupported(f"one weight for two labels with post_transform {transform} is not compiled", hint)
+    chosen = (score > (0.5 if positive else 0.0)).cast(I64).reshape([score.shape[0]])
+    both = n.build(Concat, (1.0 - score if positive else -score).ssa, score.ssa, axis=1)
+    return [n.build(Gather, n.constant(labels), chosen.ssa, axis=0), both]
+
+
+def _rows(n: NodeContext) -> SSAValue:
+    """The features, [rows, columns], in the type in which they are compared."""
+    x = n.ranked(0, 2)
+    return x if element_of(x) == F64 else n.cast(x, F32)
+
+
+def _numbers(n: NodeContext, name: str) -> Array:
+    """The numbers of an attribute, given as a list or, for more digits, as a tensor."""
+    if f"{name}_as_tensor" in n.node.attributes:
+        return np.asarray(n.tensor_attribute(f"{name}_as_tensor"), np.float64).reshape(-1)
+    return np.array(n.attribute_list(name, kind=float), np.float64)
+
+
+def _listed(n: NodeContext, what: str, targets: int, aggregate: str, dtype: Any) -> Trees:
+    """Trees as the operators before opset 5 of the domain give them: nodes named by tree and number; attributes that
+    begin with ``what`` say what leaves give."""
+
+    def column(name: str) -> Array:
+        return np.array(n.attribute_list(name), np.int64)
 
     names = list(zip(n.attribute_list("nodes_treeids"), n.attribute_list("nodes_nodeids"), strict=False))
     place, modes = {name: index for index, name in enumerate(names)}, n.attribute_list("nodes_modes", kind=str)
@@ -140,23 +211,40 @@ def _listed(n: NodeContext, targets: int) -> Trees:
         ways.append(np.array([i if leaf[i] else place[name] for i, name in enumerate(next_names)]))
     reached = set(np.concatenate([way[~leaf] for way in ways]).tolist())
     missing = column("nodes_missing_value_tracks_true")
-    numbers = [column("nodes_featureids"), column("nodes_values", float)]
+    numbers = [column("nodes_featureids"), _numbers(n, "nodes_values").astype(dtype)]
     n.require(all(len(number) == count for number in numbers), f"there are {count} features and values")
-    n.require(targets > 0, f"there are {targets} targets")
-    n.table(count * targets, "what its leaves give")
-    gives = np.zeros((count, targets), np.float32)
-    told = (n.attribute_list(f"target_{what}") for what in ("treeids", "nodeids", "ids"))
-    for tree, node, target, weight in zip(*told, n.attribute_list("target_weights", kind=float), strict=False):
-        n.require((tree, node) in place and 0 <= target < targets, f"a leaf gives a target of {targets}")
-        gives[place[(tree, node)], target] += np.float32(weight)
-    feature, split = np.where(leaf, 0, numbers[0]), np.where(leaf, 0, numbers[1]).astype(np.float32)
+    feature, split = np.where(leaf, 0, numbers[0]), np.where(leaf, 0, numbers[1]).astype(dtype)
     mode = np.array([0 if mode == "LEAF" else NUMBERED.index(MODES[mode]) for mode in modes])
     follows = missing.astype(bool) & ~leaf if len(missing) == count else np.zeros(count, bool)
     roots = np.array([i for i in here if i not in reached])
     n.require(
         len(roots) == len({tree for tree, _ in names}), "every tree has one node that no other leads to, its root"
     )
-    return Trees(feature, split, mode, ways[0], ways[1], follows, roots, gives)
+    gives, given = _given(n, what, targets, place, aggregate, dtype)
+    of_tree = np.unique([tree for tree, _ in names], return_inverse=True)[1]
+    covered = np.array([given[leaf & (of_tree == tree)].all(axis=0) for tree in range(len(roots))])
+    if aggregate in ("MIN", "MAX") and not covered.any(axis=0).all():
+        raise n.unsupported(f"aggregate_function {aggregate} of targets that some leaves do not give is not compiled")
+    return Trees(
+        feature, split, mode, ways[0], ways[1], follows, roots, gives, complete=bool(covered.any(axis=0).all())
+    )
+
+
+def _given(
+    n: NodeContext, what: str, targets: int, place: dict[tuple[int, int], int], aggregate: str, dtype: Any
+) -> tuple[Array, Array]:
+    """([nodes, targets], the same of truth values): what every leaf gives each target, and whether it gives it any."""
+    n.require(targets > 0, f"there are {targets} targets")
+    n.table(len(place) * targets, "what its leaves give")
+    gives = np.full((len(place), targets), IDENTITIES[aggregate](dtype), dtype)
+    given = np.zeros((len(place), targets), bool)
+    told = (n.attribute_list(f"{what}_{which}") for which in ("treeids", "nodeids", "ids"))
+    for tree, node, target, weight in zip(*told, _numbers(n, f"{what}_weights").astype(dtype), strict=False):
+        n.require((tree, node) in place and 0 <= target < targets, f"a leaf gives a target of {targets}")
+        at = (place[(tree, node)], target)
+        gives[at] = JOINED[aggregate](gives[at], weight)
+        given[at] = True
+    return gives, given
 
 
 @converter("TreeEnsemble", domain=DOMAIN)
@@ -202,8 +290,7 @@ def _numbered(n: NodeContext, aggregate: str, dtype: Any) -> Trees:
     n.require(len(roots) > 0 and bool(((roots >= 0) & (roots < count)).all()), f"roots are some of {count} nodes")
     n.require(targets > 0, f"there are {targets} targets")
     n.table((count + leaves) * targets, "what its leaves give")
-    identity = {"MIN": np.finfo(dtype).max, "MAX": np.finfo(dtype).min}.get(aggregate, 0)
-    gives = np.full((count + leaves, targets), identity, dtype)
+    gives = np.full((count + leaves, targets), IDENTITIES[aggregate](dtype), dtype)
     gives[count + np.arange(leaves), target] = weight.astype(dtype)
     own, ends = count + np.arange(leaves), np.zeros(leaves, np.int64)
     trees = Trees(
