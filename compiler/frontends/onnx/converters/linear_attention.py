@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xdsl.ir import SSAValue
 
-from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.base import element_of, require_same
 from penstock.compiler.dialects.graph.linear_attention import LinearAttention
 from penstock.compiler.dtypes import F32, F64
 from penstock.compiler.frontends.onnx.converters import converter
@@ -32,7 +32,8 @@ def linear_attention(n: NodeContext) -> list[SSAValue]:
     operands, extras = [q, k, v, state], list[str]()
     if n.has(4):
         decay = n.ranked(4, 3)
-        count = n.shape(decay)[2]
+        *places, count = n.shape(decay)
+        require_same(places, (batch, steps), "decay is given for every step of every row")
         each = count == shared  # a width that only runs know is taken to be that of rows
         n.require_equal(count, shared if each else shared * depth, "decay has one number per head, or one per row")
         gate = n.build(graph_op("exp"), widened(n, decay))
