@@ -48,13 +48,13 @@ from penstock.compiler.frontends.onnx.dimensions import Given
 from penstock.compiler.frontends.onnx.external import DataFolder
 from penstock.compiler.frontends.onnx.kept import Kept
 from penstock.compiler.frontends.onnx.node_context import Assumed, NodeContext, Refusal
-from penstock.compiler.frontends.onnx.ordering import in_order, names_defined
+from penstock.compiler.frontends.onnx.ordering import in_order
 from penstock.compiler.frontends.onnx.proto import NEWEST_OPSET, MessageReader
 from penstock.compiler.frontends.onnx.reader import read_model
-from penstock.compiler.frontends.onnx.records import Function, Graph, Model, Node, Reference, Tensor, ValueInfo
+from penstock.compiler.frontends.onnx.records import Function, Graph, Model, Node, Tensor, ValueInfo
 from penstock.compiler.frontends.onnx.schemas import check_node
 from penstock.compiler.frontends.onnx.sizes import read_extents, remedy, sizes_as_data
-from penstock.compiler.frontends.onnx.standard_functions import standard_body
+from penstock.compiler.frontends.onnx.standard_functions import bound, standard_body
 from penstock.compiler.frontends.onnx.static_values import StaticValues
 from penstock.compiler.frontends.onnx.tensors import MAX_BYTES, MAX_RANK
 from penstock.compiler.frontends.onnx.values import Item, Listed, Maybe, Scope, kind_of
@@ -523,7 +523,7 @@ class Importer:
         scope.update(zip(function.inputs, inputs, strict=False))
         absent = {name for name in function.inputs if scope[name] is None}
         attributes = {**function.defaults, **node.attributes}
-        nodes = [_bound(inner, attributes, absent) for inner in function.nodes]
+        nodes = [bound(inner, attributes, absent) for inner in function.nodes]
         self._callers.append(replace(node, name=self.title(node)))
         try:
             self._nodes(in_order(nodes, scope, self._node_problem), scope, function.opsets, None)
@@ -585,21 +585,6 @@ class Importer:
     def evaluate(self, value: SSAValue) -> Array | None:
         """The compile-time value of ``value``, computed from constants; None if it depends on inputs or is large."""
         return self.static.of(value)
-
-
-def _bound(node: Node, attributes: Mapping[str, Any], absent: set[str]) -> Node:
-    """A function's node with references replaced by the caller's attributes and absent inputs left out."""
-    values: dict[str, Any] = {}
-    for name, value in node.attributes.items():
-        if isinstance(value, Graph):
-            left = absent - names_defined(value)
-            values[name] = replace(value, nodes=tuple(_bound(inner, attributes, left) for inner in value.nodes))
-        elif not isinstance(value, Reference):
-            values[name] = value
-        elif value.name in attributes:
-            values[name] = attributes[value.name]
-    inputs = tuple("" if name in absent else name for name in node.inputs)
-    return replace(node, inputs=inputs, attributes=values)
 
 
 def _name_attributes(names: Sequence[str]) -> ArrayAttr[DictionaryAttr]:

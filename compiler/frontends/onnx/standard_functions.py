@@ -6,7 +6,8 @@ natively is what the standard says it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from xdsl.ir import SSAValue
@@ -15,8 +16,9 @@ from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dtypes import shape_of, type_name
 from penstock.compiler.extents import Dim, NotStatic, is_static
 from penstock.compiler.frontends.onnx.external import DataFolder
+from penstock.compiler.frontends.onnx.ordering import names_defined
 from penstock.compiler.frontends.onnx.proto import MessageReader
-from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Function, Node
+from penstock.compiler.frontends.onnx.records import TYPE_NAMES, Function, Graph, Node, Reference
 from penstock.compiler.frontends.onnx.values import Item
 
 _CODES = {name: code for code, name in TYPE_NAMES.items()}
@@ -80,3 +82,18 @@ def _type_message(value: Item | None) -> bytes:
     kind = _CODES[type_name(element_of(value))]
     shape = [str(extent) if isinstance(extent, Dim) else extent for extent in shape_of(value.type)]
     return onnx.helper.make_tensor_type_proto(kind, shape).SerializeToString()
+
+
+def bound(node: Node, attributes: Mapping[str, Any], absent: set[str]) -> Node:
+    """A node of a function's body with references replaced by the caller's attributes and absent inputs left out."""
+    values: dict[str, Any] = {}
+    for name, value in node.attributes.items():
+        if isinstance(value, Graph):
+            left = absent - names_defined(value)
+            values[name] = replace(value, nodes=tuple(bound(inner, attributes, left) for inner in value.nodes))
+        elif not isinstance(value, Reference):
+            values[name] = value
+        elif value.name in attributes:
+            values[name] = attributes[value.name]
+    inputs = tuple("" if name in absent else name for name in node.inputs)
+    return replace(node, inputs=inputs, attributes=values)

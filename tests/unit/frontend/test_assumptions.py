@@ -120,6 +120,44 @@ def test_multiples() -> None:
     ]
 
 
+def test_multiples_of_a_symbol() -> None:
+    """Heads that share keys: those of the queries are a multiple of those of the keys; runs say by how much."""
+    made = model(
+        [node("Attention", "q k k", "y")],
+        [value("q", ["b", "h", "s", "d"]), value("k", ["b_1", "g", "t", "d_1"])],
+        [value("y", None)],
+        opset=23,
+    )
+    heads = lambda h, g: {"q": floats(2, h, 3, 4), "k": floats(2, g, 5, 4)}  # noqa: E731
+    module = check(made, heads(6, 2), heads(4, 4), heads(3, 1))
+    assert input_shapes(module) == ["[b,g*(h floordiv g),s,d]", "[b,g,t,d]"]
+    with pytest.raises(ValueError, match=r"axis 1 of input 'q' has 5 elements, but must have g\*\(h floordiv g\) = 4"):
+        run_module(module, CompilerContext(), heads(5, 2))
+
+
+def test_widths_cut_into_heads_are_the_same() -> None:
+    """Of the widths of queries and keys, one follows from the other."""
+    made = model(
+        [node("Attention", "q k v", "y", q_num_heads=4, kv_num_heads=2)],
+        [value("q", ["b", "s", "m"]), value("k", ["b", "t", "n"]), value("v", ["b", "t", "o"])],
+        [value("y", None)],
+        opset=23,
+    )
+    feeds = [{"q": floats(1, 3, 4 * d), "k": floats(1, 5, 2 * d), "v": floats(1, 5, 6)} for d in (1, 3, 8)]
+    module = check(made, *feeds)
+    assert input_shapes(module)[1] == "[b,t,2*((m:4..2147483644) floordiv 4)]"
+
+
+def test_axes_that_are_flattened_agree_in_pairs() -> None:
+    made = model(
+        [node("Flatten", "x", "a", axis=0), node("Flatten", "w", "c", axis=0), node("Add", "a c", "y")],
+        [value("x", ["h", "w"]), value("w", ["k", "l"])],
+        [value("y", None)],
+    )
+    module = check(made, {"x": floats(2, 3), "w": floats(2, 3)}, {"x": floats(4, 1), "w": floats(4, 1)})
+    assert input_shapes(module) == ["[h,w]", "[h,w]"]
+
+
 @pytest.mark.parametrize(
     "text",
     ["((((", "a**4**4", "(((9**4)**4)**4)**4", "((a+b)**4)**4", "x//0", "1<<99", "Max(", "()", "a, b", "b" * 5000],
