@@ -145,7 +145,8 @@ def machine(classes: int, kernel: str, *, probabilities: bool = False) -> dict[s
     count, pairs = sum(sizes), classes * (classes - 1) // 2
     draw = lambda size: RNG.standard_normal(size).astype(np.float32).tolist()  # noqa: E731
     made: dict[str, Any] = {
-        "support_vectors": draw(count * 5), "coefficients": [-0.5, *draw((classes - 1) * count - 1)], "vectors_per_class": sizes,
+        "support_vectors": draw(count * 5), "vectors_per_class": sizes,
+        "coefficients": [-0.5, *draw((classes - 1) * count - 1)],
         "rho": draw(pairs), "kernel_type": kernel, "kernel_params": [0.25, 0.5, 3.0],
         "classlabels_ints": [4, -2, 9, 0][:classes],
     }  # fmt: skip
