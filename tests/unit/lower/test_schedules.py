@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from unit.lower.dispatching import check, make
+from unit.lower.dispatching import ISAS, check, loaded, make, native
 
 from penstock.compiler.backends.cpu.target import LEVELS
 from penstock.compiler.dialects.graph.activation import Gelu, Relu
@@ -24,6 +24,7 @@ from penstock.compiler.dialects.graph.shape import Concat, Pad, Reshape, Slice, 
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import F32, I64, tensor
 from penstock.compiler.passes.lower.kernel import lower_dispatch
+from penstock.compiler.passes.lower.schedules import contraction
 from penstock.compiler.passes.lower.schedules.contraction import L1_WAY_BYTES, L1_WAYS, choose_blocking
 from penstock.compiler.weights import WeightStore
 
@@ -124,6 +125,26 @@ def test_packed_products_with_epilogue(m: int, k: int, n: int, panel: int) -> No
         return [Relu.build(Add.build(Matmul.build(x, w, b_panel=panel, n=n).out, b).out).out]
 
     check(make("contraction", [(m, k), (panels, k, panel), (n,)], build))
+
+
+@pytest.mark.parametrize(("m", "depth"), [(24, 1025), (29, 1200), (31, 2049), (400, 1100)])
+def test_long_products_wait_in_scratch(m: int, depth: int) -> None:
+    """A depth that is cut into parts, for rows and columns with tails; the sums are those of one pass, bit for bit."""
+
+    def build(x: Any, w: Any, b: Any) -> list[Any]:
+        return [Relu.build(Add.build(Matmul.build(x, w, b_panel=64, n=500).out, b).out).out]
+
+    dispatch = make("contraction", [(m, depth), (8, depth, 64), (500,)], build)
+    rng = np.random.default_rng(8)
+    arrays = [rng.standard_normal(shape).astype(np.float32) / 16 for shape in ((m, depth), (8, depth, 64), (500,))]
+    check(dispatch, arrays)
+    cut = [native(dispatch, arrays, isa) for isa in ISAS]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contraction, "LONGEST_DEPTH", depth)
+        loaded.cache_clear()
+        for isa, results in zip(ISAS, cut, strict=True):
+            np.testing.assert_array_equal(native(dispatch, arrays, isa)[0], results[0])
+    loaded.cache_clear()
 
 
 @pytest.mark.parametrize("isa", list(LEVELS))

@@ -185,6 +185,16 @@ def test_products(a: Any, b: Any) -> None:
     check("contraction", [a, b], lambda x, y: [Matmul.build(x, y).out], TEXTS)
 
 
+def test_long_products_of_packed_weights() -> None:
+    """Rows of any number, of which one block or several wait in scratch for the next part of the depth."""
+
+    def build(x: SSAValue, w: SSAValue) -> list[SSAValue]:
+        return [Matmul.build(x, w, b_panel=64, n=500).out]
+
+    sizes = [{"seq": rows} for rows in (1, 5, 6, 23, 131, 200)]
+    check("contraction", [(S, 1030), (8, 1030, 64)], build, sizes)
+
+
 def test_products_of_transposed_heads() -> None:
     def build(a: SSAValue, b: SSAValue) -> list[SSAValue]:
         left, right = Transpose.build(a, permutation=(0, 2, 1, 3)), Transpose.build(b, permutation=(0, 2, 3, 1))

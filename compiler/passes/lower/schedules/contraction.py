@@ -1,9 +1,11 @@
-"""Contractions: matrix products with register tiles of M rows by N columns, the whole of K in one loop.
+"""Contractions: matrix products with register tiles of M rows by N columns.
 
 In: ``graph.matmul`` (batched, operands as views, the right one packed in panels or plain). Out: a kernel whose unit is
 a block of rows of one panel of columns. The one idea: MR x NR accumulators stay in registers over K, a unit sweeps
 its rows while the panel of B stays in cache, and what follows the product is applied to the accumulators.
 Weights that pass once through the cache are fetched a panel ahead, a line at every step: memory and arithmetic overlap.
+A long K is cut: the rows sweep one part of the panel after the other, and sums wait in scratch, so that the part and
+the one fetched ahead fit the second level of cache, and a tile's rows of A the first.
 Tile sizes: MR * NV + NV + 1 registers at most (Goto and van de Geijn 2008; measured in docs/performance.md).
 """
 
@@ -31,6 +33,7 @@ L1_WAY_BYTES = 4096  # addresses so far apart share a set of the L1 cache: 64 se
 CACHE_LINE = 64
 HIDING_TILES = 4  # row tiles whose arithmetic takes as long as fetching a panel from memory
 L1_WAYS = 12  # rows of A so far apart that stay in the cache together
+LONGEST_DEPTH = 1024  # of K before it is cut
 OTHER_SHAPES = 5  # beside the estimated best that tuning may try
 NEARLY_EQUAL = 1.04  # scores closer than this say nothing; loads decide
 
@@ -47,6 +50,17 @@ class Blocking:
 
     def __str__(self) -> str:
         return f"{self.rows}x{self.columns} sweep {self.sweep} chains {self.chains}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """``length`` steps over k from ``begin``. ``continued``: sums go on with what scratch holds; unless it is the
+    ``last`` part they go there again."""
+
+    begin: Expr
+    length: Extent
+    continued: bool = False
+    last: bool = True
 
 
 def choose_blocking(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_bytes: int) -> Blocking:
@@ -152,9 +166,18 @@ class Contraction:
         self.element = element_of(self.op.out)
         read, self.stored = (4 if self.op.pairs else byte_width(element_of(value)) for value in (self.a, self.b))
         self.register = register_type(self.element)
+        self._line = CACHE_LINE // self.stored
         m, n, depth = map(typical, (self.m, self.n, self.depth))
         row_bytes = depth * read
         self.blocking = k.choose(blockings(m, n, depth, self.panel, k.machine, row_bytes))
+        self.length = self._part_length()
+
+    def _part_length(self) -> Extent:
+        """How many steps over k are taken at once: all, or where a panel is swept by many rows about equal parts."""
+        swept = self.panel and self.blocking.chains == 1 and self.blocking.sweep >= HIDING_TILES
+        if not swept or not is_number(self.depth) or self.depth <= LONGEST_DEPTH:
+            return self.depth
+        return ceildiv(self.depth, ceildiv(self.depth, LONGEST_DEPTH))
 
     def emit(self) -> None:
         k, blocking = self.k, self.blocking
@@ -165,6 +188,8 @@ class Contraction:
         along_rows = rows_first(*map(typical, (self.m, self.n)), depth)
         inner = (row_blocks, column_tiles) if along_rows else (column_tiles, row_blocks)
         extents = (math.prod(self.batch), *inner)
+        if self.length != self.depth:
+            self.partial = k.b.alloc(blocking.sweep * blocking.rows * blocking.columns, self.register)
         # With few rows the columns of B, which pass once for all of them, take longer than the arithmetic.
         passing = depth * blocking.columns * self.stored / k.machine.l3_bandwidth
         with k.parallel(extents, max(flops / k.machine.peak_f32, passing)) as (batch, *unit):
@@ -183,6 +208,22 @@ class Contraction:
                 self._rows(at, k.tail(self.n, blocking.columns), block, row_tiles)
 
     def _rows(self, at: Coordinates, columns: Strip, block: Expr, row_tiles: Extent) -> None:
+        """All row tiles of one block, once for each part of K."""
+        k, size = self.k, self.blocking.columns
+        if self.length == self.depth:
+            self._sweep(at, columns, block, row_tiles, Part(Expr(), self.depth))
+            return
+        with k.loop(0, self.blocking.sweep * self.blocking.rows) as row, k.e.lanes((1, size)):
+            zero = k.b.splat(0, (1, size), self.register)
+            k.e.store(Typed(zero, self.register), self.partial, row * size + lane(1, size))
+        others = floordiv(self.depth - 1, self.length)
+        with k.loop(0, others) as number:
+            part = Part(number * self.length, self.length, continued=True, last=False)
+            self._sweep(at, columns, block, row_tiles, part)
+        begin = others * self.length
+        self._sweep(at, columns, block, row_tiles, Part(Expr(begin), self.depth - begin, continued=True))
+
+    def _sweep(self, at: Coordinates, columns: Strip, block: Expr, row_tiles: Extent, part: Part) -> None:
         """All row tiles of one block: full ones in a loop, then the shorter last one where it belongs to the block."""
         k, rows, sweep = self.k, self.blocking.rows, self.blocking.sweep
         full = floordiv(self.m, rows)
@@ -191,13 +232,13 @@ class Contraction:
         if full != 0:
             with k.b.loop(start, end) as loop:
                 number = iv(loop.index, 0, largest(full - 1, 0))
-                ahead = self._ahead(k.b.isub(loop.index, start), columns)
-                self._tile(at, number * rows, rows, columns, ahead)
+                ahead = self._ahead(k.b.isub(loop.index, start), columns, part)
+                self._tile(at, number * rows, rows, columns, part, ahead)
         if full * rows == self.m:
             return
 
         def last_rows() -> None:
-            k.pieces(k.tail(self.m, rows), lambda part: self._tile(at, part.start, part.width, columns))
+            k.pieces(k.tail(self.m, rows), lambda piece: self._tile(at, piece.start, piece.width, columns, part))
 
         if surely(row_tiles, "<=", sweep):
             last_rows()
@@ -205,29 +246,43 @@ class Contraction:
         with k.b.when(k.b.compare("eq", k.b.index(k.e.scalar(block)), k.b.index(ceildiv(row_tiles, sweep) - 1))):
             last_rows()
 
-    def _ahead(self, number: Index, columns: Strip) -> Expr | None:
-        """Where row tile ``number`` of a unit fetches the next panel from: one cache line at each step over k, so that
-        a tile fetches as many lines as K in the order of memory, and the units of a panel all of it. Tiles after those
-        touch the last part again. None where there are not tiles enough."""
+    def _ahead(self, number: Index, columns: Strip, part: Part) -> Expr | None:
+        """Where row tile ``number`` of a unit fetches the next panel, or part of it, from: one cache line at each step
+        over k, so that a tile fetches as many lines as it takes steps, in the order of memory, and the units of a panel
+        all of it. Tiles after those touch the last lines again. None where there are not tiles enough."""
         lines = columns.width * self.stored // CACHE_LINE  # of each row of the panel, fetched by a unit
         whole = columns.width == self.blocking.columns and columns.limit is None
         if not self.panel or not whole or lines == 0 or self.blocking.sweep < max(lines, HIDING_TILES):
             return None
         k = self.k
-        part = k.b.imin(number, lines - 1)
-        part = iv(part, 0, lines - 1) if isinstance(part, SSAValue) else Expr(part)
-        part = part + columns.start.mod(self.panel).floordiv(columns.width // lines)
-        following = (columns.start.floordiv(self.panel) + 1) * (self.depth * self.panel)
-        return k.settle(following + part * (self.depth * (columns.width // lines)))
+        line = k.b.imin(number, lines - 1)
+        line = iv(line, 0, lines - 1) if isinstance(line, SSAValue) else Expr(line)
+        line = line + columns.start.mod(self.panel).floordiv(columns.width // lines)
+        following = columns.start.floordiv(self.panel) * (self.depth * self.panel) + part.begin * self.panel
+        return k.settle(following + part.length * self.panel + line * (part.length * (columns.width // lines)))
 
-    def _tile(self, at: Coordinates, row: Expr, rows: int, columns: Strip, ahead: Expr | None = None) -> None:
-        """One register tile: the sum over k, then the epilogue."""
+    def _tile(
+        self, at: Coordinates, row: Expr, rows: int, columns: Strip, part: Part, ahead: Expr | None = None
+    ) -> None:
+        """One register tile: the sum over a part of k, then the epilogue or, if more is to come, into scratch."""
         k = self.k
         chains = self.blocking.chains if rows == self.blocking.rows else self._chains(rows, columns.width)
         with k.e.lanes((rows, columns.width), columns.limits(1)):
-            sums = [k.b.splat(0, (rows, columns.width), self.register)] * chains
-            sums = accumulate(k, self.depth, sums, lambda t, total: self._step(at, row, columns.start, t, total, ahead))
-            total = combine(k, sums)
+            local = row.mod(self.blocking.sweep * self.blocking.rows) + lane(0, rows)
+            slot = local * self.blocking.columns + lane(1, columns.width)
+            zero = k.b.splat(0, (rows, columns.width), self.register)
+            first = k.e.load_scratch(self.partial, slot) if part.continued else zero
+            sums = [first, *[zero] * (chains - 1)]
+
+            def step(t: Expr, total: SSAValue) -> SSAValue:
+                return self._step(
+                    at, row, columns.start, part.begin + t, total, None if ahead is None else ahead + t * self._line
+                )
+
+            total = combine(k, accumulate(k, part.length, sums, step))
+            if not part.last:
+                k.e.store(Typed(total, self.register), self.partial, slot)
+                return
             coordinates = (*at, row + lane(0, rows), columns.start + lane(1, columns.width))
             k.finish(self.op.out, coordinates, Typed(total, self.element))
 
@@ -243,8 +298,7 @@ class Contraction:
         """total + A[rows, depth] * B[depth, columns]."""
         k = self.k
         if ahead is not None:
-            step = CACHE_LINE // self.stored
-            k.b.prefetch(k.e.buffers[self.b], k.e.scalar(ahead + depth * step), 2)
+            k.b.prefetch(k.e.buffers[self.b], k.e.scalar(ahead), 2)
         rows, columns = k.e.tile.extents
         a_batch = self._batch_of(self.a, at)
         a = k.e.value(self.a, (*a_batch, row + lane(0, rows), depth)).value
