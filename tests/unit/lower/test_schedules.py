@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -40,16 +41,17 @@ def test_elementwise_chains_broadcast(left: tuple[int, ...], right: tuple[int, .
     check(make("map", [left, right], lambda x, y: [Gelu.build(Mul.build(Add.build(x, y).out, y).out).out]))
 
 
-@pytest.mark.parametrize(("rows", "fetches"), [(1, False), (12, False), (64, True)])
-def test_panels_are_fetched_ahead_where_rows_hide_it(rows: int, fetches: bool) -> None:
-    """Also at the last panel, after which there is nothing to fetch."""
+@pytest.mark.parametrize(("rows", "fetches"), [(1, {0}), (4, {0}), (12, set()), (64, {2})])
+def test_weights_are_fetched_ahead(rows: int, fetches: set[int]) -> None:
+    """A panel ahead, to stay (locality 2), where rows hide it; some kilobytes ahead, to be used once (0), where they
+    take no time. Also at the last panel, after which there is nothing to fetch."""
 
     def build(a: Any, b: Any) -> list[Any]:
         return [Matmul.build(a, b, b_panel=64, n=600).out]
 
     dispatch = make("contraction", [(rows, 33), (10, 33, 64)], build)
     text = str(lower_dispatch(dispatch, LEVELS["x86-64-v4"]))
-    assert ("tile.prefetch" in text) == fetches
+    assert {int(number) for number in re.findall(r"tile.prefetch .* {locality = (\d)}", text)} == fetches
     check(dispatch)
 
 

@@ -4,6 +4,7 @@ In: ``graph.matmul`` (batched, operands as views, the right one packed in panels
 a block of rows of one panel of columns. The one idea: MR x NR accumulators stay in registers over K, a unit sweeps
 its rows while the panel of B stays in cache, and what follows the product is applied to the accumulators.
 Weights that pass once through the cache are fetched a panel ahead, a line at every step: memory and arithmetic overlap.
+Where there are few rows, each step fetches all that a step some kilobytes further on reads.
 A long K is cut: the rows sweep one part of the panel after the other, and sums wait in scratch, so that the part and
 the one fetched ahead fit the second level of cache, and a tile's rows of A the first.
 Tile sizes: MR * NV + NV + 1 registers at most (Goto and van de Geijn 2008; measured in docs/performance.md).
@@ -32,6 +33,8 @@ MAX_UNROLLED_CHAINS = 4
 L1_WAY_BYTES = 4096  # addresses so far apart share a set of the L1 cache: 64 sets of 64-byte lines
 CACHE_LINE = 64
 HIDING_TILES = 4  # row tiles whose arithmetic takes as long as fetching a panel from memory
+FEW_ROWS = 4  # arithmetic takes less time than reading B from the shared cache
+FETCH_BYTES = 2048  # how far ahead then: what arrives while a line comes from there
 L1_WAYS = 12  # rows of A so far apart that stay in the cache together
 LONGEST_DEPTH = 1024  # of K before it is cut
 OTHER_SHAPES = 5  # beside the estimated best that tuning may try
@@ -297,9 +300,14 @@ class Contraction:
     ) -> SSAValue:
         """total + A[rows, depth] * B[depth, columns]."""
         k = self.k
+        rows, columns = k.e.tile.extents
         if ahead is not None:
             k.b.prefetch(k.e.buffers[self.b], k.e.scalar(ahead), 2)
-        rows, columns = k.e.tile.extents
+        elif self.panel and rows <= FEW_ROWS:
+            here = linearise((column.floordiv(self.panel), depth, column.mod(self.panel)), k.e.shape(self.b))
+            first, line = FETCH_BYTES // self.stored, CACHE_LINE // self.stored
+            for start in range(first, first + columns, line):
+                k.b.prefetch(k.e.buffers[self.b], k.e.scalar(here + start), 0)  # read once: not to stay
         a_batch = self._batch_of(self.a, at)
         a = k.e.value(self.a, (*a_batch, row + lane(0, rows), depth)).value
         if self.panel:
