@@ -69,8 +69,9 @@ def _shifted(dim: Dim) -> float:
 
 
 def _chosen(dim: Dim, *, lower: bool) -> float:
-    """A bound with one maximum or minimum replaced by its operands, where it is never above (``lower``) or below each:
-    n - min(m, n) is at least n - m and n - n."""
+    """A bound with one maximum or minimum replaced by its operands. Where it is never above (``lower``) or below each,
+    the best of them holds: n - min(m, n) is at least n - m and n - n; else the worst does, as it is always one of them:
+    n - max(0, n - 5) is at least n or 5."""
     found = -math.inf if lower else math.inf
     if sum(isinstance(atom, Extremum) for monomial, _ in dim.terms for atom in monomial) > MOST_EXTREMA:
         return found
@@ -80,12 +81,13 @@ def _chosen(dim: Dim, *, lower: bool) -> float:
             continue
         extremum, rest = monomial[at], monomial[:at] + monomial[at + 1 :]
         assert isinstance(extremum, Extremum)
-        if ((factor > 0) == lower) != (extremum.kind == "max") or any(_atom_bounds(atom)[0] < 0 for atom in rest):
+        if any(_atom_bounds(atom)[0] < 0 for atom in rest):
             continue
         others = dim - Dim(((monomial, factor),))
         times: Extent = Dim(((rest, factor),)) if rest else factor
         ends = [bounds(others + times * operand)[0 if lower else 1] for operand in extremum.operands]
-        found = max(found, *ends) if lower else min(found, *ends)
+        every = ((factor > 0) == lower) == (extremum.kind == "max")
+        found = max(found, (max if every else min)(ends)) if lower else min(found, (min if every else max)(ends))
     return found
 
 

@@ -181,6 +181,13 @@ def test_comparisons_are_decided_for_all_sizes_or_refused() -> None:
             undecided()
 
 
+def test_either_operand_of_a_maximum_bounds() -> None:
+    """Whichever it is: of 2 n - 2 max(0, n - 5) - 1, as of relative positions cut to a window, 2 n - 1 or 9."""
+    assert bounds(2 * SEQ - 2 * largest(0, SEQ - 5) - 1) == (1, 9)
+    assert surely(SEQ - largest(0, SEQ - 5), ">=", 1)
+    assert bounds(SEQ + smallest(0, 5 - SEQ)) == (1, 5)
+
+
 def test_a_symbol_is_no_number() -> None:
     for use in (lambda: range(SEQ), lambda: [0] * SEQ, lambda: int(SEQ), lambda: (1, 2)[SEQ], lambda: float(SEQ)):
         with pytest.raises((NotStatic, TypeError)):

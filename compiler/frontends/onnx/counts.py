@@ -17,12 +17,23 @@ from xdsl.ir import Block, SSAValue
 
 from penstock.compiler.dialects.graph.base import GraphOp, element_of, elements
 from penstock.compiler.dialects.graph.counting import Measure
-from penstock.compiler.dialects.graph.elementwise import Add, Cast, Max, Min, Mul, Neg, Sub
+from penstock.compiler.dialects.graph.elementwise import Add, Cast, Min, Mul, Neg, Sub
 from penstock.compiler.dialects.graph.logic import Select
 from penstock.compiler.dialects.graph.shape import Concat, Slice
 from penstock.compiler.dtypes import I1, I64, shape_of, tensor
 from penstock.compiler.errors import DEPENDS_ON_SIZES, SHAPE_UNKNOWN
-from penstock.compiler.extents import MOST, Extent, NotStatic, Symbol, bounds, is_static, smallest, symbol, symbols_of
+from penstock.compiler.extents import (
+    MOST,
+    Extent,
+    NotStatic,
+    Symbol,
+    bounds,
+    is_static,
+    smallest,
+    surely,
+    symbol,
+    symbols_of,
+)
 from penstock.compiler.frontends.onnx import symbolic
 from penstock.compiler.frontends.onnx.assumptions import Assumption
 from penstock.compiler.frontends.onnx.dimensions import Dimensions, measured_name
@@ -34,7 +45,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 MAX_MEASURED = 16  # elements of one value
-EXACT = (Add, Cast, Max, Min, Mul, Neg, Sub, *symbolic.MOVING)
+EXACT = (Add, Cast, Min, Mul, Neg, Sub, *symbolic.MOVING)  # not Max, whose operands may be no sizes
 
 
 class Counts:
@@ -59,6 +70,10 @@ class Counts:
         self.numbers[name] = len(self.numbers) + 1
         return symbol(name, low, high)
 
+    def among(self, extent: Extent) -> bool:
+        """True if ``extent`` follows from a number that is counted."""
+        return any(symbol.name in self.numbers for symbol in symbols_of(extent))
+
     def refuse_later(self, assumption: Assumption) -> None:
         """Refuse that a number counted early is told by one counted later: nobody could know it in time."""
         for atom, meaning in assumption.meaning.items():
@@ -75,11 +90,16 @@ class Counts:
     # What models compute ---------------------------------------------------------------------------------------------
 
     def measured(
-        self, n: NodeContext, value: SSAValue, what: str, wanted: Collection[int] | None = None
+        self,
+        n: NodeContext,
+        value: SSAValue,
+        what: str,
+        wanted: Collection[int] | None = None,
+        most: Extent = MOST,
     ) -> Array | None:
         """The elements of ``value``, which a run computes, as extents (0 for those that are not ``wanted``, by their
-        positions); None if they cannot be sizes. Refuses the node where nothing bounds them: memory is laid out before
-        a run."""
+        positions); None if they cannot be sizes. A run ends with an error where one is more than ``most``. Refuses the
+        node where nothing bounds them: memory is laid out before a run."""
         known = n.importer.evaluate(value)
         if known is not None:
             return known
@@ -87,16 +107,18 @@ class Counts:
         if not is_static(shape) or not 0 < elements(value.type) <= MAX_MEASURED or not _is_integer(value):
             return None
         owner = value.owner
-        if isinstance(owner, EXACT):
-            result = self._composed(n, owner, what)
+        if isinstance(owner, EXACT if most == MOST else symbolic.MOVING):  # a bound of sums bounds no part of them
+            result = self._composed(n, owner, what, wanted, most)
             if result is not None:
                 return result
         result = np.zeros(math.prod(shape), object)
         for index in range(result.size) if wanted is None else sorted(set(wanted)):
-            result[index] = self._element(n, value, index, what)
+            result[index] = self._element(n, value, index, what, most)
         return result.reshape(shape)
 
-    def _composed(self, n: NodeContext, op: GraphOp, what: str) -> Array | None:
+    def _composed(
+        self, n: NodeContext, op: GraphOp, what: str, asked: Collection[int] | None, most: Extent
+    ) -> Array | None:
         """The result of ``op`` from what is measured of its operands; None if that says nothing, or several numbers
         would have to be measured for one."""
         known = [n.importer.evaluate(operand) for operand in op.operands]
@@ -112,22 +134,40 @@ class Counts:
                 picked: Any = op.evaluate(np.arange(math.prod(shape)).reshape(shape), *indices)
             except NotStatic:
                 return None
-            wanted = picked.reshape(-1).tolist()
+            places: list[int] = picked.reshape(-1).tolist()
+            wanted = places if asked is None else [places[index] for index in asked]
         elif not isinstance(op, Concat) and sum(array is None for array in known) != 1:
             return None
-        parts = [self.measured(n, operand, what, wanted) for operand in op.operands]
+        if isinstance(op, Concat) and asked is not None:
+            parts = self._concatenated(n, op, what, asked, most)
+        else:
+            parts = [self.measured(n, operand, what, wanted, most) for operand in op.operands]
         arrays = [part for part in parts if part is not None]
         return symbolic.evaluate(op, arrays)[0] if len(arrays) == len(parts) else None
 
-    def _element(self, n: NodeContext, value: SSAValue, index: int, what: str) -> Extent:
-        """Element ``index`` of ``value`` as an extent of its own."""
+    def _concatenated(
+        self, n: NodeContext, op: Concat, what: str, asked: Collection[int], most: Extent
+    ) -> list[Array | None]:
+        """The operands of ``op``, measured where their elements are asked for in its result."""
+        if any(len(shape_of(operand.type)) != 1 for operand in op.operands):
+            return [self.measured(n, operand, what, None, most) for operand in op.operands]
+        parts: list[Array | None] = []
+        start = 0
+        for operand in op.operands:
+            end = start + elements(operand.type)
+            parts.append(self.measured(n, operand, what, [i - start for i in asked if start <= i < end], most))
+            start = end
+        return parts
+
+    def _element(self, n: NodeContext, value: SSAValue, index: int, what: str, most: Extent) -> Extent:
+        """Element ``index`` of ``value``, at most ``most``, as an extent of its own."""
         importer = n.importer
         key = (value, index, importer.block, importer.guard)
-        if key in self._made:
+        if key in self._made and surely(self._made[key].bound, "<=", most):
             return self._made[key].count
         name = self._name(n, value, index)
         low, high = self.dimensions.measured.get(name, (0, MOST))
-        most = smallest(high, greatest(importer.static, value))
+        most = smallest(most, high, greatest(importer.static, value))
         if bounds(most)[0] >= MOST:
             raise Refusal(
                 SHAPE_UNKNOWN,

@@ -59,6 +59,15 @@ def test_quantize(kind: Any) -> None:
     agree(both("QuantizeLinear", {"x": x * 0.25, "s": np.float32(0.25), "z": kind(0)}, {"y": code}))
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, np.int16])
+def test_what_is_no_number(kind: Any) -> None:
+    """NaN becomes the least integer; so quantisers' infinite scales of masks mean the same as in onnxruntime."""
+    x = np.array([np.nan, 1, -np.nan, -3.4e38, np.inf, 0, 7], np.float32)
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    agree(both("QuantizeLinear", {"x": x, "s": np.float32(1), "z": kind(5)}, {"y": code}))
+    agree(both("QuantizeLinear", {"x": x, "s": np.float32(np.inf), "z": kind(0)}, {"y": code}))
+
+
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_quantize_along_an_axis_and_back(axis: int) -> None:
     x = RNG.standard_normal((3, 5, 7)).astype(np.float32)

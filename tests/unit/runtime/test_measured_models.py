@@ -159,8 +159,67 @@ def test_bounds_of_what_no_node_computes() -> None:
         penstock.compile(ranged(), dims={"length": (0, 7)})
 
 
-def test_floating_point_sizes_are_no_sizes() -> None:
-    node = Node("Range", ["a", "n", "one"], ["y"], name="r")
-    made = model([node], [("a", FLOAT, []), ("n", FLOAT, [])], [("y", FLOAT)], one=np.float32(1))
-    with pytest.raises(ModelError, match="its length depends on the model's inputs, and the model does not declare"):
+@pytest.mark.parametrize("kind", [FLOAT, INT64])
+def test_ranges_in_any_steps(kind: int) -> None:
+    """How many steps there are is measured, where the ends are no sizes."""
+    node = Node("Range", ["a", "n", "step"], ["y"], name="r")
+    made = model([node], [("a", kind, []), ("n", kind, []), ("step", kind, [])], [("y", kind)])
+    as_kind = helper.tensor_dtype_to_np_dtype(kind)
+    runs = [(0, 7, 2), (5, -4, -3), (3, 3, 1), (2, 9, -1)] + ([(0, 3.5, 0.25)] if kind == FLOAT else [])
+    feeds = [dict(zip(("a", "n", "step"), map(np.array, run, [as_kind] * 3), strict=True)) for run in runs]
+    same(made, {"r": (0, 16)}, *feeds)
+    with pytest.raises(ModelError, match=r"'r' \(Range\): its length is computed when the model runs"):
         penstock.compile(made)
+
+
+def parted() -> onnx.ModelProto:
+    """Rows in parts as long as a run says, put together in another order and added to what they were."""
+    nodes = [
+        Node("Split", ["x", "sizes"], ["p", "q", "r"], axis=0, name="parts"),
+        Node("Concat", ["q", "r", "p"], ["turned"], axis=0),
+        Node("Add", ["x", "turned"], ["y"]),
+    ]
+    inputs: list[Any] = [("x", FLOAT, ["n", 3]), ("sizes", INT64, [3])]
+    return model(nodes, inputs, [("p", FLOAT), ("r", FLOAT), ("y", FLOAT)])
+
+
+def test_parts_as_a_run_says() -> None:
+    runs = [(2, 5, 0), (0, 0, 4), (3, 3, 3), (0, 1, 0)]
+    same(parted(), {}, *({"x": floats(sum(sizes), 3), "sizes": np.array(sizes)} for sizes in runs))
+
+
+def test_parts_that_are_not_the_whole() -> None:
+    with compiled(parted(), {}) as artifact, artifact.session(threads=1) as session:
+        for sizes in ((2, 5, 1), (3, 3, 0), (8, -1, 0), (7, 7, -7), (-1, 4, 4)):
+            with pytest.raises(PenstockError) as error:
+                session.run({"x": floats(7, 3), "sizes": np.array(sizes)})
+            assert error.value.code == "PENS-R017"
+
+
+@pytest.mark.parametrize("shape", [[6, 4], [4, 6], [24, 1], [8, -1], [-1, 2]])
+def test_shapes_of_several_measured_sizes(shape: list[int]) -> None:
+    """No size can be told from the others when compiling; a run tells whether they have all elements."""
+    nodes = [Node("Reshape", ["x", "shape"], ["m"], name="r"), Node("ReduceSum", ["m", "first"], ["y"], keepdims=0)]
+    inputs: list[Any] = [("x", FLOAT, ["n"])]
+    if -1 in shape:  # which of them it is must be known
+        parts = ["rest", "size"] if shape[0] == -1 else ["size", "rest"]
+        nodes.insert(0, Node("Concat", parts, ["shape"], axis=0))
+        made = model(nodes, [*inputs, ("size", INT64, [1])], [("m", FLOAT), ("y", FLOAT)], **AXES)
+        fed = [{"size": np.array([extent for extent in shape if extent > 0])}]
+    else:
+        made = model(nodes, [*inputs, ("shape", INT64, [2])], [("m", FLOAT), ("y", FLOAT)], **AXES)
+        fed = [{"shape": np.array(shape)}, {"shape": np.array(shape[::-1])}]
+    dims = {"r": (0, 32), "r_2": (0, 32)} if -1 not in shape else {"r": (0, 32)}
+    same(made, dims, *({"x": floats(24), **feeds} for feeds in fed))
+    with compiled(made, dims) as artifact, artifact.session(threads=1) as session:
+        with pytest.raises(PenstockError) as error:
+            session.run({"x": floats(23), **fed[0]})
+        assert error.value.code == "PENS-R017"
+
+
+def test_images_as_large_as_a_run_says() -> None:
+    nodes = [Node("Resize", ["x", "", "", "sizes"], ["y"], mode="linear", axes=[2, 3], name="up")]
+    made = model(nodes, [("x", FLOAT, [1, 2, "h", 7]), ("sizes", INT64, [2])], [("y", FLOAT)])
+    runs = [(5, (8, 3)), (2, (2, 7)), (9, (1, 16))]
+    feeds = [{"x": floats(1, 2, height, 7), "sizes": np.array(sizes)} for height, sizes in runs]
+    same(made, {"up": (1, 16), "up_2": (1, 16)}, *feeds)

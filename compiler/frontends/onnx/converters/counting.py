@@ -50,9 +50,10 @@ def picked(n: NodeContext, x: SSAValue, mask: SSAValue, axis: int, stem: str) ->
 
 @converter("NonZero")
 def non_zero(n: NodeContext) -> SSAValue:
-    """Tensors of rank 1 or more."""
+    """Any tensor; a single number has no coordinates, so that its result is empty, of shape [0, 0] or [0, 1]."""
     x = n.input(0)
-    n.require(n.rank(x) > 0, "its input is a single number, which has no coordinates")
+    if n.rank(x) == 0:
+        return slice_of(n, places(n, n.reshape(x, [1]), "nonzero"), {}, {0: 0}, {})
     return places(n, x, "nonzero")
 
 

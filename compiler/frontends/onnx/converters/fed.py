@@ -17,7 +17,8 @@ from xdsl.ir import SSAValue
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.resize import Sampling, Span
 from penstock.compiler.dialects.graph.scalar import compute_dtype
-from penstock.compiler.dtypes import F64, I64, is_float
+from penstock.compiler.dialects.graph.shape import Slice
+from penstock.compiler.dtypes import F64, I64, is_float, tensor
 from penstock.compiler.errors import SHAPE_CONFLICT
 from penstock.compiler.frontends.onnx.arithmetic import Value, Values, counting, truth
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
@@ -37,6 +38,23 @@ def reshape(n: NodeContext) -> SSAValue:
     fits = Values.equal(given, shape) | Values.equal(given, -1)
     fits = fits | (Values.equal(given, 0) & Value(n, n.constant(np.array(copied, bool).reshape(len(shape)))))
     return n.reshape(n.checked(x, fits.all(), "its shape"), shape)
+
+
+def left_over(n: NodeContext, source: Sequence[int], known: int) -> int:
+    """The extent that -1 stands for in a shape whose others have the product ``known``, which a run tells."""
+    have, given = (Value(n, n.sizes([extent])) for extent in (math.prod(source), known))
+    rest = n.importer.counts.measured(n, (have / Values.maximum(given, 1)).ssa, "its shape", most=math.prod(source))
+    assert rest is not None, "one integer can be measured"
+    return rest.item()
+
+
+def reshaped(n: NodeContext, x: SSAValue, shape: Sequence[int]) -> SSAValue:
+    """``x`` in a shape of measured extents, if that has as many elements in a run as ``x``."""
+    have, wanted = math.prod(n.shape(x)), math.prod(shape)
+    fits = Values.equal(Value(n, n.sizes([have])), Value(n, n.sizes([wanted])))
+    flat = n.reshape(n.checked(x, fits.all(), "its shape"), [have])
+    cut = n.build(Slice, flat, starts=[0], steps=[1], result=tensor([wanted], element_of(x)))
+    return n.reshape(cut, shape)
 
 
 def expand(n: NodeContext) -> SSAValue:
@@ -81,27 +99,48 @@ def extent(n: NodeContext, index: int, what: str, x: SSAValue, promised: int) ->
 
 
 def parts(n: NodeContext, x: SSAValue, axis: int) -> tuple[SSAValue, list[int]]:
-    """The checked input of Split, and the extents of its parts."""
-    sizes = [n.promised("the sizes of its parts", output, n.rank(x))[axis] for output in range(len(n.node.outputs))]
-    given = n.value(1)
-    _same_count(n, given, len(sizes), "split")
-    _possible(n, sum(sizes) == n.shape(x)[axis], sizes)
+    """The checked input of Split, and the extents of its parts: as declared, else measured."""
+    outputs, given, what = range(len(n.node.outputs)), n.value(1), "the sizes of its parts"
+    have, extent = math.prod(given.shape), n.shape(x)[axis]
+    n.require(have == len(outputs), f"it is split in {have} parts, but has {len(outputs)} outputs")
+    if any(n.importer.declared_shape(n.node, output, n.scope) is None for output in outputs):
+        sizes = _measured_parts(n, given, extent, what)
+    else:
+        sizes = [n.promised(what, output, n.rank(x))[axis] for output in outputs]
+        _possible(n, sum(sizes) == extent, sizes)
     return n.checked(x, Values.equal(given, sizes).all(), "how it is split"), sizes
 
 
+def _measured_parts(n: NodeContext, given: Value, extent: int, what: str) -> list[int]:
+    """Each part but the last is measured, and is at most what those before it leave; the last is what is left."""
+    sizes: list[int] = []
+    left = extent
+    for index in range(math.prod(given.shape) - 1):
+        one = given.take(n.constant(np.array([index], np.int64)), 0)
+        measured = n.importer.counts.measured(n, one.ssa, what, most=left)
+        assert measured is not None, "one integer can be measured"
+        sizes.append(measured.item())
+        left = left - sizes[-1]
+    return [*sizes, left]
+
+
 def counted(n: NodeContext) -> SSAValue:
-    """Range with as many elements as declared."""
+    """Range with as many elements as declared; with nothing declared, their number is measured."""
     start, limit, delta = (Value(n, n.input(index)).reshape([]) for index in range(3))
-    shape = n.promised("its length")
-    _possible(n, len(shape) == 1, shape)
-    count = shape[0]
     kind = element_of(start.ssa)
     if is_float(kind):
         steps = Values.ceil((limit.cast(F64) - start.cast(F64)) / delta.cast(F64)).cast(I64)
     else:
         steps = _steps(start.cast(I64), limit.cast(I64), delta.cast(I64))
-    holds = Values.equal(Values.maximum(steps, 0), count)
-    return (counting(n, count, kind) * delta + Value(n, n.checked(start.ssa, holds, "its length"))).ssa
+    steps = Values.maximum(steps, 0)
+    if n.importer.declared_shape(n.node, 0, n.scope) is None:
+        measured = n.importer.counts.measured(n, steps.reshape([1]).ssa, "its length")
+        assert measured is not None, "one integer can be measured"
+        return (counting(n, measured.item(), kind) * delta + start).ssa
+    shape = n.promised("its length")
+    _possible(n, len(shape) == 1, shape)
+    holds = Values.equal(steps, shape[0])
+    return (counting(n, shape[0], kind) * delta + Value(n, n.checked(start.ssa, holds, "its length"))).ssa
 
 
 def _steps(start: Value, end: Value, step: Value) -> Value:

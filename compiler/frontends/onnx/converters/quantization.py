@@ -30,14 +30,16 @@ MICROSOFT = "com.microsoft"  # where onnxruntime's tools put 16 and 4 bits befor
 
 def quantized(n: NodeContext, x: SSAValue, zero: SSAValue | None, kind: Attribute, saturate: bool = True) -> SSAValue:
     """``x`` in units of the result's scale, rounded halves to even, moved by ``zero``, held in ``kind``'s range (by
-    8-bit floating-point only when it is to ``saturate``)."""
+    8-bit floating-point only when it is to ``saturate``). NaN, which the standard leaves open, becomes the least
+    integer, as in onnxruntime: a mask of -FLT_MAX gives quantisers an infinite scale, and NaN in every run."""
     whole = x if isinstance(kind, StorageFloat) else n.build(graph_op("round"), x)
     if zero is not None:
         whole = n.build(graph_op("add"), whole, n.cast(zero, element_of(whole)))
     if isinstance(kind, StorageFloat):
         return converted(n, whole, kind, saturate)
     low, high = integer_range(n, kind)
-    whole = n.build(graph_op("max"), whole, n.number(float(low), whole))
+    least = n.number(float(low), whole)
+    whole = n.build(graph_op("select"), n.build(graph_op("gt"), whole, least), whole, least)  # NaN becomes the least
     return n.cast(n.build(graph_op("min"), whole, n.number(float(high), whole)), kind)
 
 

@@ -161,13 +161,16 @@ def _by_sizes(n: NodeContext, axes: list[int]) -> tuple[SSAValue, list[Extent], 
     """The input, the result's extents, and a scale for each axis, from the input sizes."""
     x = n.input(0)
     extents, policy = n.shape(x), n.choice("keep_aspect_ratio_policy", "stretch", *POLICIES)
-    known = is_static(extents) if n.fed(3) else is_static([*(extents[a] for a in axes), *(n.extents(3, "sizes") or [])])
+    fed_sizes = n.sized(3, "its size")
+    known = (
+        is_static(extents) if fed_sizes else is_static([*(extents[a] for a in axes), *(n.extents(3, "sizes") or [])])
+    )
     if not known:
         return _by_symbolic_sizes(n, axes, policy)
     old = np.array([extents[axis] for axis in axes], np.float64)
     n.require(n.shape(n.input(3)) == (len(axes),), f"sizes are {len(axes)} numbers")
     n.require(policy == "stretch" or bool(old.all()), "the aspect ratio of nothing cannot be kept")
-    if n.fed(3):
+    if fed_sizes:
         sizes = fed.resizable(n, "its size", axes)
         wanted = n.value(3, F64)
         kept: Value | None = None

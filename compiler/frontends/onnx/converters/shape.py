@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from xdsl.ir import SSAValue
 
-from penstock.compiler.dialects.graph.base import broadcast_shapes, element_of
+from penstock.compiler.dialects.graph.base import Disagreement, broadcast_shapes, element_of
 from penstock.compiler.dialects.graph.shape import Concat, Iota, Pad, Slice
 from penstock.compiler.dtypes import I64, numpy_dtype, tensor
 from penstock.compiler.errors import INVALID_NODE
@@ -25,6 +25,7 @@ from penstock.compiler.extents import (
     smallest,
     surely,
 )
+from penstock.compiler.frontends.onnx.assumptions import agreement
 from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
@@ -42,12 +43,21 @@ def reshape(n: NodeContext) -> SSAValue:
     shape = [source[i] if d == 0 and not keep_zero and i < len(source) else d for i, d in enumerate(wanted)]
     if shape.count(-1) == 1:
         known = math.prod(d for d in shape if d != -1)
-        if known != 0 and quotient(math.prod(source), known) is None:
-            _leading_agree(n, source, shape)
-        shape[shape.index(-1)] = math.prod(source) // known if known != 0 else 0
+        rest = 0 if is_static((known,)) and known == 0 else quotient(math.prod(source), known)
+        if rest is None:
+            counted = n.importer.counts.among(known)
+            if not counted or len(source) > 1:
+                _leading_agree(n, source, shape)
+            rest = fed.left_over(n, source, known) if counted else math.prod(source) // known
+        shape[shape.index(-1)] = rest
     sentence = f"a tensor of shape {list(source)} cannot be reshaped to {wanted}"
     n.require(all(d >= 0 for d in shape), sentence)
-    n.require_equal(math.prod(shape), math.prod(source), sentence)
+    try:
+        n.require_equal(math.prod(shape), math.prod(source), sentence)
+    except Disagreement as error:
+        if not n.importer.counts.among(error.a) or agreement(error.a, error.b, n.importer.counts.order) is not None:
+            raise
+        return fed.reshaped(n, x, shape)
     return n.reshape(x, shape)
 
 
@@ -236,34 +246,34 @@ def _distance(start: Extent, end: Extent) -> Extent:
 
 @converter("Split")
 def split(n: NodeContext) -> list[SSAValue]:
-    """Equal parts or given sizes; sizes fed at run time must be the declared ones."""
+    """Equal parts or given sizes; sizes fed at run time must be the declared ones, or are measured."""
     x = n.input(0)
     axis = n.axis("axis", 0, n.rank(x))
-    extent = n.shape(x)[axis]
-    if n.fed(1):
-        x, parts = fed.parts(n, x, axis)
-    else:
-        parts = n.extents(1, "split")
-    equal = parts is None
-    if parts is None:
-        count = len(n.node.outputs)
-        asked = n.int("num_outputs", count) if n.opset >= 18 else count
-        n.require(asked == count, f"num_outputs is {asked}, but it has {count} outputs")
-        part = ceildiv(extent, count)
-        parts = [largest(0, smallest(part, extent - i * part)) for i in range(count)]
-    n.require(
-        len(parts) == len(n.node.outputs), f"it is split in {len(parts)} parts, but has {len(n.node.outputs)} outputs"
-    )
-    sentence = f"the parts {parts} do not add up to {extent}"
-    n.require(all(part >= 0 for part in parts), sentence)
-    if not equal:
-        n.require_equal(sum(parts), extent, sentence)
+    x, parts = fed.parts(n, x, axis) if n.fed(1) else (x, _known_parts(n, n.shape(x)[axis]))
     results: list[SSAValue] = []
     start: Extent = 0
     for part in parts:
         results.append(slice_of(n, x, {axis: start}, {axis: part}, {}))
         start += part
     return results
+
+
+def _known_parts(n: NodeContext, extent: Extent) -> list[Extent]:
+    """How many of ``extent`` indices each output of Split has."""
+    parts = n.extents(1, "split")
+    if parts is None:
+        count = len(n.node.outputs)
+        asked = n.int("num_outputs", count) if n.opset >= 18 else count
+        n.require(asked == count, f"num_outputs is {asked}, but it has {count} outputs")
+        part = ceildiv(extent, count)
+        return [largest(0, smallest(part, extent - i * part)) for i in range(count)]
+    n.require(
+        len(parts) == len(n.node.outputs), f"it is split in {len(parts)} parts, but has {len(n.node.outputs)} outputs"
+    )
+    sentence = f"the parts {parts} do not add up to {extent}"
+    n.require(all(part >= 0 for part in parts), sentence)
+    n.require_equal(sum(parts), extent, sentence)
+    return parts
 
 
 @converter("Tile")
