@@ -51,6 +51,19 @@ def _two_products(emitter: Emitter, a: Value, b: Value, c: Value) -> Value:
     return c
 
 
+@handles("tile.pair")
+def emit_pair(emitter: Emitter, op: arithmetic.Pair) -> None:
+    """Two shifted into one."""
+    w = emitter.writer
+
+    def function(low: Value, high: Value) -> Value:
+        upper = w.binary("shl", w.convert("zext", high, "i32"), w.constant(16, "i32", high.lanes))
+        return w.binary("or", upper, w.convert("zext", low, "i32"))
+
+    tiles = [emitter.tile(operand) for operand in op.operands]
+    emitter.define(op.results[0], map_tiles(emitter, shape(op.results[0]), tiles, function))
+
+
 @handles("tile.words")
 def emit_words(emitter: Emitter, op: memory.Words) -> None:
     """The same memory."""

@@ -26,7 +26,8 @@ from penstock.compiler.dialects.graph.base import (
     wide,
 )
 from penstock.compiler.dialects.graph.scalar import NumpyScalars
-from penstock.compiler.dtypes import tensor
+from penstock.compiler.dtypes import BF16, F32, tensor, type_name
+from penstock.compiler.extents import quotient
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -39,7 +40,8 @@ class Attention(GraphOp):
     q [B, H, S, D], k [B, Hkv, T, D], v [B, Hkv, T, Dv]; result [B, H, S, Dv]. Hkv divides H: each head of k and v
     serves H/Hkv neighbouring heads of q. ``mask`` is added and broadcasts to [B, H, S, T]. With ``causal``, query i
     sees keys up to i + ``causal_offset`` only. A query that sees no key (all of mask is minus infinity) gives 0.
-    Half precision computes in f32 throughout.
+    Half precision computes in f32 throughout. With ``pairs``, q, k and v are bf16, D is even, and what the values are
+    multiplied with, e to the power of scores less the largest, is rounded to bf16.
     """
 
     name = "graph.attention"
@@ -50,9 +52,15 @@ class Attention(GraphOp):
     causal = Bool(False, doc="queries do not see later keys")
     causal_offset = Int(0, doc="position of query 0 among the keys: how many precede it (may be negative)")
     softcap = Float(0.0, doc="bound of the scores before the mask; 0: none")
+    pairs = Bool(False, doc="q, k and v are bf16, weights are rounded to bf16, and the result is f32")
 
     def infer(self) -> list[Tensor]:
-        require_float(self)
+        kinds = [self.element(index) for index in range(len(self.operands))]
+        if self.pairs:
+            fits = kinds == [BF16, BF16, BF16, F32][: len(kinds)]
+            require(fits, f"pairs are of bf16, with a mask of f32, not of {', '.join(map(type_name, kinds))}")
+        else:
+            require_float(self)
         q, k, v = self.shapes()[:3]
         ranks = len(q) == len(k) == len(v) == 4
         require(ranks, f"attention takes q, k and v of rank 4, not {show(q)}, {show(k)} and {show(v)}")
@@ -67,7 +75,9 @@ class Attention(GraphOp):
             sentence = f"a mask of shape {show(mask)} does not broadcast to scores of shape {show(scores)}"
             require(len(mask) <= 4, sentence)
             require_same(broadcast_shapes(mask, scores), scores, sentence)
-        return [tensor([*q[:3], v[3]], self.element())]
+        if self.pairs:
+            require(quotient(q[3], 2) is not None, f"an inner extent of {q[3]} cannot be cut into pairs")
+        return [tensor([*q[:3], v[3]], F32 if self.pairs else self.element())]
 
     def evaluate(self, *operands: Array) -> Array:
         q, k, v, *masks = (wide(x, self.element()) for x in operands)
@@ -85,8 +95,12 @@ class Attention(GraphOp):
             weights: Any = power / power.sum(axis=-1, keepdims=True)
             blind: Any = bias.max(axis=-1, keepdims=True) == -math.inf
             weights = NumpyScalars().select(blind, 0.0, weights)
+            if self.pairs:  # before they are divided by their sum, as kernels do it
+                weights = power.astype(operands[0].dtype).astype(power.dtype) / power.sum(axis=-1, keepdims=True)
+                weights = NumpyScalars().select(blind, 0.0, weights)
             value: Any = np.matmul(weights.reshape(batch, shared, heads // shared * queries, -1), v)
-        return value.reshape(batch, heads, queries, -1).astype(operands[0].dtype, copy=False)
+        kind = np.float32 if self.pairs else operands[0].dtype
+        return value.reshape(batch, heads, queries, -1).astype(kind, copy=False)
 
     def _bias(self, queries: int, keys: int, kind: Any, mask: Any = None) -> Any:
         """What is added to the scores: mask and causal rule, at least of rank 2."""

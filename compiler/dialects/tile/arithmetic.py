@@ -59,6 +59,20 @@ class DotPairs(TileOp):
         return [with_shape(F32, broadcast(*operands))]
 
 
+class Pair(TileOp):
+    """``%w = tile.pair %low, %high``: words of 32 bits that hold a number of bf16 of ``low`` in their lower half and
+    one of ``high`` in the upper, as ``tile.dot_pairs`` takes them."""
+
+    name = "tile.pair"
+    traits = traits_def(Pure())
+
+    @classmethod
+    def infer(cls, operands: tuple[SSAValue, ...], parameters: dict[str, Any]) -> list[Attribute]:
+        if [element(operand) for operand in operands] != [BF16, BF16]:
+            raise TypeRuleError("tile.pair takes two operands of bf16")
+        return [with_shape(I32, broadcast(*operands))]
+
+
 class Compare(TileOp):
     """Lane-wise comparison. ``predicate``: eq ne lt le gt ge (signed, or ordered for floats; ne is true on NaN), or
     ltu leu gtu geu."""

@@ -275,6 +275,11 @@ class TileInterpreter:
             total = (x * y + total).astype(np.float32)
         return np.broadcast_to(total, shape(op.results[0]))
 
+    def _pair(self, op: arithmetic.Pair) -> Array:
+        low, high = (np.ascontiguousarray(self._values[operand]).view(np.uint16) for operand in op.operands)
+        words = low.astype(np.uint32) | high.astype(np.uint32) << np.uint32(16)
+        return np.broadcast_to(words.view(np.int32), shape(op.results[0]))
+
     def _compare(self, op: arithmetic.Compare) -> Array:
         a, b = (self._values[operand] for operand in op.operands)
         if op.predicate.endswith("u"):

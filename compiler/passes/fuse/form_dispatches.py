@@ -25,6 +25,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
+from penstock.compiler.dialects.graph.attention import Attention
 from penstock.compiler.dialects.graph.base import GraphOp, element_of, elements
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.counting import Counting, counted, counted_symbols, mentioned
@@ -93,6 +94,8 @@ class FormDispatches(ModulePass):
 def root_kind(op: Operation) -> str | None:
     """The schedule family of a root op; None for an op that is not a root."""
     kind = ROOT_KINDS.get(op.name)
+    if isinstance(op, Attention) and op.pairs:
+        return "paired_attention"
     if isinstance(op, Conv) and op.layout == CHANNELS_LAST and op.groups > 1:
         *_, inner, features = shape_of(op.operands[1].type)
         if inner == 1 and not op.panel and features >= op.groups:

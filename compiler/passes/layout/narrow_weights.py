@@ -4,7 +4,8 @@ Before: f32 constants of ``least`` elements or more, packed where kernels read p
 ``precision`` asks for it: the same rounded to nearest even; kernels widen what they read, and sums stay f32. A gather
 reads the narrow table and its rows are cast. Everything else, such as biases and weights of norms, stays f32, and so
 do transformed weights of Winograd's filtering, whose transform would multiply the rounding. At the precision ``bf16``
-what products and convolutions multiply weights with is rounded too, and weights lie in pairs along the inner axis.
+what products and convolutions multiply weights with is rounded too, and weights lie in pairs along the inner axis; so
+is what attention multiplies.
 
 Numbers whose magnitude rounds beyond bf16's greatest (3.39e38) become infinite; NaN stays NaN.
 """
@@ -17,22 +18,27 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
-from xdsl.ir import Block, SSAValue
+from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
 from penstock.compiler.context import CompilerContext
+from penstock.compiler.dialects.graph.attention import Attention
 from penstock.compiler.dialects.graph.base import element_of, elements, tensor_type
 from penstock.compiler.dialects.graph.contraction import Matmul, pair_rows
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.elementwise import Cast
 from penstock.compiler.dialects.graph.index import Gather
 from penstock.compiler.dialects.graph.recurrence import Recurrent
-from penstock.compiler.dialects.graph.shape import Reshape, Transpose
+from penstock.compiler.dialects.graph.shape import Reshape, Slice, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import BF16, F32, numpy_dtype, shape_of, tensor
+from penstock.compiler.extents import quotient, typical
 from penstock.compiler.precision import FULL, PRECISIONS, ROUNDED
 from penstock.compiler.releasing import Releasing
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
+
+FEW_QUERIES = 16
+"""With fewer, preparing keys and values takes longer than their products."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ class NarrowWeights(ModulePass):
         if precision != FULL:
             releasing = Releasing(compiler.weights, op)
             if precision == ROUNDED:
-                rewrite(compiler, op, [PairOperands(compiler, releasing, self.least)])
+                rewrite(compiler, op, [PairOperands(compiler, releasing, self.least), PairAttention()])
             kinds = (NarrowOperand, NarrowRecurrent, NarrowTable)
             rewrite(compiler, op, [kind(compiler, releasing, self.least) for kind in kinds])
 
@@ -106,6 +112,43 @@ class PairOperands(_Narrowing):
         made = build(self.rounded[key], new, **{**parameters, "pairs": True})
         rewriter.replace(op, made)
         self.releasing.replaced([old])
+
+
+class PairAttention(Pattern):
+    """Attention of many queries whose width is even multiplies pairs of bf16. Its operands are rounded behind the views
+    that cut them into heads, so that what computes them stores them so."""
+
+    roots = (Attention,)
+
+    def __init__(self) -> None:
+        self.rounded: dict[SSAValue, SSAValue] = {}
+
+    def rewrite(self, op: Attention, rewriter: Rewriter, /) -> None:
+        *_, queries, width = shape_of(op.operands[0].type)
+        if op.pairs or element_of(op.out) != F32 or typical(queries) < FEW_QUERIES or quotient(width, 2) is None:
+            return
+        operands = [self._narrow(rewriter, value) for value in op.operands[:3]]
+        parameters: dict[str, Any] = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
+        build: Any = Attention.build
+        rewriter.replace(op, build(*operands, *op.operands[3:], **{**parameters, "pairs": True}))
+
+    def _narrow(self, rewriter: Rewriter, value: SSAValue) -> SSAValue:
+        views: list[Any] = []
+        while isinstance(value.owner, Reshape | Transpose | Slice):
+            views.append(value.owner)
+            value = value.owner.operands[0]
+        if value not in self.rounded:
+            following = value.owner.next_op if isinstance(value.owner, Operation) else value.owner.first_op
+            cast = Cast.build(value, result=tensor(shape_of(value.type), BF16))
+            self.rounded[value] = rewriter.insert(cast, before=following).out
+        new = self.rounded[value]
+        for view in reversed(views):
+            parameters: dict[str, Any] = {
+                name: getattr(view, name) for name in view.parameters if name in view.attributes
+            }
+            result = {} if isinstance(view, Transpose) else {"result": tensor(shape_of(view.out.type), BF16)}
+            new = rewriter.insert(type(view).build(new, **parameters, **result)).out
+        return new
 
 
 class NarrowOperand(_Narrowing):

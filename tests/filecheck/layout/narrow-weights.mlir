@@ -80,6 +80,29 @@ builtin.module {
     func.return %y : tensor<2x4xf32>
   }
 
+  // Attention of many queries multiplies pairs; its operands are rounded behind views, once each.
+  // PAIRS-LABEL: func.func @attention(
+  // PAIRS-NEXT: %[[X:.*]] = graph.cast %x : (tensor<16x8xf32>) -> tensor<16x8xbf16>
+  // PAIRS-COUNT-3: graph.transpose {{.*}} : (tensor<1x16x2x4xbf16>) -> tensor<1x2x16x4xbf16>
+  // PAIRS: graph.attention {{.*}} {scale = 0.5, pairs = true} : (tensor<1x2x16x4xbf16>, tensor<1x2x16x4xbf16>, tensor<1x2x16x4xbf16>) -> tensor<1x2x16x4xf32>
+  // CHECK-LABEL: func.func @attention(
+  // CHECK-NOT: bf16
+  func.func @attention(%x : tensor<16x8xf32>) -> tensor<1x2x16x4xf32> {
+    %s = graph.reshape %x : (tensor<16x8xf32>) -> tensor<1x16x2x4xf32> loc("heads")
+    %h = graph.transpose %s {permutation = [0, 2, 1, 3]} : (tensor<1x16x2x4xf32>) -> tensor<1x2x16x4xf32> loc("heads")
+    %y = graph.attention %h, %h, %h {scale = 0.5} : (tensor<1x2x16x4xf32>, tensor<1x2x16x4xf32>, tensor<1x2x16x4xf32>) -> tensor<1x2x16x4xf32> loc("attention")
+    func.return %y : tensor<1x2x16x4xf32>
+  }
+
+  // One query, or pairs that do not come out: as it was.
+  // PAIRS-LABEL: func.func @few(
+  // PAIRS-NOT: bf16
+  func.func @few(%q : tensor<1x1x1x4xf32>, %x : tensor<1x1x16x3xf32>, %k : tensor<1x1x16x4xf32>) -> (tensor<1x1x1x4xf32>, tensor<1x1x16x3xf32>) {
+    %y = graph.attention %q, %k, %k {scale = 0.5} : (tensor<1x1x1x4xf32>, tensor<1x1x16x4xf32>, tensor<1x1x16x4xf32>) -> tensor<1x1x1x4xf32> loc("decode")
+    %z = graph.attention %x, %x, %x {scale = 0.5} : (tensor<1x1x16x3xf32>, tensor<1x1x16x3xf32>, tensor<1x1x16x3xf32>) -> tensor<1x1x16x3xf32> loc("odd")
+    func.return %y, %z : tensor<1x1x1x4xf32>, tensor<1x1x16x3xf32>
+  }
+
   // PAIRS-LABEL: func.func @window(
   // PAIRS: graph.conv {{.*}} {layout = "channels_last", panel = 16, out_channels = 2, pairs = true} : (tensor<1x4x3x2xbf16>, tensor<1x1x1x1x16x2xbf16>) -> tensor<1x4x3x2xf32>
   func.func @window(%x : tensor<1x4x3x2xf32>) -> tensor<1x4x3x2xf32> {

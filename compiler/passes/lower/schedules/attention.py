@@ -41,6 +41,9 @@ def lower_attention(k: KernelLowering) -> None:
 class Attention:
     """One attention being lowered. Names: S queries, T keys, D width of q and k, E width of v."""
 
+    vectors = 1
+    """Vectors of keys that are computed together where strips are not whole."""
+
     def __init__(self, k: KernelLowering) -> None:
         self.k, self.op = k, k.root("graph.attention")
         self.q, self.keys, self.v = self.op.operands[:3]
@@ -50,8 +53,9 @@ class Attention:
         self.element = element_of(self.op.out)
         self.register = register_type(self.element)
         lanes = k.machine.lanes
+        self.grain = self.vectors * lanes
         self.width = (4 if k.machine.vector_registers >= 32 else 2) * lanes
-        self.width = -(-tile_width(self.t, self.width) // lanes) * lanes
+        self.width = -(-tile_width(self.t, self.width) // self.grain) * self.grain
         vectors = self.width // lanes
         self.rows = tile_width(self.s, (k.machine.vector_registers - 2 - vectors) // vectors)
         if not isinstance(self.s, Dim):
@@ -70,19 +74,14 @@ class Attention:
         heads = typical(self.batch * self.heads)
         blocks = min(typical(tiles), max(1, -(-8 // heads)))
         sweep = -(-typical(tiles) // blocks)
-        self.transposed = k.b.alloc(self.strips * self.d * self.width, self.register)
         self.scores = k.b.alloc(self.strips * self.rows * self.width, self.register)
         self.scales = k.b.alloc(self.rows, self.register)
-        self.packs = min(sweep * self.rows, typical(self.t)) >= LONG
-        if self.packs:
-            self.packed = k.b.alloc(self.t * self.e, self.register)
+        self._alloc(sweep)
         cost = typical(self.op.cost().flops) / (heads * blocks) / k.machine.peak_f32
         with k.parallel((self.batch, self.heads, ceildiv(tiles, sweep)), cost) as (batch, head, block):
             self.at = (batch, head)
             self.shared_at = (batch, k.settle(head.floordiv(self.heads // self.shared)))
-            self._transpose_keys()
-            if self.packs:
-                self._pack_values()
+            self._prepare()
             start = k.e.scalar(block * sweep)
             full = floordiv(self.s, self.rows)
             if full != 0:
@@ -92,6 +91,20 @@ class Attention:
                 return
             with k.b.when(k.b.compare("eq", k.b.index(k.e.scalar(block)), k.b.index(ceildiv(tiles, sweep) - 1))):
                 k.pieces(k.tail(self.s, self.rows), lambda part: self._queries(part.start, part.width))
+
+    def _alloc(self, sweep: int) -> None:
+        """Scratch for one head's keys and values, which a unit prepares for ``sweep`` tiles of queries."""
+        b = self.k.b
+        self.transposed = b.alloc(self.strips * self.d * self.width, self.register)
+        self.packs = min(sweep * self.rows, typical(self.t)) >= LONG
+        if self.packs:
+            self.packed = b.alloc(self.t * self.e, self.register)
+
+    def _prepare(self) -> None:
+        """Keys and values of the head as the products read them."""
+        self._transpose_keys()
+        if self.packs:
+            self._pack_values()
 
     def _transpose_keys(self) -> None:
         """Scratch [strips of T, D, width] holds this head's keys; a tile is read along D and transposed in registers.
@@ -161,14 +174,14 @@ class Attention:
     def _rest(self, whole: Index, count: Index, carried: Sequence[SSAValue], body: Vector) -> Sequence[SSAValue]:
         """Call ``body`` for each vector of keys between ``whole`` strips and ``count`` keys, with its strip, where in
         it the vector begins, and the carried values."""
-        b, lanes = self.k.b, self.k.machine.lanes
+        b = self.k.b
         start = b.imul(whole, self.width)
         if is_number(count) and is_number(start):
-            for key in range(start, count, lanes):
+            for key in range(start, count, self.grain):
                 carried = body(Expr(key // self.width), Expr(key % self.width), carried)
             return carried
-        with b.loop(start, count, lanes, carried) as loop:
-            key = iv(loop.index, 0, largest(self.t - 1, 0), lanes)
+        with b.loop(start, count, self.grain, carried) as loop:
+            key = iv(loop.index, 0, largest(self.t - 1, 0), self.grain)
             loop.yield_(*body(key.floordiv(self.width), key.mod(self.width), loop.carried))
         return loop.results
 
@@ -177,19 +190,19 @@ class Attention:
     def _scores(self, first: Expr, rows: int, clear: Index, count: Index) -> None:
         """q k^T into scratch: the ``clear`` keys that all of these queries see in strips, what is left up to ``count``
         by vectors, where keys that a query does not see score minus infinity."""
-        b, lanes = self.k.b, self.k.machine.lanes
+        b, grain = self.k.b, self.grain
         whole = b.idiv(clear, self.width)
         if whole != 0:
             with b.loop(0, whole) as loop:
                 self._tile(first, rows, self._strip_number(loop.index), Expr(), self.width)
         if is_number(count) and is_number(whole):
             for strip in range(whole, -(-count // self.width)):
-                width = min(self.width, -(-(count - strip * self.width) // lanes) * lanes)
+                width = min(self.width, -(-(count - strip * self.width) // grain) * grain)
                 self._tile(first, rows, Expr(strip), Expr(), width, hides=True)
             return
 
         def vector(strip: Expr, column: Expr, carried: Sequence[SSAValue]) -> Sequence[SSAValue]:
-            self._tile(first, rows, strip, column, lanes, hides=True)
+            self._tile(first, rows, strip, column, grain, hides=True)
             return carried
 
         self._rest(whole, count, (), vector)
@@ -198,14 +211,8 @@ class Attention:
         """Scores of ``rows`` queries and ``width`` keys from ``column`` of a strip on."""
         k, b = self.k, self.k.b
         with k.e.lanes((rows, width)):
-
-            def step(t: Expr, total: SSAValue) -> SSAValue:
-                query = k.e.value(self.q, (*self.at, first + lane(0, rows), t)).value
-                place = self._strip_of_keys(strip) + t * self.width + column + lane(1, width)
-                return b.fma(query, k.e.load_scratch(self.transposed, place), total)
-
             sums = [b.splat(0, (rows, width), self.register)] * self._chains(rows, width)
-            score = combine(k, accumulate(k, self.d, sums, step))
+            score = combine(k, self._products(first, strip, column, sums))
             key = strip * self.width + column
             if not self.factor:
                 score = self._adjusted(score, first, rows, key)
@@ -213,6 +220,17 @@ class Attention:
                 score = self._hidden(score, first, rows, key)
             place = self._slot(strip, lane(0, rows), column + lane(1, width))
             k.e.store(Typed(score, self.register), self.scores, place)
+
+    def _products(self, first: Expr, strip: Expr, column: Expr, sums: list[SSAValue]) -> list[SSAValue]:
+        """``sums`` of products of queries from ``first`` on and keys from ``column`` of a strip on."""
+        k, (rows, width) = self.k, shape(sums[0])
+
+        def step(t: Expr, total: SSAValue) -> SSAValue:
+            query = k.e.value(self.q, (*self.at, first + lane(0, rows), t)).value
+            place = self._strip_of_keys(strip) + t * self.width + column + lane(1, width)
+            return k.b.fma(query, k.e.load_scratch(self.transposed, place), total)
+
+        return accumulate(k, self.d, sums, step)
 
     def _adjusted(self, score: SSAValue, first: Expr, rows: int, key: Expr) -> SSAValue:
         """cap(scale score) + mask."""
@@ -248,21 +266,28 @@ class Attention:
         with k.loop(0, rows) as row:
             peak = self._along(row, count, "max_fast", -math.inf, lambda score, _: score)
             peak = b.select(b.compare("eq", peak, -math.inf), 0.0, peak)
-            shift = b.mul(peak, -self.factor)
-
-            def weight(score: SSAValue, slot: Expr) -> SSAValue:
-                if self.factor:
-                    power = b.fma(score, b.constant(self.factor, self.register), shift)
-                else:
-                    power = b.mul(b.sub(score, peak), LOG2_E)
-                value = b.unary("exp2", power)
-                k.e.store(Typed(value, self.register), self.scores, slot)
-                return value
-
-            total = self._along(row, count, "add", 0.0, weight)
+            total = self._weights(row, count, peak)
             scale = b.select(b.compare("eq", total, 0.0), 0.0, b.div(1.0, total))
             with k.e.lanes((1, 1)):
                 k.e.store(Typed(scale, self.register), self.scales, row)
+
+    def _weights(self, row: Expr, count: Index, peak: SSAValue) -> SSAValue:
+        """Weights in place of the scores of a row; returns their sum."""
+        k = self.k
+        shift = k.b.mul(peak, -self.factor)
+
+        def weight(score: SSAValue, slot: Expr) -> SSAValue:
+            value = self._weight(score, peak, shift)
+            k.e.store(Typed(value, self.register), self.scores, slot)
+            return value
+
+        return self._along(row, count, "add", 0.0, weight)
+
+    def _weight(self, score: SSAValue, peak: SSAValue, shift: SSAValue) -> SSAValue:
+        b = self.k.b
+        if self.factor:
+            return b.unary("exp2", b.fma(score, b.constant(self.factor, self.register), shift))
+        return b.unary("exp2", b.mul(b.sub(score, peak), LOG2_E))
 
     def _along(
         self, row: Expr, count: Index, kind: str, start: float, function: Callable[[SSAValue, Expr], SSAValue]
@@ -291,7 +316,7 @@ class Attention:
             whole_parts = [part for part in loop.results if shape(part) == shape(loop.results[0])]
             parts = [combined(whole_parts), *loop.results[len(whole_parts) :]]
         if b.imul(whole, self.width) != count:
-            first = b.splat(start, (1, lanes), self.register)
+            first = b.splat(start, (1, self.grain), self.register)
             parts += self._rest(whole, count, (first,), lambda strip, at, total: (add(strip, at, total[0]),))
         return combined([b.reduce(kind, part, (1,)) for part in parts])
 
@@ -305,21 +330,26 @@ class Attention:
             width = part.width
             with k.e.lanes((rows, width), part.limits(1)):
                 zero = b.splat(0, (rows, width), self.register)
-
-                def over(keys: Expr, scores: Expr, depth: Index, sums: list[SSAValue]) -> list[SSAValue]:
-                    def step(t: Expr, total: SSAValue) -> SSAValue:
-                        weight = k.e.load_scratch(self.scores, scores + lane(0, rows) * self.width + t)
-                        value = self._value(keys + t, part.start + lane(1, width))
-                        return b.fma(weight, value, total)
-
-                    return accumulate(k, depth, sums, step)
-
-                total = combine(k, self._over_keys(count, [zero] * self._chains(rows, width), over))
+                sums = self._weighted(part.start, count, [zero] * self._chains(rows, width))
+                total = combine(k, sums)
                 scale = k.e.load_scratch(self.scales, lane(0, rows))
                 at = (*self.at, first + lane(0, rows), part.start + lane(1, width))
                 k.finish(self.op.out, at, Typed(b.mul(total, scale), self.element))
 
         k.strips(self.e, tile_width(self.e, self.width), strip)
+
+    def _weighted(self, column: Expr, count: Index, sums: list[SSAValue]) -> list[SSAValue]:
+        """``sums`` of ``count`` weights times values from ``column`` on."""
+        k, (rows, width) = self.k, shape(sums[0])
+
+        def over(keys: Expr, scores: Expr, depth: Index, sums: list[SSAValue]) -> list[SSAValue]:
+            def step(t: Expr, total: SSAValue) -> SSAValue:
+                weight = k.e.load_scratch(self.scores, scores + lane(0, rows) * self.width + t)
+                return k.b.fma(weight, self._value(keys + t, column + lane(1, width)), total)
+
+            return accumulate(k, depth, sums, step)
+
+        return self._over_keys(count, sums, over)
 
     def _over_keys(self, count: Index, sums: list[SSAValue], over: Over) -> list[SSAValue]:
         """Call ``over`` for each whole strip of the ``count`` keys, then for the rest of them."""
