@@ -38,6 +38,7 @@ FETCH_BYTES = 2048  # how far ahead then: what arrives while a line comes from t
 L1_WAYS = 12  # rows of A so far apart that stay in the cache together
 LONGEST_DEPTH = 1024  # of K before it is cut
 OTHER_SHAPES = 5  # beside the estimated best that tuning may try
+SUMMED_ALONE = 512  # steps of K whose products go into one sum
 NEARLY_EQUAL = 1.04  # scores closer than this say nothing; loads decide
 
 
@@ -273,16 +274,15 @@ class Contraction:
         with k.e.lanes((rows, columns.width), columns.limits(1)):
             local = row.mod(self.blocking.sweep * self.blocking.rows) + lane(0, rows)
             slot = local * self.blocking.columns + lane(1, columns.width)
-            zero = k.b.splat(0, (rows, columns.width), self.register)
-            first = k.e.load_scratch(self.partial, slot) if part.continued else zero
-            sums = [first, *[zero] * (chains - 1)]
 
             def step(t: Expr, total: SSAValue) -> SSAValue:
                 return self._step(
                     at, row, columns.start, part.begin + t, total, None if ahead is None else ahead + t * self._line
                 )
 
-            total = combine(k, accumulate(k, part.length, sums, step))
+            total = total_of(k, part.length, [k.b.splat(0, (rows, columns.width), self.register)] * chains, step)
+            if part.continued:
+                total = k.b.add(total, k.e.load_scratch(self.partial, slot))
             if not part.last:
                 k.e.store(Typed(total, self.register), self.partial, slot)
                 return
@@ -327,6 +327,37 @@ class Contraction:
             return ()
         trailing = at[len(at) - len(extents) :] if extents else ()
         return tuple(Expr() if extent == 1 else c for c, extent in zip(trailing, extents, strict=True))
+
+
+def total_of(
+    k: KernelLowering, depth: Extent, zeros: list[SSAValue], step: Callable[[Expr, SSAValue], SSAValue]
+) -> SSAValue:
+    """The sum of ``step`` over 0 .. depth-1, in as many interleaved sums as there are ``zeros``; where there are many
+    steps, in parts that are summed for themselves, so that the error grows with the root of a part's length times that
+    of K, not with K (Higham 2002, section 4.2: blocked summation)."""
+    parts = _parts(depth, len(zeros)) if is_number(depth) else 1
+    if parts == 1:
+        return combine(k, accumulate(k, depth, zeros, step))
+    length = depth // parts
+
+    def part(start: Expr | int, steps: Extent = length) -> SSAValue:
+        return combine(k, accumulate(k, steps, zeros, lambda t, total: step(t + start, total)))
+
+    total = part(0)
+    if parts == 2:
+        total = k.b.add(total, part(length))
+    else:
+        with k.b.loop(1, parts, 1, [total]) as loop:
+            loop.yield_(k.b.add(loop.carried[0], part(iv(loop.index, 1, parts - 1) * length)))
+        (total,) = loop.results
+    return total if parts * length == depth else k.b.add(total, part(parts * length, depth - parts * length))
+
+
+def _parts(depth: int, chains: int) -> int:
+    """In how many parts K is summed; if possible, parts that leave nothing over."""
+    most = SUMMED_ALONE * chains
+    fewest = -(-depth // most)
+    return next((parts for parts in range(fewest, 2 * fewest) if depth % parts == 0), fewest) if fewest > 1 else 1
 
 
 def accumulate(

@@ -24,7 +24,7 @@ from penstock.compiler.dialects.tile.builder import Index
 from penstock.compiler.extents import ceildiv, largest, quotient, typical
 from penstock.compiler.passes.lower.affine import Expr, iv, lane
 from penstock.compiler.passes.lower.kernel import KernelLowering, schedule
-from penstock.compiler.passes.lower.schedules.contraction import accumulate, chains_for, combine
+from penstock.compiler.passes.lower.schedules.contraction import chains_for, total_of
 from penstock.compiler.passes.lower.tile_scalars import Typed
 
 Tiles = list[SSAValue]
@@ -233,7 +233,7 @@ class WinogradKernel:
                 place = ((panel * self.points + point) * self.channels + t) * self.panel + columns
                 return k.b.fma(a, k.e.load(k.e.buffers[self.u], place, self.u).value, total)
 
-            total = combine(k, accumulate(k, self.channels, [k.b.splat(0, tile, f32)] * chains, step))
+            total = total_of(k, self.channels, [k.b.splat(0, tile, f32)] * chains, step)
             k.e.store(Typed(total, f32), self.products, point * self.planes[1] + rows * self.panel + columns)
 
     def _ahead(self, matrix: Expr, row: Expr, column: Expr) -> tuple[Expr, int]:
