@@ -330,12 +330,19 @@ class Contraction:
 
 
 def total_of(
-    k: KernelLowering, depth: Extent, zeros: list[SSAValue], step: Callable[[Expr, SSAValue], SSAValue]
+    k: KernelLowering,
+    depth: Extent,
+    zeros: list[SSAValue],
+    step: Callable[[Expr, SSAValue], SSAValue],
+    alone: int = SUMMED_ALONE,
 ) -> SSAValue:
-    """The sum of ``step`` over 0 .. depth-1, in as many interleaved sums as there are ``zeros``; where there are many
-    steps, in parts that are summed for themselves, so that the error grows with the root of a part's length times that
-    of K, not with K (Higham 2002, section 4.2: blocked summation)."""
-    parts = _parts(depth, len(zeros)) if is_number(depth) else 1
+    """The sum of ``step`` over 0 .. depth-1, in as many interleaved sums as there are ``zeros``.
+
+    Where there are many steps they go in parts, at most ``alone`` for each of the sums, and the parts are added up: the
+    error of random terms then grows with the root of a part's length times that of K instead of with K (Higham 2002,
+    Accuracy and Stability of Numerical Algorithms, section 4.2).
+    """
+    parts = _parts(depth, alone * len(zeros)) if is_number(depth) else 1
     if parts == 1:
         return combine(k, accumulate(k, depth, zeros, step))
     length = depth // parts
@@ -353,9 +360,8 @@ def total_of(
     return total if parts * length == depth else k.b.add(total, part(parts * length, depth - parts * length))
 
 
-def _parts(depth: int, chains: int) -> int:
-    """In how many parts K is summed; if possible, parts that leave nothing over."""
-    most = SUMMED_ALONE * chains
+def _parts(depth: int, most: int) -> int:
+    """In how many parts of at most ``most`` steps K is summed; if possible, parts that leave nothing over."""
     fewest = -(-depth // most)
     return next((parts for parts in range(fewest, 2 * fewest) if depth % parts == 0), fewest) if fewest > 1 else 1
 

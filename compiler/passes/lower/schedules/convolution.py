@@ -24,6 +24,8 @@ from penstock.compiler.passes.lower.sliding import Position, Segment, Sliding, S
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
 UNITS = 16
+LONGEST_TOGETHER = 384  # products that go into one sum
+SHORTEST_ALONE = 128  # products of a row of the window that are worth a sum of their own
 
 
 @schedule("convolution", tunable=True)
@@ -51,6 +53,9 @@ class Convolution:
         self.groups: int = self.op.groups
         self.element = element_of(self.op.out)
         self.register = register_type(self.element)
+        # Long sums err less in parts (``contraction.total_of``): here one for each row of the window.
+        row = typical(self.depth) * window[-1]
+        self.rows_alone = len(window) > 1 and row >= SHORTEST_ALONE and row * math.prod(window[:-1]) > LONGEST_TOGETHER
         # Rows of the image are cut so that there are at least ``units`` units, where there are rows enough.
         self.blocking, self.units = k.choose(self._options())
 
@@ -115,7 +120,10 @@ class Convolution:
             sums = [k.b.splat(0, (segment.width, columns.width), self.register)] * self.blocking.chains
 
             def taps(position: Position, carried: Sums) -> Sums:
-                return self._taps(batch, position, output, segment, column, carried)
+                if not self.rows_alone:
+                    return self._taps(batch, position, output, segment, column, carried)
+                row = self._taps(batch, position, output, segment, column, sums)
+                return [k.b.add(total, one) for total, one in zip(carried, row, strict=True)]
 
             total = combine(k, self.sliding.outer_taps(outputs, sums, taps))
             at = (batch, *outputs, output + lane(0, segment.width), column + lane(1, columns.width))

@@ -32,6 +32,7 @@ Tiles = list[SSAValue]
 UNITS = 8  # enough for the threads of a small machine to share
 PLANE_GAP = 16  # elements between the planes of two points, so that they do not fall into the same sets of the L1 cache
 BLOCK_TILES = 64
+SUMMED_ALONE = 48  # channels: what the transform of outputs cancels, it takes from sums of larger numbers
 BEGIN = 30  # multiply-adds in the time that a register tile takes beside its loop over channels
 WORTH_TRYING = 10  # of the blocks there are, by estimated time
 LINE = 16  # elements of a cache line
@@ -233,7 +234,7 @@ class WinogradKernel:
                 place = ((panel * self.points + point) * self.channels + t) * self.panel + columns
                 return k.b.fma(a, k.e.load(k.e.buffers[self.u], place, self.u).value, total)
 
-            total = total_of(k, self.channels, [k.b.splat(0, tile, f32)] * chains, step)
+            total = total_of(k, self.channels, [k.b.splat(0, tile, f32)] * chains, step, SUMMED_ALONE)
             k.e.store(Typed(total, f32), self.products, point * self.planes[1] + rows * self.panel + columns)
 
     def _ahead(self, matrix: Expr, row: Expr, column: Expr) -> tuple[Expr, int]:
