@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).parents[1])
 
 from architectures import all_architectures
-from architectures.export import EXPORTERS, SHAPES, WAYS, Way, export, export_path, write_inputs
+from architectures.export import EXPORTERS, SHAPES, WAYS, Way, export, export_path, reason, write_inputs
 from architectures.forked import Ended, run_forked
 
 RESULTS = "outcomes.json"
@@ -55,7 +56,7 @@ def make_comparisons(names: list[str], ways: list[Way], options: argparse.Namesp
     import penstock.compiler.driver  # noqa: F401
     from architectures.comparison import Outcome, compare
 
-    architectures = all_architectures()
+    architectures, tree = all_architectures(), revision()
     outcomes: dict[Key, dict[str, Any]] = {}
     work: list[tuple[Key, Any]] = []
     for name in names:
@@ -64,7 +65,7 @@ def make_comparisons(names: list[str], ways: list[Way], options: argparse.Namesp
             if not path.exists():
                 failed = path.with_suffix(".failed")
                 if failed.exists():
-                    outcomes[name, way] = Outcome("not exported", failed.read_text()[:300].splitlines()[0]).as_dict()
+                    outcomes[name, way] = Outcome("not exported", reason(failed.read_text())).as_dict()
                 continue
             sizes = (0, 1) if way[1] == "dynamic" else (0,)
             inputs = [options.cache / f"{name}.{which}.npz" for which in sizes]
@@ -72,7 +73,7 @@ def make_comparisons(names: list[str], ways: list[Way], options: argparse.Namesp
     for key, result in run_forked(work, options.limit, options.jobs):
         if isinstance(result, Ended):
             result = Outcome("internal" if result.how == "error" else result.how, result.detail).as_dict()
-        outcomes[key] = result
+        outcomes[key] = result | {"tree": tree}
         line = f"{key[0]:24} {' '.join(key[1]):20} {result['status']:10}"
         figures = "" if result["error"] is None else f"error {result['error']:.1e}, compiled in {result['seconds']} s"
         print(f"{line} {figures} {result['detail'][:600]}", flush=True)
@@ -88,6 +89,15 @@ def keep(path: Path, outcomes: dict[str, dict[str, Any]], order: list[str]) -> d
     kept = {name: {way: kept[name][way] for way in ways if way in kept[name]} for name in order if name in kept}
     path.write_text(json.dumps(kept, indent=1) + "\n")
     return kept
+
+
+def revision() -> str:
+    """The commit of the sources that compile, "" where git cannot tell; with a + where files differ from it."""
+    command = ["git", "-C", str(Path(__file__).parents[2]), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def versions() -> str:

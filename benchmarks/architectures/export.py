@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,14 @@ def export(architecture: Architecture, way: Way, cache: Path) -> str:
         path.with_suffix(".failed").write_text(reason)
         return reason
     return ""
+
+
+def reason(failure: str) -> str:
+    """One line of what a ``.failed`` file holds: the first cause that dynamo names, else its first line."""
+    _, found, summary = failure.partition("## Exception summary")
+    lines = (summary if found else failure).strip().splitlines()
+    first, *rest = [re.sub(r"^<class '(?:\w+\.)*(\w+)'>", r"\1", line) for line in lines]
+    return (f"{first} {rest[0].lstrip('- ')}" if first.endswith(":") and rest else first)[:300]
 
 
 def _dynamo(architecture: Architecture, module: Any, inputs: dict[str, Any], dynamic: bool, path: Path) -> None:

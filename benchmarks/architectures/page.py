@@ -25,7 +25,7 @@ thread, without its graph optimisations: the number is the largest absolute erro
 values, the worst of all outputs. Exports with symbolic sizes are compiled once, and run at two sizes. An empty cell has
 not been run.
 
-Made with {versions}.
+Made with {versions}; compiled by {trees}.
 
 * **refused**: penstock says which nodes it cannot compile, and why
 * **wrong**, **internal**, **crash**, **timeout**: defects
@@ -37,11 +37,22 @@ def page(outcomes: Outcomes, target: str, versions: str) -> str:
     """The whole page."""
     found = {way for by_way in outcomes.values() for way in by_way}
     ways = sorted(found, key=lambda way: (way.endswith("dynamic"), way))
-    lines = [INTRODUCTION.format(count=len(outcomes), target=f"`{target}`", versions=versions)]
+    what = {"count": len(outcomes), "target": f"`{target}`", "versions": versions, "trees": _trees(outcomes)}
+    lines = [INTRODUCTION.format(**what)]
     lines += ["## Counts", "", *_counts(outcomes, ways), ""]
     lines += ["## Results", "", *_results(outcomes, ways), ""]
     lines += ["## What did not pass", "", *_failures(outcomes)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _trees(outcomes: Outcomes) -> str:
+    """The commits of penstock that compiled, with how many exports each; the most first."""
+    made = [
+        outcome for by_way in outcomes.values() for outcome in by_way.values() if outcome["status"] != "not exported"
+    ]
+    counts = Counter(outcome.get("tree") or "an unrecorded commit" for outcome in made)
+    named = [f"{tree} ({count} exports)" for tree, count in counts.most_common()]
+    return f"penstock at {', '.join(named)}" if named else "nothing yet"
 
 
 def _counts(outcomes: Outcomes, ways: list[str]) -> Iterator[str]:
@@ -51,6 +62,7 @@ def _counts(outcomes: Outcomes, ways: list[str]) -> Iterator[str]:
     yield "|---" * (len(ways) + 1) + "|"
     for status in statuses:
         yield f"| {status} | {' | '.join(str(counts[way][status]) for way in ways)} |"
+    yield f"| not run | {' | '.join(str(len(outcomes) - counts[way].total()) for way in ways)} |"
 
 
 def _results(outcomes: Outcomes, ways: list[str]) -> Iterator[str]:
@@ -87,4 +99,5 @@ def _plain(detail: str) -> str:
     """One line without colours, file names of the cache, or anything Markdown would format."""
     text = re.sub(r"\x1b\[\d+m", "", detail)
     text = re.sub(r"/\S*/(\S+\.(onnx|py))", r"\1", text)
+    text = re.sub(r" at 0x[0-9a-f]+", "", text)
     return " ".join(text.split())[:300].replace("|", "/").replace("<", "&lt;").replace("_", r"\_").replace("*", r"\*")

@@ -76,7 +76,22 @@ def test_a_model_is_compiled_and_held_against_onnxruntime(tmp_path: Path, part: 
         "error": None,
         "seconds": None,
     }
-    text = page({"mlp": {"dynamo fixed": passed}, "odd": {"dynamo fixed": refused}}, "cpu", "torch 2")
+    passed["tree"] = "abc123"
+    missing = {"status": "not exported", "detail": "no", "error": None}
+    outcomes = {"mlp": {"dynamo fixed": passed, "dynamo dynamic": missing}, "odd": {"dynamo fixed": refused}}
+    text = page(outcomes, "cpu", "torch 2")
+    assert "compiled by penstock at abc123 (1 exports), an unrecorded commit (1 exports)." in text
+    assert "| not run | 0 | 1 |" in text
     assert f"| mlp | {passed['error']:.0e} |" in text
     assert "| odd | **refused** |" in text
     assert "* **refused**: odd (dynamo fixed): PENS-M006 node\\_1 (X): / no" in text
+
+
+def test_why_there_is_no_export_is_one_line(part: Callable[[str], Any]) -> None:
+    pytest.importorskip("torch")
+    reason = part("export").reason
+    assert reason("TypeError: no\n(Occurred when translating col2im).") == "TypeError: no"
+    said = (
+        "TorchExportError: Failed.\n\n## Exception summary\n\n<class 'a.b.Odd'>: it conflicts:\n- with this\n\n(more)"
+    )
+    assert reason(said) == "Odd: it conflicts: with this"
