@@ -121,6 +121,16 @@ def polynomial(m: Instructions[V], x: V, coefficients: Sequence[float]) -> V:
     return value
 
 
+def estrin(m: Instructions[V], x: V, coefficients: Sequence[float]) -> V:
+    """The same in pairs, then pairs of pairs: a few products more, in a chain a third as long (G. Estrin, 1960)."""
+    terms = [m.number(coefficient) for coefficient in coefficients]
+    while len(terms) > 1:
+        pairs = [m.fma(high, x, low) for low, high in zip(terms[::2], terms[1::2], strict=False)]
+        terms = pairs + terms[2 * len(pairs) :]
+        x = m.mul(x, x)
+    return terms[0]
+
+
 def fitted(m: Instructions[V], x: V, name: str) -> V:
     """The minimax polynomial ``name`` of ``coefficients``."""
     return polynomial(m, x, getattr(table, f"{name}_F64" if m.double else f"{name}_F32"))

@@ -24,6 +24,7 @@ from penstock.compiler.backends.instructions import (
     at_least,
     at_most,
     copysign,
+    estrin,
     fitted,
     magic_number,
     parts_of,
@@ -137,7 +138,7 @@ def gelu_tail(m: Instructions[V], x: V) -> V:
         far = _exp_normal(m, fitted(m, m.sub(z, m.number(3.5)), "ERFC"))
         chance = m.mul(m.number(0.5), m.select(m.less(z, m.number(ERF_JOIN)), near, far))
     else:
-        chance = _exp2_normal(m, polynomial(m, t, table.NORMAL_TAIL_F32))
+        chance = _exp2_normal(m, estrin(m, t, table.NORMAL_TAIL_F32))
     return m.select(beyond, m.number(0.0), m.mul(t, chance))
 
 
@@ -397,7 +398,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "log": (1.2, 1.0),
     "tanh": (2.6, 2.6),
     "erf": (1.2, 6.0),
-    "gelu_tail": (48.0, 9.0),
+    "gelu_tail": (56.0, 9.0),
     "sin": (1.6, 1.6),
     "cos": (1.6, 1.6),
     "tan": (3.8, 3.8),
