@@ -116,9 +116,11 @@ class CompileOptions:
     @cached_property
     def record(self) -> TuningRecord | None:
         """The tuning record that ``tuned`` is or names. Raises OptionError if it is not to be believed."""
+        if self.tuned is None:
+            return None
         from penstock.compiler.tuning.record import Record, read_record
 
-        return self.tuned if self.tuned is None or isinstance(self.tuned, Record) else read_record(self.tuned)
+        return self.tuned if isinstance(self.tuned, Record) else read_record(self.tuned)
 
     @classmethod
     def of(cls, **options: Any) -> CompileOptions:

@@ -62,7 +62,7 @@ def source_names(location: LocationAttr) -> tuple[str, ...]:
 
 def is_known(location: LocationAttr) -> bool:
     """True if ``location`` names at least one source."""
-    return bool(source_names(location))
+    return isinstance(location, NameLoc) or bool(_leaves(location))
 
 
 def describe(location: LocationAttr, most: int = 3) -> str:

@@ -202,7 +202,8 @@ def rewrite(
             continue
         kind = type(op)
         if kind not in table:
-            table[kind] = [p for p in patterns if not p.roots or issubclass(kind, p.roots)]
+            bases = kind.__mro__  # issubclass would ask every subclass of an abstract base
+            table[kind] = [p for p in patterns if not p.roots or any(root in bases for root in p.roots)]
         for pattern in table[kind]:
             rewriter.begin(op)
             try:

@@ -1,11 +1,12 @@
 """The weight store: every constant too large for IR text, by key.
 
 In: numpy arrays (often memory-mapped from the model's file). Out: the same arrays, read-only, by a key that IR
-operations hold. The one idea: a key is a readable name plus a checksum of dtype, shape and bytes, so equal weights
-of one name share one entry, any rewrite of a weight gets a new key, and IR text never holds weight bytes.
+operations hold. The one idea: a key is a readable name plus a checksum of dtype, shape and samples of the elements, so
+equal weights of one name share one entry, any rewrite of a weight gets a new key, and IR text never holds weight bytes.
 
-Every pass that rewrites weights pays for their checksums, so these are the fastest there are; what has the checksum of
-another weight of its name is compared with it.
+Weights are most of what a compilation moves, so the store touches them as little as it can: arrays may be views of
+others (a transposed weight is packed from where it lies), and a checksum reads about ``SAMPLES`` elements. What has the
+checksum of another weight of its name is compared with it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+SAMPLES = 4096
+"""Elements of a larger array that its checksum reads, about: the same share of every axis."""
 
 
 class WeightStore(Mapping[str, Array]):
@@ -39,8 +42,8 @@ class WeightStore(Mapping[str, Array]):
         return len(self._arrays)
 
     def add(self, array: Array, name: str = "constant") -> str:
-        """Store ``array`` (any shape and dtype; made contiguous and read-only) under a key derived from ``name``."""
-        array = np.ascontiguousarray(array).reshape(array.shape)
+        """Store ``array`` (any shape, dtype and strides; made read-only) under a key derived from ``name``."""
+        array = array.view()
         first = key = f"{_readable(name)}#{checksum(array)}"
         number = 1
         while key in self._arrays and not same(self._arrays[key], array):
@@ -70,8 +73,12 @@ class WeightStore(Mapping[str, Array]):
 
 
 def checksum(array: Array) -> str:
-    """Eight hex digits: CRC-32 of dtype, shape and bytes (row-major)."""
-    return f"{zlib.crc32(_bytes(array), zlib.crc32(_kind(array).encode())):08x}"
+    """Eight hex digits: CRC-32 of dtype, shape and elements (row-major), of a large array a sample of them."""
+    sample = array
+    if array.size > SAMPLES:
+        side = round(SAMPLES ** (1 / array.ndim))
+        sample = array[tuple(slice(None, None, -(-extent // side)) for extent in array.shape)]
+    return f"{zlib.crc32(_bytes(sample), zlib.crc32(_kind(array).encode())):08x}"
 
 
 def digest(array: Array) -> str:
@@ -82,7 +89,7 @@ def digest(array: Array) -> str:
 
 
 def same(one: Array, other: Array) -> bool:
-    """Whether two contiguous arrays have the same dtype, shape and bytes."""
+    """Whether two arrays have the same dtype, shape and bytes."""
     if one is other:
         return True
     return _kind(one) == _kind(other) and np.array_equal(np.frombuffer(_bytes(one), np.uint8), _bytes(other))
@@ -93,7 +100,7 @@ def _kind(array: Array) -> str:
 
 
 def _bytes(array: Array) -> memoryview:
-    return array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
 
 
 def _readable(name: str) -> str:

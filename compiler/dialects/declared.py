@@ -81,6 +81,17 @@ def _integer(value: int) -> Attribute:
     return IntegerAttr(value, i64)
 
 
+@lru_cache(4096)
+def _integers(values: tuple[int, ...]) -> Attribute:
+    """The same for lists of numbers."""
+    return ArrayAttr([_integer(value) for value in values])
+
+
+MOST_READ = 4096
+_READ: dict[int, tuple[Attribute, tuple[Extent, ...]]] = {}
+"""Lists that were read off attributes, by identity; an attribute that is here lives, so no other one has its number."""
+
+
 def decode_extent(attribute: Attribute) -> Extent | None:
     """The integer, number or symbolic, that an attribute holds; None for another kind of attribute."""
     if isinstance(attribute, IntegerAttr):
@@ -136,9 +147,20 @@ class Ints(Parameter[tuple[int, ...]]):
     """A list of integers, numbers or symbolic."""
 
     def encode(self, value: Sequence[Extent]) -> Attribute:
-        return ArrayAttr([encode_extent(item) for item in value])
+        if any(isinstance(item, Dim) for item in value):
+            return ArrayAttr([encode_extent(item) for item in value])
+        return _integers(tuple(map(int, value)))
 
     def decode(self, attribute: Attribute) -> tuple[Extent, ...]:
+        known = _READ.get(id(attribute))
+        if known is not None and known[0] is attribute:
+            return known[1]
+        if len(_READ) >= MOST_READ:
+            _READ.clear()
+        _READ[id(attribute)] = attribute, (values := self._decoded(attribute))
+        return values
+
+    def _decoded(self, attribute: Attribute) -> tuple[Extent, ...]:
         if not isinstance(attribute, ArrayAttr):
             raise self.wrong(attribute)
         values = [decode_extent(item) for item in cast("ArrayAttr[Attribute]", attribute)]

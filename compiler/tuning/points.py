@@ -33,11 +33,11 @@ def choose_for(ctx: CompilerContext, kind: str, op: GraphOp, options: Mapping[st
 
 def choose_schedule(ctx: CompilerContext, dispatch: Dispatch, machine: CpuTarget) -> str:
     """The name of the candidate by which ``dispatch`` is to be lowered for ``machine``; empty for the cost model's."""
+    if ctx.choices is None:
+        return ""
     from penstock.compiler.caching.ingredients import description
     from penstock.compiler.passes.lower.kernel import schedule_options
 
-    if ctx.choices is None:
-        return ""
     names = schedule_options(dispatch, machine)
     if not names:
         return ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from penstock.compiler import errors
-from penstock.compiler.backends.llvm.emitter import Machine
+from penstock.compiler.backends.llvm.machine import Machine
 
 
 @dataclass(frozen=True)

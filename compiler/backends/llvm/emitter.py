@@ -23,6 +23,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from penstock.compiler import errors
 from penstock.compiler.backends.llvm.addresses import Addressing
+from penstock.compiler.backends.llvm.machine import Machine
 from penstock.compiler.backends.llvm.tiles import Row, Tile
 from penstock.compiler.backends.llvm.types import element_bytes
 from penstock.compiler.backends.llvm.writer import Value, Writer
@@ -60,27 +61,6 @@ def handlers() -> dict[str, Handler]:
     for info in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{info.name}")
     return _HANDLERS
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What the emitter knows of the machine.
-
-    ``lanes`` per machine vector, the same for every element type, so that masks and conversions line up; the ``cpu``
-    that functions are compiled for; whether multiply-add is one instruction (``fused``), whether ``gathers`` are
-    worth using, whether masked loads exist for 8- and 16-bit lanes (``masks_bytes``), and whether x * 2^n is one
-    instruction (``scales``), and whether dot products of ``pairs`` of bf16 are; ``features`` that the ``cpu`` has
-    beyond its own, as LLVM spells them.
-    """
-
-    lanes: int
-    cpu: str
-    fused: bool = True
-    gathers: bool = False
-    masks_bytes: bool = False
-    scales: bool = False
-    pairs: bool = False
-    features: str = ""
 
 
 @dataclass(frozen=True)

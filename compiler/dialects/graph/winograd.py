@@ -26,6 +26,7 @@ from penstock.compiler.dialects.graph.base import Cost, GraphOp, Int, Ints, Tens
 from penstock.compiler.dialects.graph.contraction import unpack_last
 from penstock.compiler.dtypes import shape_of, tensor, type_name
 from penstock.compiler.extents import ceildiv
+from penstock.compiler.parallel import in_parts
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -74,16 +75,29 @@ def _polynomial(roots: Sequence[Fraction], size: int) -> list[Fraction]:
     return coefficients + [Fraction(0)] * (size - len(coefficients))
 
 
-def transform_weights(w: NDArray[Any], tile: int) -> NDArray[np.float32]:
-    """Weights [3, 3, C, O] as [n n, C, O] with n = tile + 2, computed in double precision a few channels at a time."""
+def transform_weights(w: NDArray[Any], tile: int, panel: int) -> NDArray[np.float32]:
+    """Weights [3, 3, C, O] as [ceil(O/panel)][n n][C][panel] with n = tile + 2, computed in double precision a few
+    channels at a time."""
     g, (_, _, channels, features) = transforms(tile).weights, w.shape
     points = len(g) ** 2
-    made = np.empty((points, channels, features), np.float32)
+    panels, left = divmod(features, panel)
+    shape = panels + (left > 0), points, channels, panel
+    made = np.zeros(shape, np.float32) if left else np.empty(shape, np.float32)
     step = max(1, CACHED // (points * features))
-    for start in range(0, channels, step):  # einsum: a BLAS would wait for its threads
-        part = w[:, :, start : start + step].astype(np.float64)
-        columns = np.einsum("ia,abco->ibco", g, part)
-        made[:, start : start + step] = np.einsum("jb,ibco->ijco", g, columns).reshape(points, -1, features)
+
+    def transform(begin: int, end: int) -> None:
+        for start in range(begin, end, step):  # einsum: a BLAS would wait for its threads
+            part = w[:, :, start : min(start + step, end)].astype(np.float64, order="C")
+            columns = np.einsum("ia,abco->ibco", g, part)
+            values = np.einsum("jb,ibco->ijco", g, columns).reshape(points, -1, features)
+            count = values.shape[1]
+            here = slice(start, start + count)
+            whole = values[..., : panels * panel].reshape(points, count, panels, panel)
+            made[:panels, :, here] = whole.transpose(2, 0, 1, 3)
+            if left:
+                made[panels, :, here, :left] = values[..., panels * panel :]
+
+    in_parts(channels, transform, made.nbytes, align=step)
     return made
 
 

@@ -26,6 +26,7 @@ from penstock.compiler.dialects.graph.shape import Reshape, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dtypes import shape_of
+from penstock.compiler.parallel import in_parts
 from penstock.compiler.releasing import Releasing
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
 from penstock.compiler.tuning.choices import PANEL
@@ -68,10 +69,15 @@ def _padded(columns: int, width: int) -> int:
 def pack(matrix: NDArray[Any], panel: int) -> NDArray[Any]:
     """[K.., N] as [ceil(N/panel), K.., panel], zero padded; takes no more memory than the result."""
     *outer, columns = matrix.shape
-    packed = np.zeros((-(-columns // panel), *outer, panel), matrix.dtype)
-    for index, start in enumerate(range(0, columns, panel)):
-        part = matrix[..., start : start + panel]
-        packed[index, ..., : part.shape[-1]] = part
+    shape = -(-columns // panel), *outer, panel
+    packed = np.zeros(shape, matrix.dtype) if columns % panel else np.empty(shape, matrix.dtype)
+
+    def fill(begin: int, end: int) -> None:
+        for index in range(begin, end):
+            part = matrix[..., index * panel : (index + 1) * panel]
+            packed[index, ..., : part.shape[-1]] = part
+
+    in_parts(shape[0], fill, packed.nbytes)
     return packed
 
 

@@ -26,7 +26,6 @@ from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dialects.graph.winograd import POINTS, WINDOW, WinogradConv, transform_weights
 from penstock.compiler.dtypes import shape_of
 from penstock.compiler.extents import typical
-from penstock.compiler.passes.layout.pack_weights import pack
 from penstock.compiler.precision import ROUNDED
 from penstock.compiler.releasing import Releasing
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
@@ -100,7 +99,7 @@ class ConvByWinograd(Pattern):
         if tile == 0:
             return
         weights = constant.array(self.ctx.weights)
-        packed = pack(transform_weights(weights, tile), PANEL)
+        packed = transform_weights(weights, tile, PANEL)
         name = constant.key if "key" in constant.attributes else "constant"
         made = self.releasing.made(Constant.of(packed, self.ctx.weights, name=name, location=constant.location))
         u = rewriter.insert(made).out

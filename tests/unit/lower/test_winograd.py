@@ -17,7 +17,6 @@ from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.elementwise import Add
 from penstock.compiler.dialects.graph.winograd import POINTS, WINDOW, WinogradConv, transform_weights, transforms
 from penstock.compiler.extents import symbol
-from penstock.compiler.passes.layout.pack_weights import pack
 from penstock.compiler.passes.layout.winograd import tiles_by_time
 from penstock.compiler.passes.lower.schedules.winograd import choose_block
 
@@ -51,7 +50,7 @@ def arrays(case: Case, tile: int, seed: int = 5) -> tuple[NDArray[Any], NDArray[
     rng = np.random.default_rng(seed)
     x = rng.standard_normal(case[0]).astype(np.float32)
     w = rng.standard_normal((WINDOW, WINDOW, case[0][-1], case[1])).astype(np.float32)
-    return x, w, pack(transform_weights(w, tile), PANEL)
+    return x, w, transform_weights(w, tile, PANEL)
 
 
 def direct(x: NDArray[Any], w: NDArray[Any], case: Case) -> NDArray[Any]:

@@ -35,6 +35,28 @@ def test_arrays_with_one_checksum_have_keys_of_their_own(monkeypatch: pytest.Mon
     assert len({store.digest(key) for key in keys}) == 3
 
 
+def test_views_are_kept_as_such_and_count_as_what_they_show() -> None:
+    store = WeightStore()
+    base = np.arange(70 * 90 * 3, dtype=np.float32).reshape(70, 90, 3)
+    key = store.add(base.transpose(2, 1, 0), "w")
+    assert np.shares_memory(store[key], base)
+    assert not store[key].flags.writeable
+    assert base.flags.writeable
+    assert store.add(np.ascontiguousarray(base.transpose(2, 1, 0)), "w") == key
+    assert store.digest(key) == weights.digest(np.ascontiguousarray(base.transpose(2, 1, 0)))
+
+
+def test_one_element_that_no_checksum_reads_makes_another_array() -> None:
+    store = WeightStore()
+    base = np.zeros((300, 300), np.float32)
+    keys = {store.add(base.copy(), "w")}
+    for index in range(20):
+        changed = base.copy()
+        changed[7 * index + 1, 11 * index + 3] = 1
+        keys.add(store.add(changed, "w"))
+    assert len(keys) == len(store) == 21
+
+
 def test_nan_of_other_bits_and_empty_arrays() -> None:
     nan = np.array([0x7FC00000, 0x7FC00001], np.uint32).view(np.float32)
     assert same(nan[:1], nan[:1].copy())
