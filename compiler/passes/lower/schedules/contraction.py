@@ -37,6 +37,7 @@ FEW_ROWS = 4  # arithmetic takes less time than reading B from the shared cache
 FETCH_BYTES = 2048  # how far ahead then: what arrives while a line comes from there
 L1_WAYS = 12  # rows of A so far apart that stay in the cache together
 LONGEST_DEPTH = 1024  # of K before it is cut
+PARTS = (256, 512, 2048, 1 << 30)  # other lengths than that which tuning may try
 OTHER_SHAPES = 5  # beside the estimated best that tuning may try
 SUMMED_ALONE = 512  # steps of K whose products go into one sum
 NEARLY_EQUAL = 1.04  # scores closer than this say nothing; loads decide
@@ -45,15 +46,19 @@ NEARLY_EQUAL = 1.04  # scores closer than this say nothing; loads decide
 @dataclass(frozen=True)
 class Blocking:
     """Register tile of ``rows`` x ``columns``; a unit sweeps ``sweep`` row tiles; K goes in ``chains`` interleaved
-    sums."""
+    sums, and is cut where it is longer than ``longest``; units go ``along_rows`` first, see ``rows_first``."""
 
     rows: int
     columns: int
     sweep: int
     chains: int
+    along_rows: bool = False
+    longest: int = LONGEST_DEPTH
 
     def __str__(self) -> str:
-        return f"{self.rows}x{self.columns} sweep {self.sweep} chains {self.chains}"
+        cut = f" parts of {self.longest}" if self.longest != LONGEST_DEPTH else ""
+        order = " rows first" if self.along_rows else ""
+        return f"{self.rows}x{self.columns} sweep {self.sweep} chains {self.chains}{cut}{order}"
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,8 @@ def choose_blocking(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_
 
 def blockings(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_bytes: int) -> dict[str, Blocking]:
     """Blockings that may be worth a measurement, by name: that of ``choose_blocking`` first, then other shapes of the
-    register tile, the most promising first, then the chosen one with longer and shorter sweeps and more and fewer
-    sums."""
+    register tile, the most promising first, then the chosen one with longer and shorter sweeps, more and fewer sums,
+    other parts of K, and units in the other order."""
     best = choose_blocking(m, n, k, panel, machine, row_bytes)
     shapes = [*scored_shapes(m, n, k, panel, machine, row_bytes), *scored_shapes(m, n, k, panel, machine, row_bytes, 1)]
     shapes.sort(key=lambda option: option[:2])
@@ -96,6 +101,8 @@ def blockings(m: int, n: int, k: int, panel: int, machine: CpuTarget, row_bytes:
         *others[:OTHER_SHAPES],
         *(replace(best, sweep=sweep) for sweep in sweeps if 1 <= sweep <= tiles),
         *(replace(best, chains=count) for count in chains if 1 <= count <= most),
+        *(replace(best, longest=longest) for longest in PARTS if panel and k > min(longest, LONGEST_DEPTH)),
+        replace(best, along_rows=not best.along_rows),
     ]
     return {str(blocking): blocking for blocking in found}
 
@@ -129,12 +136,13 @@ def _swept(blocking: Blocking, m: int, n: int, k: int, l2_bytes: int, row_bytes:
     """With as many row tiles in a unit as leave units enough to share; where units go along the rows, with rows of A
     that stay in the L2 cache while the columns pass."""
     row_tiles, column_tiles = -(-m // blocking.rows), -(-n // blocking.columns)
-    if rows_first(m, n, k):
+    along_rows = rows_first(m, n, k)
+    if along_rows:
         fitting = l2_bytes // (4 * max(row_bytes, 1) * blocking.rows)
         sweep = min(max(-(-row_tiles // 16), 4), max(fitting, 4))
     else:
         sweep = row_tiles if column_tiles >= 8 else max(1, -(-row_tiles * column_tiles // 16))
-    return replace(blocking, sweep=max(1, min(sweep, row_tiles)))
+    return replace(blocking, sweep=max(1, min(sweep, row_tiles)), along_rows=along_rows)
 
 
 def rows_first(m: int, n: int, k: int) -> bool:
@@ -179,9 +187,10 @@ class Contraction:
     def _part_length(self) -> Extent:
         """How many steps over k are taken at once: all, or where a panel is swept by many rows about equal parts."""
         swept = self.panel and self.blocking.chains == 1 and self.blocking.sweep >= HIDING_TILES
-        if not swept or not is_number(self.depth) or self.depth <= LONGEST_DEPTH:
+        longest = self.blocking.longest
+        if not swept or not is_number(self.depth) or self.depth <= longest:
             return self.depth
-        return ceildiv(self.depth, ceildiv(self.depth, LONGEST_DEPTH))
+        return ceildiv(self.depth, ceildiv(self.depth, longest))
 
     def emit(self) -> None:
         k, blocking = self.k, self.blocking
@@ -189,7 +198,7 @@ class Contraction:
         row_blocks = ceildiv(row_tiles, blocking.sweep)
         depth = typical(self.depth)
         flops = 2 * blocking.rows * blocking.sweep * blocking.columns * depth
-        along_rows = rows_first(*map(typical, (self.m, self.n)), depth)
+        along_rows = blocking.along_rows
         inner = (row_blocks, column_tiles) if along_rows else (column_tiles, row_blocks)
         extents = (math.prod(self.batch), *inner)
         if self.length != self.depth:
