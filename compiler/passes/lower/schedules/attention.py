@@ -76,6 +76,7 @@ class Attention:
         sweep = -(-typical(tiles) // blocks)
         self.scores = k.b.alloc(self.strips * self.rows * self.width, self.register)
         self.scales = k.b.alloc(self.rows, self.register)
+        self.vectors_of_rows = k.b.alloc(self.rows * k.machine.lanes, self.register)
         self._alloc(sweep)
         cost = typical(self.op.cost().flops) / (heads * blocks) / k.machine.peak_f32
         with k.parallel((self.batch, self.heads, ceildiv(tiles, sweep)), cost) as (batch, head, block):
@@ -261,18 +262,39 @@ class Attention:
     # Softmax ---------------------------------------------------------------------------------------------------------
 
     def _softmax(self, rows: int, count: Index) -> None:
-        """Scores become weights e^(score - peak), row by row; one over their sum goes into scratch too."""
+        """Scores become weights e^(score - peak), row by row; one over their sums goes into scratch too. Lanes of all
+        rows are combined together, which hides how long it takes."""
         k, b = self.k, self.k.b
         with k.loop(0, rows) as row:
-            peak = self._along(row, count, "max_fast", -math.inf, lambda score, _: score)
-            peak = b.select(b.compare("eq", peak, -math.inf), 0.0, peak)
-            total = self._weights(row, count, peak)
-            scale = b.select(b.compare("eq", total, 0.0), 0.0, b.div(1.0, total))
+            self._keep(row, self._along(row, count, "max_fast", -math.inf, lambda score, _: score))
+        peaks = self._kept(rows, "max_fast")
+        with k.e.lanes((rows, 1)):
+            peaks = b.select(b.compare("eq", peaks, -math.inf), 0.0, peaks)
+            k.e.store(Typed(peaks, self.register), self.scales, lane(0, rows))
+        with k.loop(0, rows) as row:
             with k.e.lanes((1, 1)):
-                k.e.store(Typed(scale, self.register), self.scales, row)
+                peak = k.e.load_scratch(self.scales, row)
+            self._keep(row, self._weights(row, count, peak))
+        totals = self._kept(rows, "add")
+        with k.e.lanes((rows, 1)):
+            scales = b.select(b.compare("eq", totals, 0.0), 0.0, b.div(1.0, totals))
+            k.e.store(Typed(scales, self.register), self.scales, lane(0, rows))
+
+    def _keep(self, row: Expr, vector: SSAValue) -> None:
+        """A vector of a row, to be combined with those of the others."""
+        lanes = self.k.machine.lanes
+        with self.k.e.lanes((1, lanes)):
+            self.k.e.store(Typed(vector, self.register), self.vectors_of_rows, row * lanes + lane(1, lanes))
+
+    def _kept(self, rows: int, kind: str) -> SSAValue:
+        """One number a row: its vector's lanes combined by ``kind``."""
+        k, lanes = self.k, self.k.machine.lanes
+        with k.e.lanes((rows, lanes)):
+            vectors = k.e.load_scratch(self.vectors_of_rows, lane(0, rows) * lanes + lane(1, lanes))
+        return k.b.reduce(kind, vectors, (1,))
 
     def _weights(self, row: Expr, count: Index, peak: SSAValue) -> SSAValue:
-        """Weights in place of the scores of a row; returns their sum."""
+        """Weights in place of the scores of a row; returns a vector of their sums."""
         k = self.k
         shift = k.b.mul(peak, -self.factor)
 
@@ -292,33 +314,27 @@ class Attention:
     def _along(
         self, row: Expr, count: Index, kind: str, start: float, function: Callable[[SSAValue, Expr], SSAValue]
     ) -> SSAValue:
-        """``function`` of the scores of a row, given with their slot, a few vectors at a time, combined by ``kind``."""
+        """``function`` of the scores of a row, given with their slot, vector by vector, combined by ``kind`` to one."""
         k, b, lanes = self.k, self.k.b, self.k.machine.lanes
 
-        def add(strip: Expr, column: Expr, total: SSAValue) -> SSAValue:
-            with k.e.lanes(shape(total)):
-                slot = self._slot(strip, row, column + lane(1, shape(total)[1]))
-                return b.binary(kind, function(k.e.load_scratch(self.scores, slot), slot), total)
+        def add(strip: Expr, column: Expr, totals: Sequence[SSAValue]) -> list[SSAValue]:
+            """As many neighbouring vectors as totals."""
+            sums: list[SSAValue] = []
+            for number, total in enumerate(totals):
+                slot = self._slot(strip, row, column + (number * lanes) + lane(1, lanes))
+                with k.e.lanes((1, lanes)):
+                    sums.append(b.binary(kind, function(k.e.load_scratch(self.scores, slot), slot), total))
+            return sums
 
-        def combined(parts: Sequence[SSAValue]) -> SSAValue:
-            return reduce(lambda a, c: b.binary(kind, a, c), parts)
-
-        whole = b.idiv(count, self.width)
+        whole, first = b.idiv(count, self.width), b.splat(start, (1, lanes), self.register)
         parts: list[SSAValue] = []
         if whole != 0:
-            begins = range(0, self.width, 2 * lanes)
-            widths = [min(2 * lanes, self.width - begin) for begin in begins]
-            starts = [b.splat(start, (1, width), self.register) for width in widths]
-            with b.loop(0, whole, 1, starts) as loop:
-                strip = self._strip_number(loop.index)
-                sums = zip(begins, loop.carried, strict=True)
-                loop.yield_(*(add(strip, Expr(begin), total) for begin, total in sums))
-            whole_parts = [part for part in loop.results if shape(part) == shape(loop.results[0])]
-            parts = [combined(whole_parts), *loop.results[len(whole_parts) :]]
+            with b.loop(0, whole, 1, [first] * (self.width // lanes)) as loop:
+                loop.yield_(*add(self._strip_number(loop.index), Expr(), loop.carried))
+            parts += loop.results
         if b.imul(whole, self.width) != count:
-            first = b.splat(start, (1, self.grain), self.register)
-            parts += self._rest(whole, count, (first,), lambda strip, at, total: (add(strip, at, total[0]),))
-        return combined([b.reduce(kind, part, (1,)) for part in parts])
+            parts += self._rest(whole, count, [first] * self.vectors, add)
+        return reduce(lambda a, c: b.binary(kind, a, c), parts)
 
     # Values ----------------------------------------------------------------------------------------------------------
 

@@ -137,7 +137,7 @@ class PairedAttention(Attention):
         return self.k.b.idiv(self.k.b.iadd(count, size - 1), size)
 
     def _weights(self, row: Expr, count: Index, peak: SSAValue) -> SSAValue:
-        """Words of weights into scratch [rows, groups of T, lanes]; returns the sum of what they were rounded from."""
+        """Words of weights into scratch [rows, groups of T, lanes]; returns a vector of sums of what was rounded."""
         k, b, lanes = self.k, self.k.b, self.lanes
         shift = b.mul(peak, -self.factor)
         zero = b.splat(0, (1, lanes), self.register)
@@ -149,7 +149,7 @@ class PairedAttention(Attention):
             low, high = (self._weight(k.e.load_scratch(self.scores, slot), peak, shift) for slot in slots)
             k.e.store(self._words(low, high), self.weights, row * self.stride + group * lanes + lane(1, lanes))
             loop.yield_(b.add(loop.carried[0], low), b.add(loop.carried[1], high))
-        return b.reduce("add", b.add(*loop.results), (1,))
+        return b.add(*loop.results)
 
     def _weighted(self, column: Expr, count: Index, sums: list[SSAValue]) -> list[SSAValue]:
         k, (rows, width) = self.k, shape(sums[0])
