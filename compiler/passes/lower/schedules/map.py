@@ -22,6 +22,7 @@ from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedul
 from penstock.compiler.passes.lower.tile_scalars import Typed
 
 BLOCK = 4096
+GATHERED = 2  # how much longer an element takes in a tile of several rows, which lie apart
 
 
 @schedule("map")
@@ -29,7 +30,8 @@ def lower_map(k: KernelLowering) -> None:
     """One nest per result piece (a concatenation at the end is one nest per operand), sharing the unit range."""
     nests = [nest for index, value in enumerate(k.outputs) for nest in _nests(k, value, index)]
     total = sum(nest.units for nest in nests)
-    cost = k.elementwise_cost(sum(math.prod(nest.extents) for nest in nests)) / max(typical(total), 1)
+    elements = sum(math.prod(nest.extents) * (GATHERED if nest.rows > 1 else 1) for nest in nests)
+    cost = k.elementwise_cost(elements) / max(typical(total), 1)
     with k.b.units(total, cost) as unit:
         start = 0
         for nest in nests:
