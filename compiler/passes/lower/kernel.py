@@ -215,20 +215,24 @@ class KernelLowering:
         with self.b.when(self.b.compare("gt", self.b.index(extent), 0)):
             yield
 
-    def pieces(self, tail: Strip, body: Callable[[Strip], None]) -> None:
+    def pieces(self, tail: Strip, body: Callable[[Strip], None], *, whole: int = 1) -> None:
         """Call ``body`` over a tail: once where its extent is a number, else for strips of powers of two, without
-        limits, that together are as long as the tail is at run time."""
+        limits, that together are as long as the tail is at run time. Powers above ``whole`` stand for themselves; what
+        is left below the next one is a single strip, which has a body for every length."""
         if tail.limit is None:
             body(tail)
             return
         done: Extent = 0
         width = 1 << (tail.width - 1).bit_length() >> 1
-        while width:
+        while width > whole:
             count = floordiv(tail.limit - done, width)  # 0 or 1
             with self.when_positive(count):
                 body(Strip(tail.start + done, width))
             done = done + count * width
             width //= 2
+        for count in range(1, min(2 * width, tail.width)):
+            with self.b.when(self.b.compare("eq", self.b.index(tail.limit - done), count)):
+                body(Strip(tail.start + done, count))
 
     def rows(self, extent: Extent, width: int, body: Callable[[Strip], None]) -> None:
         """Call ``body`` over [0, extent) in full strips, then over ``pieces`` of the rest: no strip has a limit."""

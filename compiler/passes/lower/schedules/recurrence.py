@@ -29,6 +29,9 @@ Tile = Callable[[Expr, Expr], None]  # (batch rows, hidden units), both with lan
 FETCHED_BYTES = 4096
 """States up to this size are fetched into the cache before a slice begins."""
 
+WHOLE_ROWS = 3
+"""Rows beyond full tiles that are one tile together: the weights pass once for each tile."""
+
 PHASE_NANOSECONDS = 200.0
 """What a phase costs that threads share: steps must take several times as long for a second thread to pay."""
 
@@ -158,7 +161,7 @@ class Recurrence:
         if full != 0:
             with k.when_positive(full):
                 self._tiles(units, width, body, lambda tile: k.rows(full, height, tile))
-        k.pieces(k.tail(self.batch, height), rest)
+        k.pieces(k.tail(self.batch, height), rest, whole=WHOLE_ROWS)
 
     def _tiles(
         self, units: Strip, width: int, body: Tile, over_rows: Callable[[Callable[[Strip], None]], None]
