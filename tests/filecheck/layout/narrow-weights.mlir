@@ -95,6 +95,7 @@ builtin.module {
   }
 
   // One query, or pairs that do not come out: as it was.
+  // CHECK-LABEL: func.func @few(
   // PAIRS-LABEL: func.func @few(
   // PAIRS-NOT: bf16
   func.func @few(%q : tensor<1x1x1x4xf32>, %x : tensor<1x1x16x3xf32>, %k : tensor<1x1x16x4xf32>) -> (tensor<1x1x1x4xf32>, tensor<1x1x16x3xf32>) {
