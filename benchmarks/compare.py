@@ -25,7 +25,7 @@ from typing import Any
 
 from cost import Cost, cost_of
 from measure import Effort, Measurement, compile_all, machine, measure_model
-from page import ceilings, duration, failures, latency, megabytes, page
+from page import ceilings, duration, failures, latency, megabytes, page, rankings
 from peers import all_peers
 from reference import reference_of
 from rich.console import Console
@@ -134,7 +134,7 @@ def show(document: dict[str, Any]) -> None:
     counts = list(dict.fromkeys(row["threads"] for row in document["results"]))
     titled = [("What the machine reaches", ceilings(document))]
     titled += [
-        (f"Latency, {count} thread{'s' if count > 1 else ''}", latency(document, count, brief=True)) for count in counts
+        (title, latency(part, count, brief=True)) for count in counts for title, part in rankings(document, count)
     ]
     for title, (header, body) in titled:
         shown = Table(title=title)

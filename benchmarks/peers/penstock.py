@@ -28,8 +28,8 @@ class Penstock(Peer):
     def compile(self, model: Path, folder: Path, threads: int) -> Compiled:
         import penstock
 
-        path = folder / f"{model.stem}.pens"
-        penstock.compile(model).save(path)
+        path = folder / f"{model.stem}-{self.name}.pens"
+        penstock.compile(model, precision=self.precision).save(path)
         with zipfile.ZipFile(path) as archive:
             manifest = json.loads(archive.read("manifest.json"))
         return Compiled(path, path.stat().st_size, len(manifest["kernels"]))

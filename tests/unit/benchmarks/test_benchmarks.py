@@ -124,6 +124,7 @@ def test_relative_error(tmp_path: Path) -> None:
 def test_the_best_peer_is_the_fastest_other_engine_of_the_same_precision() -> None:
     measure, peers = importlib.import_module("measure"), importlib.import_module("peers")
     times = {"penstock": 2.0, "onnxruntime": 3.0, "openvino": 4.0, "openvino-default": 1.0, "iree": None}
+    times["penstock-bf16"] = 0.5
     known = peers.all_peers()
     items = [measure.Measurement("m", name, 1, known[name].precision, median_s=s) for name, s in times.items()]
     items.append(measure.Measurement("m", "iree", 2, "f32", median_s=0.1))
@@ -135,7 +136,15 @@ def test_the_best_peer_is_the_fastest_other_engine_of_the_same_precision() -> No
         "openvino": ("onnxruntime", 0.75),
         "openvino-default": ("", None),
         "iree": ("", None),
+        "penstock-bf16": ("openvino-default", 2.0),
     }
+    page = importlib.import_module("page")
+    document = {"results": [item.as_dict() for item in items], "ours": ["penstock", "penstock-bf16"]}
+    tables = {title: [row["peer"] for row in part["results"]] for title, part in page.rankings(document, 1)}
+    ranked = ["penstock", "onnxruntime", "openvino", "iree", "iree"]
+    assert tables == {"Latency, 1 thread": ranked, "Latency in bf16, 1 thread": ["openvino-default", "penstock-bf16"]}
+    document = {"results": [row for row in document["results"] if row["peer"] != "penstock-bf16"], "ours": ["penstock"]}
+    assert [(title, len(part["results"])) for title, part in page.rankings(document, 1)] == [("Latency, 1 thread", 6)]
 
 
 @pytest.mark.usefixtures("benchmark_modules")
