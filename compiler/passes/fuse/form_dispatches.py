@@ -32,7 +32,7 @@ from penstock.compiler.dialects.graph.counting import Counting, counted, counted
 from penstock.compiler.dialects.graph.elementwise import Cast, Elementwise
 from penstock.compiler.dialects.graph.logic import Select
 from penstock.compiler.dialects.graph.loop import Loop, Next, blocks_of
-from penstock.compiler.dialects.graph.shape import Expand, Iota, Reshape, Slice, Transpose
+from penstock.compiler.dialects.graph.shape import Expand, Iota, Pad, Reshape, Slice, Transpose
 from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch, Yield
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dtypes import BF16, F32, shape_of
@@ -126,6 +126,11 @@ def is_place(op: Operation) -> bool:
 def widens(op: Operation) -> bool:
     """True for a cast from bf16 to f32."""
     return isinstance(op, Cast) and (element_of(op.operands[0]), element_of(op.out)) == (BF16, F32)
+
+
+def narrows(op: Operation) -> bool:
+    """True for a cast from f32 to bf16."""
+    return isinstance(op, Cast) and (element_of(op.operands[0]), element_of(op.out)) == (F32, BF16)
 
 
 class Fusion:
@@ -372,6 +377,8 @@ class Body:
             return not heavy or self._keeps_inner_axis(producer)
         if isinstance(producer, Iota) or (self.kind in WIDENING and widens(producer)):
             return True
+        if isinstance(producer, Pad) and narrows(user) and not heavy:
+            return len(list(producer.out.uses)) == 1
         if heavy or not isinstance(producer, Elementwise):
             return producer.name == "graph.gather" and self._cheap_gather(producer) and not heavy
         alone = len({use.operation for use in producer.results[0].uses}) == 1

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
@@ -29,7 +30,7 @@ from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.elementwise import Cast
 from penstock.compiler.dialects.graph.index import Gather
 from penstock.compiler.dialects.graph.recurrence import Recurrent
-from penstock.compiler.dialects.graph.shape import Reshape, Slice, Transpose
+from penstock.compiler.dialects.graph.shape import Pad, Reshape, Slice, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import BF16, F32, numpy_dtype, shape_of, tensor
 from penstock.compiler.extents import quotient, typical
@@ -37,6 +38,8 @@ from penstock.compiler.precision import FULL, PRECISIONS, ROUNDED
 from penstock.compiler.releasing import Releasing
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
 
+MANY_COLUMNS = 16
+"""With fewer, padding takes longer than multiplying pairs saves."""
 FEW_QUERIES = 16
 """With fewer, preparing keys and values takes longer than their products."""
 
@@ -58,7 +61,7 @@ class NarrowWeights(ModulePass):
         if precision != FULL:
             releasing = Releasing(compiler.weights, op)
             if precision == ROUNDED:
-                rewrite(compiler, op, [PairOperands(compiler, releasing, self.least), PairAttention()])
+                rewrite(compiler, op, [PairOperands(compiler, releasing, -(-self.least // 8)), PairAttention()])
             kinds = (NarrowOperand, NarrowRecurrent, NarrowTable)
             rewrite(compiler, op, [kind(compiler, releasing, self.least) for kind in kinds])
 
@@ -80,16 +83,23 @@ class _Narrowing(Pattern):
         with np.errstate(over="ignore"):
             narrow = array.astype(numpy_dtype(BF16))
         if pairs:
-            narrow = pair_rows(narrow)
+            narrow = pair_rows(_with_even_rows(narrow))
         name = old.key if "key" in old.attributes else "constant"
         made = Constant.of(narrow, self.ctx.weights, name=name, location=old.location)
         self.ctx.statistics["weights in bf16"] += 1
         return rewriter.insert(self.releasing.made(made)).out
 
 
+def _with_even_rows(packed: NDArray[Any]) -> NDArray[Any]:
+    """``[..., K, P]`` with a row of zeros after an odd K."""
+    widths = [(0, 0)] * packed.ndim
+    widths[-2] = (0, packed.shape[-2] % 2)
+    return np.pad(packed, widths)
+
+
 class PairOperands(_Narrowing):
-    """Packed products and convolutions whose inner extent is even multiply pairs of bf16: weights are stored in pairs,
-    and the other operand is rounded, once for all that read it. What computes it stores it so."""
+    """Packed products and convolutions multiply pairs of bf16: weights are stored in pairs, and the other operand is
+    rounded, once for all that read it. What computes it stores it so. Odd inner extents get a zero more."""
 
     roots = (Matmul, Conv)
 
@@ -100,11 +110,11 @@ class PairOperands(_Narrowing):
     def rewrite(self, op: Matmul | Conv, rewriter: Rewriter, /) -> None:
         x, old = op.operands
         packed = op.b_panel if isinstance(op, Matmul) else op.panel and op.groups == 1
-        if not packed or element_of(x) != F32 or not self.is_worth_it(old) or shape_of(old.type)[-2] % 2:
+        if not packed or element_of(x) != F32 or not self.is_worth_it(old) or not _pays_padding(op):
             return
         key = (op.parent, x)
         if key not in self.rounded:
-            self.rounded[key] = rewriter.insert(Cast.build(x, result=tensor(shape_of(x.type), BF16))).out
+            self.rounded[key] = self._rounded(rewriter, x)
         new = self.narrowed(rewriter, old, pairs=True)
         assert new is not None
         parameters: dict[str, Any] = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
@@ -112,6 +122,20 @@ class PairOperands(_Narrowing):
         made = build(self.rounded[key], new, **{**parameters, "pairs": True})
         rewriter.replace(op, made)
         self.releasing.replaced([old])
+
+    def _rounded(self, rewriter: Rewriter, x: SSAValue) -> SSAValue:
+        """``x`` rounded, with a zero after an odd number of elements along the inner axis."""
+        *outer, inner = shape_of(x.type)
+        if inner % 2:
+            zero = rewriter.insert(Constant.of(np.zeros((), np.float32), self.ctx.weights)).out
+            none = (0,) * len(outer)
+            x = rewriter.insert(Pad.build(x, zero, low=(*none, 0), high=(*none, 1))).out
+        return rewriter.insert(Cast.build(x, result=tensor(shape_of(x.type), BF16))).out
+
+
+def _pays_padding(op: Matmul | Conv) -> bool:
+    """Whether the inner extent is even, or there are columns enough for a copy of what they are computed from."""
+    return shape_of(op.operands[1].type)[-2] % 2 == 0 or typical(shape_of(op.out.type)[-1]) >= MANY_COLUMNS
 
 
 class PairAttention(Pattern):

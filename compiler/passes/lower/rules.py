@@ -7,19 +7,22 @@ it is arithmetic on index expressions (plus a mask where it invents values, as p
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from functools import cache
 from typing import Any
 
 from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
-from xdsl.ir import SSAValue
+from xdsl.ir import BlockArgument, SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.elementwise import Cast
+from penstock.compiler.dialects.graph.shape import Reshape, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dtypes import shape_of
 from penstock.compiler.errors import PASS_FAILED, InternalError
-from penstock.compiler.extents import largest, surely
-from penstock.compiler.passes.lower.affine import Expr, data, delinearise, linearise
+from penstock.compiler.extents import Dim, largest, surely
+from penstock.compiler.passes.lower.affine import Expr, data, delinearise, lane, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates, Evaluator, broadcast_coordinates, rule
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
@@ -111,12 +114,48 @@ def pad(e: Evaluator, op: Any, at: Coordinates) -> Typed:
     inner = tuple(c - low for c, low in zip(at, op.low, strict=True))
     if op.mode != "constant":
         return e.value(source, tuple(_mirror(e, c, n, op.mode) for c, n in zip(inner, extents, strict=True)))
+    valid = _valid_lanes(e, op, inner, extents)
+    if valid is not None:
+        with e.valid({**e.tile.bounds, **valid}):
+            return e.value(source, inner)
     mask = e.mask_and([e.inside(c, extent) for c, extent in zip(inner, extents, strict=True)])
     value = e.value(source, tuple(e.clamp(c, extent) for c, extent in zip(inner, extents, strict=True)))
     if mask is None:
         return value
     fill = e.value(op.operands[1], ()) if len(op.operands) > 1 else e.scalars.constant(0, value)
     return e.scalars.select(Typed(mask, element_of(op.out)), value, fill)
+
+
+def _valid_lanes(
+    e: Evaluator, op: Any, inner: Coordinates, extents: tuple[int, ...]
+) -> dict[int, tuple[int, int]] | None:
+    """The lanes of a pad with zeros that read its source, by dimension, where each coordinate is either inside or the
+    number of a lane: others then load as zero. None where it is not so."""
+    source = op.operands[0]
+    while isinstance(source.owner, Cast | Reshape | Transpose):
+        source = source.owner.operands[0]
+    if not isinstance(source, BlockArgument) or not _is_zero(op.operands[1].owner):
+        return None
+    found: dict[int, tuple[int, int]] = {}
+    for coordinate, extent in zip(inner, extents, strict=True):
+        low, high = coordinate.bounds()
+        if surely(low, ">=", 0) and surely(high, "<", extent):
+            continue
+        dims = coordinate.lanes()
+        if len(dims) != 1 or isinstance(extent, Dim):
+            return None
+        (dim,) = dims
+        if coordinate != lane(dim, e.tile.extents[dim]) or dim in e.tile.bounds or dim in e.tile.limits:
+            return None
+        found[dim] = (0, extent)
+    return found or None
+
+
+def _is_zero(op: Any) -> bool:
+    """True for a constant number that is zero, and not minus zero."""
+    number = op.attributes.get("value") if isinstance(op, Constant) else None
+    values: list[Any] = list(number.get_values()) if isinstance(number, DenseIntOrFPElementsAttr) else [1]
+    return all(value == 0 and math.copysign(1, value) > 0 for value in values)
 
 
 def _mirror(e: Evaluator, coordinate: Expr, extent: int, mode: str) -> Expr:

@@ -19,4 +19,19 @@ builtin.module {
     %z = graph.pool %w {layout = "channels_last", kind = "max", window = [2, 2]} : (tensor<1x3x3x2xf32>) -> tensor<1x2x2x2xf32> loc("pool")
     func.return %z : tensor<1x2x2x2xf32>
   }
+
+  // A zero that makes an inner extent even is added by the kernel that rounds.
+  // CHECK-LABEL: func.func @padded(
+  // CHECK-COUNT-1: graph.dispatch "map"
+  // CHECK: graph.transpose
+  // CHECK: graph.pad
+  // CHECK: graph.cast
+  // CHECK-NOT: graph.dispatch
+  func.func @padded(%x : tensor<3x5xf32>) -> tensor<5x4xbf16> {
+    %t = graph.transpose %x {permutation = [1, 0]} : (tensor<3x5xf32>) -> tensor<5x3xf32> loc("pad")
+    %z = graph.constant {value = dense<0.0> : tensor<f32>} : () -> tensor<f32> loc("pad")
+    %y = graph.pad %t, %z {low = [0, 0], high = [0, 1]} : (tensor<5x3xf32>, tensor<f32>) -> tensor<5x4xf32> loc("pad")
+    %r = graph.cast %y : (tensor<5x4xf32>) -> tensor<5x4xbf16> loc("pad")
+    func.return %r : tensor<5x4xbf16>
+  }
 }

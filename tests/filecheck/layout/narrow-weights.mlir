@@ -57,7 +57,7 @@ builtin.module {
   }
 
   // At the precision bf16, weights lie in pairs of rows, and what they are multiplied with is rounded once. An odd inner
-  // extent has no pairs, and recurrences and tables are as with bf16-weights.
+  // extent gets a zero more where there are many columns; recurrences and tables are as with bf16-weights.
   // PAIRS-LABEL: func.func @recurrent(
   // PAIRS: graph.rnn {{.*}} : (tensor<3x1x2xf32>, tensor<1x2x2xf32>, tensor<1x2x2xbf16>,
   // PAIRS-LABEL: func.func @shared(
@@ -102,6 +102,16 @@ builtin.module {
     %y = graph.attention %q, %k, %k {scale = 0.5} : (tensor<1x1x1x4xf32>, tensor<1x1x16x4xf32>, tensor<1x1x16x4xf32>) -> tensor<1x1x1x4xf32> loc("decode")
     %z = graph.attention %x, %x, %x {scale = 0.5} : (tensor<1x1x16x3xf32>, tensor<1x1x16x3xf32>, tensor<1x1x16x3xf32>) -> tensor<1x1x16x3xf32> loc("odd")
     func.return %y, %z : tensor<1x1x1x4xf32>, tensor<1x1x16x3xf32>
+  }
+
+  // PAIRS-LABEL: func.func @padded(
+  // PAIRS: %[[PAD:.*]] = graph.pad %x, {{.*}} {low = [0, 0], high = [0, 1]} : (tensor<2x3xf32>, tensor<f32>) -> tensor<2x4xf32>
+  // PAIRS-NEXT: %[[ROUND:.*]] = graph.cast %[[PAD]] : (tensor<2x4xf32>) -> tensor<2x4xbf16>
+  // PAIRS: graph.matmul %[[ROUND]], {{.*}} {b_panel = 16, n = 16, pairs = true} : (tensor<2x4xbf16>, tensor<1x2x16x2xbf16>) -> tensor<2x16xf32>
+  func.func @padded(%x : tensor<2x3xf32>) -> tensor<2x16xf32> {
+    %w = graph.constant {value = dense<1.0> : tensor<1x3x16xf32>} : () -> tensor<1x3x16xf32> loc("w")
+    %y = graph.matmul %x, %w {b_panel = 16, n = 16} : (tensor<2x3xf32>, tensor<1x3x16xf32>) -> tensor<2x16xf32> loc("q")
+    func.return %y : tensor<2x16xf32>
   }
 
   // PAIRS-LABEL: func.func @window(

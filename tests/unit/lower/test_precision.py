@@ -19,8 +19,11 @@ from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.elementwise import Add, Cast
 from penstock.compiler.dialects.graph.pooling import Pool
+from penstock.compiler.dialects.graph.shape import Pad, Transpose
+from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dialects.graph.winograd import WinogradConv
 from penstock.compiler.dtypes import BF16, F32, tensor
+from penstock.compiler.weights import WeightStore
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
@@ -96,16 +99,17 @@ def test_convolutions_of_pairs(shape: tuple[int, ...], window: int, stride: int,
 
 
 @pytest.mark.parametrize("rows", [1, 5, 12, 40])
-def test_pairs_for_any_number_of_rows(rows: int) -> None:
-    """Rows are a size of the run: the same artifact for all of them."""
-    weights = np.random.default_rng(2).standard_normal((64, 96)).astype(np.float32)
+@pytest.mark.parametrize("depth", [64, 63, 3])
+def test_pairs_for_any_number_of_rows(rows: int, depth: int) -> None:
+    """Rows are a size of the run: the same artifact for all of them. An odd inner extent gets a zero more."""
+    weights = np.random.default_rng(2).standard_normal((depth, 96)).astype(np.float32)
     graph = helper.make_graph(
         [helper.make_node("MatMul", ["x", "w"], ["y"])], "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 64])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", depth])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], [numpy_helper.from_array(weights, "w")],
     )  # fmt: skip
     source = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
-    x = np.random.default_rng(rows).standard_normal((rows, 64)).astype(np.float32)
+    x = np.random.default_rng(rows).standard_normal((rows, depth)).astype(np.float32)
     found = penstock.compile(source, precision="bf16").load().session(threads=2).run({"x": x})["y"]
     wanted = x.astype(BFLOAT16).astype(np.float64) @ weights.astype(BFLOAT16).astype(np.float64)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
@@ -353,3 +357,23 @@ def test_attention_of_pairs_for_any_number_of_positions() -> None:
             mixed = (power / power.sum(-1, keepdims=True) @ heads[2]).swapaxes(1, 2).reshape(batch, positions, 64)
             wanted = x + mixed @ weights["o"]
             np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-2 * float(np.ptp(wanted)))
+
+
+@pytest.mark.parametrize("extents", [(3, 5), (3, 64), (1, 7), (33, 20), (7, 1)])
+@pytest.mark.parametrize("fill", [0.0, -0.0, 2.0])
+def test_pads_of_what_is_rounded(extents: tuple[int, int], fill: float) -> None:
+    """One element more along the axis that was the outer one; zeros are lanes that nothing is read for."""
+
+    def build(x: Any) -> list[Any]:
+        value = Constant.of(np.float32(fill), WeightStore())
+        turned = Transpose.build(x, permutation=(1, 0)).out
+        padded = Pad.build(turned, value.out, low=(0, 0), high=(0, 1)).out
+        return [Cast.build(padded, result=tensor((extents[1], extents[0] + 1), BF16)).out]
+
+    dispatch = make("map", [extents], build)
+    array = np.random.default_rng(3).standard_normal(extents).astype(np.float32)
+    array[0, 0] = np.inf
+    (wanted,) = reference(dispatch, [array])
+    for isa in RUNNABLE:
+        np.testing.assert_array_equal(native(dispatch, [array], isa)[0].view(np.uint16), wanted.view(np.uint16))
+    strict(dispatch, [array])
