@@ -141,7 +141,9 @@ def main() -> int:
     if options.page:
         from architectures.page import page
 
-        options.page.write_text(page(kept, options.target, versions()))
+        options.page.write_text(
+            page(kept, options.target, versions(), {name: each.sizes for name, each in known.items()})
+        )
     statuses = [outcome["status"] for by_way in outcomes.values() for outcome in by_way.values()]
     print(", ".join(f"{status} {statuses.count(status)}" for status in dict.fromkeys(statuses)))
     return 0 if set(statuses) <= {"pass", "not exported", "no reference"} else 1

@@ -79,11 +79,11 @@ def test_a_model_is_compiled_and_held_against_onnxruntime(tmp_path: Path, part: 
     passed["tree"] = "abc123"
     missing = {"status": "not exported", "detail": "no", "error": None}
     outcomes = {"mlp": {"dynamo fixed": passed, "dynamo dynamic": missing}, "odd": {"dynamo fixed": refused}}
-    text = page(outcomes, "cpu", "torch 2")
-    assert "compiled by penstock at abc123 (1 exports), an unrecorded commit (1 exports)." in text
+    text = page(outcomes, "cpu", "torch 2", {"mlp": {"batch": (2, 3), "sequence": (7, 7)}, "odd": {}})
+    assert "Compiled by penstock at abc123 (1 exports), earlier commits (1 exports)." in text
     assert "| not run | 0 | 1 |" in text
-    assert f"| mlp | {passed['error']:.0e} |" in text
-    assert "| odd | **refused** |" in text
+    assert f"| mlp | {passed['error']:.0e} | *not exported* | batch 2, 3 |" in text
+    assert "| odd | **refused** |  |  |" in text
     assert "* **refused**: odd (dynamo fixed): PENS-M006 node\\_1 (X): / no" in text
 
 
