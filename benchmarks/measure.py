@@ -176,7 +176,8 @@ def _measure_in_turn(
                 item.load_s, item.planned = loaded["load_s"], loaded["planned"]
                 outputs = _outputs_path(folder, item)
                 request = {"inputs": str(inputs), "outputs": str(outputs)}
-                item.first_s = process("check", effort.call_limit, **request)["first_s"]
+                checked = process("check", effort.call_limit, **request)
+                item.first_s, item.peak = checked["first_s"], checked["peak"]
             except CellError as error:
                 item.failure, item.missing = str(error), isinstance(error, NotInstalled)
                 continue
@@ -206,7 +207,6 @@ def _time(item: Measurement, process: Process, effort: Effort) -> None:
             item.failure = str(error)
             return
     item.samples += answer["samples"]
-    item.peak = answer["peak"]
 
 
 def _compare_outputs(results: list[Measurement], folder: Path, reference: Path | None) -> None:

@@ -41,7 +41,7 @@ can products in bf16.
 
 Compile time includes reading the model and writing the artifact, not importing Python modules; where it is kept between
 runs, it is that of the run that compiled. Load time ends when the first call can be made, the file in the page cache
-(for engines that read ONNX: and the graph optimised). Memory is the process's peak of resident memory after all calls;
+(for engines that read ONNX: and the graph optimised). Memory is the process's peak of resident memory after two calls;
 *added* is how much that is above the same process with nothing but the engine imported, *planned* what the engine says
 its weights, values and scratch take.
 Error is the largest absolute difference from torch's result in f64, as a part of the range of the output's values; the
