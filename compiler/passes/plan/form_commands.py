@@ -40,7 +40,7 @@ from penstock.compiler.passes.plan.guards import guards_of, in_order
 from penstock.compiler.rewriting import OpT
 from penstock.compiler.specialise import equalities, input_symbols
 
-FORK_NANOSECONDS = 10_000.0
+FORK_NANOSECONDS = 6_000.0
 """Work worth handing to one more thread: below it a dispatch stays on the calling thread."""
 
 
