@@ -8,7 +8,7 @@ operands' shapes. Everything that uses the result treats it like any other symbo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -148,4 +148,16 @@ def is_needed(op: Operation) -> bool:
     symbols = {symbol for each, _ in counted(op) for symbol in symbols_of(each.count)}
     if not symbols or op.parent is None:
         return False
-    return any(other is not op and symbols & mentioned(other) for other in op.parent.ops)
+    return any(symbols & mentioned(other) for other in _around(op))
+
+
+def _around(op: Operation) -> Iterator[Operation]:
+    """The other ops of its block: those after it, which know of what it counts if any do, then those before it."""
+    other = op.next_op
+    while other is not None:
+        yield other
+        other = other.next_op
+    other = op.prev_op
+    while other is not None:
+        yield other
+        other = other.prev_op
