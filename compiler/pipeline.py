@@ -144,7 +144,16 @@ PHASES = (
         "Chooses the layouts of activations, cancels transposes, and packs constants for the kernels that read them.",
         _GRAPH,
         _FUSED,
-        passes=("channels-last", "sink-transposes", *_CLEAN, "winograd", "pack-weights", *_NARROWED, "dce"),
+        passes=(
+            "channels-last",
+            "sink-transposes",
+            *_CLEAN,
+            "winograd",
+            "pack-weights",
+            *_NARROWED,
+            "share-tables",
+            "dce",
+        ),
     ),
     Phase(
         "fuse",

@@ -8,6 +8,7 @@ to such ops alone; a shift before only where exact, that is when nothing is padd
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -27,6 +28,7 @@ from penstock.compiler.dialects.graph.structure import Constant
 from penstock.compiler.dialects.graph.window import CHANNELS_FIRST
 from penstock.compiler.dtypes import is_float, numpy_dtype, shape_of
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
+from penstock.compiler.tied import holds, tables
 from penstock.compiler.weights import WeightStore
 
 Contraction = Conv | ConvTranspose | Matmul
@@ -40,7 +42,8 @@ class FoldBatchNorm(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         weights = cast(CompilerContext, ctx).weights
-        patterns = [kind(weights) for kind in (UsualForm, ScaleAfter, ShiftAfter, ScaleBefore, ShiftBefore)]
+        first = [kind(weights) for kind in (UsualForm, ScaleAfter, ShiftAfter)]
+        patterns = [*first, ScaleBefore(weights, tables(op)), ShiftBefore(weights)]
         rewrite(cast(CompilerContext, ctx), op, patterns)
 
 
@@ -225,9 +228,14 @@ class ShiftAfter(Folding):
 
 
 class ScaleBefore(Folding):
-    """(x c) w is x (c w), where x c goes to such contractions alone."""
+    """(x c) w is x (c w), where x c goes to such contractions alone, and w is not one of the ``tables`` too, which
+    are stored once."""
 
     roots = (Conv, ConvTranspose, Matmul)
+
+    def __init__(self, weights: WeightStore, tables: Sequence[Constant] = ()) -> None:
+        super().__init__(weights)
+        self.tables = tables
 
     def rewrite(self, op: Contraction, rewriter: Rewriter, /) -> None:
         scale = defining(op.operands[0], Mul)
@@ -237,11 +245,18 @@ class ScaleBefore(Folding):
         factors = self.vector(other, scale.out, input_axis(op))
         if factors is None or x.type != scale.out.type:
             return
+        if self._is_tied(op.operands[1]):
+            return
         w = scaled_inputs(op, self.array(op.operands[1]), factors)
         if not np.isfinite(w.astype(numpy_dtype(op.element()))).all():
             return
         rewriter.covers(scale, op)
         rewriter.replace(op, rebuilt(op, [x, self.constant(w, op.operands[1], rewriter)]))
+
+    def _is_tied(self, value: SSAValue) -> bool:
+        shape = shape_of(value.type)
+        tied = [table for table in self.tables if len(shape) == 2 and shape_of(table.out.type) == (shape[1], shape[0])]
+        return any(holds(self.array(value), table.array(self.weights)) for table in tied)
 
     def _goes_to_contractions(self, op: Mul | Add) -> bool:
         """True if every use of the result is as first operand of a foldable contraction."""
