@@ -75,19 +75,19 @@ Run = Callable[["Session", Inputs], Times]
 
 def _measure(one: Artifact, other: Artifact, seconds: float, run: Run) -> list[Sample]:
     """Turns of both, for every number of threads in turn. Raises OptionError if the model does not run."""
+    models: list[Model] = []
     try:
-        models = one.load(), other.load()
+        models += [one.load(), other.load()]
         inputs = example_inputs(models[0])
         sessions = [[model.session(threads=1) for model in models], [model.session() for model in models]]
         if sessions[1][0].threads == 1:
             sessions.pop()
-        try:
-            return _turns(sessions, inputs, seconds, run)
-        finally:
-            for session in (session for pair in sessions for session in pair):
-                session.close()
+        return _turns(sessions, inputs, seconds, run)
     except PenstockError as error:
         raise OptionError(CANNOT_TUNE, f"the model cannot be measured: {error.message}", CANNOT_TUNE.remedy) from error
+    finally:
+        for model in models:  # with its sessions
+            model.close()
 
 
 def _turns(sessions: list[list[Session]], inputs: Inputs, seconds: float, run: Run) -> list[Sample]:

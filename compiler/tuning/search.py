@@ -144,6 +144,7 @@ class Search:
     settled: dict[str, Choice] = field(default_factory=dict[str, Choice])
     measured: int = 0
     stored: int = 0
+    ran_out: bool = False
 
     def __post_init__(self) -> None:
         self.level = host_level(self.options)
@@ -203,6 +204,8 @@ class Search:
 
     def _sentence(self, changed: int, gain: float | None) -> str:
         points = f"{self.measured} kernels and layouts measured, {self.stored} found in the cache"
+        if self.measured + self.stored == 0 and self.ran_out:
+            return f"no candidate was measured in {self.seconds:g} s, so nothing is changed: give --tune more time"
         if not changed:
             return f"{points}; none of the other candidates makes the model faster, so nothing is changed"
         told = f", with which the model is faster by at least {gain:.1%}" if gain else ""
@@ -266,7 +269,9 @@ class Search:
 
     def _fits(self, deadline: float, steps: int = 1) -> bool:
         """Whether so many steps, each as long as the longest so far, end before the deadline."""
-        return self.clock() + steps * self.longest <= deadline
+        fits = self.clock() + steps * self.longest <= deadline
+        self.ran_out = self.ran_out or not fits
+        return fits
 
     def _settle(self, point: Point, choice: str, gain: float) -> None:
         self.settled[point.key] = Choice(point.key, point.level, point.what, choice, point.default, round(gain, 4))

@@ -34,7 +34,7 @@ def test_what_tune_saves_gives_the_same_artifact(
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     ran = penstock("compile", mlp, "--tune", "2s", "--save-tuning", "saved.json", "-o", "one.pens")
     assert ran.status == 0
-    assert "kernels and layouts measured" in ran.out
+    assert "measured" in ran.out
     assert ran.err.startswith("measuring on this machine for up to 2 s")
     assert penstock("compile", mlp, "--tuned", "saved.json", "-o", "two.pens", "-q").status == 0
     assert Path("one.pens").read_bytes() == Path("two.pens").read_bytes()

@@ -192,6 +192,11 @@ def test_the_deadline_is_kept(seconds: float, store: Store) -> None:
     assert fake.began
 
 
+def test_too_little_time_is_told(store: Store) -> None:
+    found = search(Fake(seconds=1.0), 1.0)
+    assert found.sentence == "no candidate was measured in 1 s, so nothing is changed: give --tune more time"
+
+
 def test_more_time_is_no_worse(store: Store) -> None:
     counts: list[int] = []
     for seconds in (3.0, 40.0, 400.0):
