@@ -20,6 +20,7 @@ from penstock.compiler.dialects.graph.base import (
     element_of,
     elements,
     require,
+    require_equal,
     require_same,
     show,
 )
@@ -93,7 +94,9 @@ class Suppress(GraphOp):
 
     def infer(self) -> list[Tensor]:
         boxes, scores, *numbers = self.shapes()
-        require(len(boxes) == 3 and boxes[2] == 4, f"boxes have the shape [batches, n, 4], not {show(boxes)}")
+        sentence = f"boxes have the shape [batches, n, 4], not {show(boxes)}"
+        require(len(boxes) == 3, sentence)
+        require_equal(boxes[2], 4, sentence)
         require(len(scores) == 3, f"scores have the shape [batches, classes, n], not {show(scores)}")
         sentence = f"boxes of shape {show(boxes)} and scores of shape {show(scores)} do not fit together"
         require_same((boxes[0], boxes[1]), (scores[0], scores[2]), sentence)

@@ -36,6 +36,7 @@ from penstock.compiler.extents import (
     smallest,
     surely,
     symbols_of,
+    told_symbol,
 )
 from penstock.compiler.specialise import lone_symbol, rewrite_arguments, rewrite_op, set_type
 
@@ -408,7 +409,9 @@ def _in_place_of(symbol: Symbol, value: Extent) -> Assumption | None:
         both = _ranged(other, low, high)
         return Assumption({symbol: both, other: both})
     least, most = bounds(value)
-    if most < symbol.low or least > symbol.high or not surely(value, ">=", min(symbol.low, 1)):
+    size = told_symbol(value)  # a size itself, as where it is known to be a multiple of another
+    positive = surely(value, ">=", min(symbol.low, 1)) or (size is not None and size.low > 0)
+    if most < symbol.low or least > symbol.high or not positive:
         return None
     if not isinstance(value, Dim):
         return Assumption({symbol: value})

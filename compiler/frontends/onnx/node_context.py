@@ -14,7 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from xdsl.ir import Attribute, Block, SSAValue
 
-from penstock.compiler.dialects.graph.base import Disagreement, GraphOp, TypeRuleError, element_of, require_equal
+from penstock.compiler.dialects.graph.base import (
+    Disagreement,
+    GraphOp,
+    TypeRuleError,
+    element_of,
+    require_equal,
+    require_same,
+)
 from penstock.compiler.dialects.graph.elementwise import Cast, Reciprocal
 from penstock.compiler.dialects.graph.extent import Extents
 from penstock.compiler.dialects.graph.shape import Expand, Reshape, Transpose
@@ -119,6 +126,21 @@ class NodeContext:
     def require_equal(self, a: Extent, b: Extent, reason: str) -> None:
         """Refuse the node with ``reason`` unless the extents are equal, or may be taken to be."""
         require_equal(a, b, reason)
+
+    def require_same(self, a: Sequence[Extent], b: Sequence[Extent], reason: str) -> None:
+        """Refuse the node with ``reason`` unless the shapes are equal, or may be taken to be."""
+        require_same(a, b, reason)
+
+    def require_at_most(self, a: Extent, b: Extent, reason: str) -> None:
+        """Refuse the node with ``reason`` unless ``a`` <= ``b``. Where that depends on sizes, it is taken for granted
+        if the range of one symbol can say it."""
+        try:
+            self.require(a <= b, reason)
+        except Undecided as error:
+            for assumption in decision(a, b):
+                if surely(assumption.of(a), "<=", assumption.of(b)):
+                    raise Assumed(assumption) from error
+            raise
 
     def ranked(self, index: int, least: int, most: int | None = None) -> SSAValue:
         """Input ``index``, which has ``least`` to ``most`` axes (``most`` left out: just ``least``)."""

@@ -72,6 +72,8 @@ def attention(n: NodeContext) -> list[SSAValue]:
     past: Extent = 0
     if n.has(4):
         past = n.shape(n.ranked(4, 4))[2]
+        n.require_equal(n.shape(n.ranked(5, 4))[2], past, "past_key and past_value are of one length")
+        n.require_same(n.shape(v)[:3], n.shape(k)[:3], "its keys and values do not fit together")
         k = n.build(Concat, n.input(4), k, axis=2)
         v = n.build(Concat, n.ranked(5, 4), v, axis=2)
     scale = Scale.of(n.shape(q)[3], n.float("scale") if "scale" in n.node.attributes else None)

@@ -47,7 +47,8 @@ def reverse_sequence(n: NodeContext) -> SSAValue:
     batch, time = n.int("batch_axis", 1), n.int("time_axis", 0)
     n.require({batch, time} == {0, 1}, f"the axes of batch and time are 0 and 1, not {batch} and {time}")
     sequences, steps = n.shape(x)[batch], n.shape(x)[time]
-    n.require(n.shape(lengths) == (sequences,), f"{n.shape(lengths)[0]} lengths are given for {sequences} sequences")
+    sentence = f"{n.shape(lengths)[0]} lengths are given for {sequences} sequences"
+    n.require_same(n.shape(lengths), (sequences,), sentence)
     step = Value(n, n.build(Iota, axis=1, result=tensor([1, steps], I64)))
     length = Value(n, n.cast(lengths, I64)).reshape([sequences, 1])
     source = Values.where(step < length, length - 1 - step, step + length * 0).reshape([sequences, steps, 1])

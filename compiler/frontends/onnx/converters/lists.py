@@ -104,7 +104,8 @@ def concat(n: NodeContext) -> SSAValue:
     new = n.flag("new_axis")
     axis = n.axis("axis", None, n.rank(items[0]) + new)
     if new:
-        n.require(len({n.shape(item) for item in items}) == 1, "it stacks tensors of different shapes")
+        for item in items[1:]:
+            n.require_same(n.shape(item), n.shape(items[0]), "it stacks tensors of different shapes")
         items = tuple(n.reshape(x, [*n.shape(x)[:axis], 1, *n.shape(x)[axis:]]) for x in items)
     return items[0] if len(items) == 1 else n.build(Concat, *items, axis=axis)
 

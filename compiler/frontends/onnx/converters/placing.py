@@ -27,7 +27,7 @@ def det(n: NodeContext) -> SSAValue:
 def max_unpool(n: NodeContext) -> SSAValue:
     """Any number of spatial axes. An output shape fed at run time must be the declared one."""
     x, indices = n.ranked(0, 3, 32), n.input(1)
-    n.require(n.shape(indices) == n.shape(x), "there is one index for each element")
+    n.require_same(n.shape(indices), n.shape(x), "there is one index for each element")
     extents = n.shape(x)[2:]
     spatial = len(extents)
     window, strides = n.per_axis("kernel_shape", spatial, 0, 1), n.per_axis("strides", spatial, 1, 1)
@@ -99,10 +99,9 @@ def _from_blocks(n: NodeContext, x: SSAValue, strides: list[int], dilations: lis
     counts = [(padded[a] - dilations[a] * (block[a] - 1) - 1) // strides[a] + 1 for a in range(spatial)]
     batch, rows, columns = n.shape(x)
     taps = math.prod(block)
-    n.require(
-        min(counts) > 0 and columns == math.prod(counts) and rows % taps == 0,
-        f"columns of shape {[rows, columns]} are not {counts} blocks of {block}",
-    )
+    sentence = f"columns of shape {[rows, columns]} are not {counts} blocks of {block}"
+    n.require(min(counts) > 0, sentence)
+    n.require_same((columns, rows % taps), (math.prod(counts), 0), sentence)
     channels = rows // taps
     if strides == block and set(dilations) == {1}:
         return _tiled(n, x, [batch, channels], block, counts, padded)

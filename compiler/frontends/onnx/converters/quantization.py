@@ -71,7 +71,8 @@ def aligned(n: NodeContext, parameter: SSAValue, x: SSAValue) -> SSAValue:
     block = n.int("block_size", 0)
     blocks = ceildiv(shape[axis], block) if block > 0 else 0
     wanted = tuple(blocks if i == axis else extent for i, extent in enumerate(shape))
-    n.require(own == wanted, f"scales or zero points of shape {list(own)} where blocks of {block} need {list(wanted)}")
+    sentence = f"scales or zero points of shape {list(own)} where blocks of {block} need {list(wanted)}"
+    n.require_same(own, wanted, sentence)
     return blockwise(n, parameter, axis, block, shape[axis])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.scatter import REDUCTIONS, ScatterElements, ScatterNd
@@ -24,9 +23,8 @@ def scatter_elements(n: NodeContext) -> SSAValue:
     indices, updates, shape = n.input(1), n.input(2), n.shape(x)
     if all(extent == 1 for a, extent in enumerate(shape) if a != axis) and n.rank(indices) == n.rank(x):
         count = math.prod(n.shape(indices))
-        n.require(
-            n.shape(updates) == n.shape(indices), f"updates have shape {list(n.shape(updates))}, not the indices'"
-        )
+        sentence = f"updates have shape {list(n.shape(updates))}, not the indices'"
+        n.require_same(n.shape(updates), n.shape(indices), sentence)
         flat, places = n.reshape(x, [shape[axis]]), n.reshape(indices, [count, 1])
         result = n.build(ScatterNd, flat, places, n.reshape(updates, [count]), reduction=reduction)
         return n.reshape(result, shape)
@@ -48,16 +46,15 @@ def tensor_scatter(n: NodeContext) -> SSAValue:
     shape, given = n.shape(cache), n.shape(update)
     axis = n.axis("axis", -2, n.rank(cache))
     n.require(axis > 0, "the axis is the one of the batch")
-    n.require(
-        len(given) == len(shape)
-        and all(a == axis or b == c for a, (b, c) in enumerate(zip(shape, given, strict=False))),
-        f"an update of shape {list(given)} does not fit a cache of shape {list(shape)}",
-    )
+    sentence = f"an update of shape {list(given)} does not fit a cache of shape {list(shape)}"
+    n.require(len(given) == len(shape), sentence)
+    n.require_same([*given[:axis], *given[axis + 1 :]], [*shape[:axis], *shape[axis + 1 :]], sentence)
     circular = n.choice("mode", "linear", "linear", "circular") == "circular"
     outer = given[: axis + 1]
     along = counting(n, given[axis])
     if n.has(2):
-        n.require(n.shape(n.input(2)) == (shape[0],), "there is one write index for each element of the batch")
+        sentence = "there is one write index for each element of the batch"
+        n.require_same(n.shape(n.input(2)), (shape[0],), sentence)
         along = along + n.value(2).reshape([shape[0], *[1] * axis])
     if circular:
         along = along % shape[axis]
@@ -69,7 +66,7 @@ def _coordinates(n: NodeContext, along: Value, outer: tuple[int, ...]) -> SSAVal
     rank = len(outer)
     parts: list[SSAValue] = []
     for axis in range(rank - 1):
-        column = np.arange(outer[axis], dtype=np.int64).reshape([-1 if a == axis else 1 for a in range(rank)])
-        parts.append(n.expand(n.constant(column), outer))
+        column = counting(n, outer[axis]).reshape([outer[axis] if a == axis else 1 for a in range(rank)])
+        parts.append(n.expand(column.ssa, outer))
     parts.append(n.expand(n.cast(along.ssa, I64), outer))
     return n.build(Concat, *(n.reshape(part, [*outer, 1]) for part in parts), axis=rank)

@@ -97,13 +97,18 @@ def rotary_embedding(n: NodeContext) -> SSAValue:
     shape = n.shape(x)
     if n.rank(x) == 3:
         heads = n.int("num_heads")
-        n.require(heads > 0 and shape[2] % heads == 0, f"a width of {shape[2]} does not make {heads} heads")
+        sentence = f"a width of {shape[2]} does not make {heads} heads"
+        n.require(heads > 0, sentence)
+        n.require_equal(shape[2] % heads, 0, sentence)
         x = n.reshape(x, [shape[0], shape[1], heads, shape[2] // heads])
     else:
         x = n.transpose(x, (0, 2, 1, 3))
     width = n.shape(x)[3]
     rotated = n.int("rotary_embedding_dim", 0) or width
-    n.require(0 < rotated <= width and rotated % 2 == 0, f"{rotated} of {width} elements cannot be rotated in pairs")
+    sentence = f"{rotated} of {width} elements cannot be rotated in pairs"
+    n.require(rotated > 0, sentence)
+    n.require_at_most(rotated, width, sentence)
+    n.require_equal(rotated % 2, 0, sentence)
     if n.has(3):
         cosine, sine = (n.build(Gather, c, n.input(3), axis=0) for c in (cosine, sine))
     out = rotate(n, x, cosine, sine, rotated, n.flag("interleaved"))

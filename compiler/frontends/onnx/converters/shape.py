@@ -271,7 +271,8 @@ def _known_parts(n: NodeContext, extent: Extent) -> list[Extent]:
         len(parts) == len(n.node.outputs), f"it is split in {len(parts)} parts, but has {len(n.node.outputs)} outputs"
     )
     sentence = f"the parts {parts} do not add up to {extent}"
-    n.require(all(part >= 0 for part in parts), sentence)
+    for part in parts:
+        n.require_at_most(0, part, sentence)
     n.require_equal(sum(parts), extent, sentence)
     return parts
 

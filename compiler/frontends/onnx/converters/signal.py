@@ -200,7 +200,10 @@ def dft(n: NodeContext) -> SSAValue:
     a transform."""
     x = n.ranked(0, 2, 32)
     rank = n.rank(x)
-    n.require(n.shape(x)[-1] in (1, 2), f"its input ends in 1 or 2 parts of a number, not {n.shape(x)[-1]}")
+    parts = n.shape(x)[-1]
+    sentence = f"its input ends in 1 or 2 parts of a number, not {parts}"
+    if parts not in (1, 2):
+        n.require_equal(parts, 2, sentence)
     if n.opset >= 20 and n.fed(2):
         given = n.value(2)
         given = Values.where(given < 0, given + rank, given)
@@ -216,11 +219,9 @@ def _transformed(n: NodeContext, x: SSAValue, axis: int) -> SSAValue:
     inverse, onesided = n.flag("inverse"), n.flag("onesided")
 
     def of_length(length: int) -> SSAValue:
-        known = is_static([length])
-        n.require(
-            length > 0 and (not known or length <= MAX_LENGTH),
-            f"a transform has 1 to {MAX_LENGTH:,} elements, not {length}",
-        )
+        sentence = f"a transform has 1 to {MAX_LENGTH:,} elements, not {length}"
+        n.require_at_most(1, length, sentence)
+        n.require_at_most(length, MAX_LENGTH, sentence)
         return _along(n, x, axis, length, inverse, onesided)
 
     if n.fed(1):
@@ -268,8 +269,11 @@ def _frames(n: NodeContext, x: SSAValue, window: SSAValue | None, length: int) -
     """STFT of the signal ``x`` in frames of ``length``."""
     batch, samples, parts = n.shape(x)
     given = n.shape(window)[0] if window is not None else length
-    n.require(given == length, f"a window of {given} numbers is given for frames of {length}")
-    n.require(0 < length <= min(samples, MAX_LENGTH), f"a signal of {samples} samples has no frame of {length}")
+    n.require_equal(given, length, f"a window of {given} numbers is given for frames of {length}")
+    sentence = f"a signal of {samples} samples has no frame of {length}"
+    n.require(length > 0, sentence)
+    n.require_at_most(length, MAX_LENGTH, sentence)
+    n.require_at_most(length, samples, sentence)
     if n.fed(1):
         frames = n.promised("its step", rank=4)[1]
         step = n.value(1).reshape([])

@@ -25,10 +25,10 @@ def _stepped(n: NodeContext, states: int, step: Step) -> list[SSAValue]:
     for index in range(count):
         tensors = [Value(n, n.input(2 + index + count * group)) for group in range(groups)]
         kind = element_of(tensors[0].ssa)
-        n.require(
-            all(t.shape == tensors[0].shape and element_of(t.ssa) == kind for t in tensors),
-            "a parameter, its gradient and its states have one shape and type",
-        )
+        sentence = "a parameter, its gradient and its states have one shape and type"
+        n.require(all(element_of(t.ssa) == kind for t in tensors), sentence)
+        for each in tensors[1:]:
+            n.require_same(each.shape, tensors[0].shape, sentence)
         rate, time = (n.value(i, kind).reshape([]) for i in (0, 1))
         results.append(step(rate, time, tensors))
     return [new[part].ssa for part in range(groups - 1) for new in results]
