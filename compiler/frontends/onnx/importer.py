@@ -424,6 +424,11 @@ class Importer:
             raise Refusal(DEPENDS_ON_SIZES, f"what the model needs of its sizes cannot be: {a} would have to be {b}")
         self._consistent = True
 
+    def hold_equal(self, a: Extent, b: Extent) -> None:
+        """Have every run check that two extents are equal."""
+        if a != b and (a, b) not in self._equal:
+            self._equal.append((a, b))
+
     def _converted(self, node: Node, scope: Scope, opsets: Mapping[str, int]) -> Sequence[Item | None]:
         """The values of a node's outputs. Raises what stands against converting it."""
         unknown: list[Item | None] = [None] * len(node.outputs)

@@ -35,7 +35,7 @@ from penstock.compiler.errors import (
     UNSUPPORTED_ATTRIBUTE,
     UNSUPPORTED_TYPE,
 )
-from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, is_static, surely
+from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, is_static, largest, surely
 from penstock.compiler.frontends.onnx import symbolic
 from penstock.compiler.frontends.onnx.arithmetic import Value
 from penstock.compiler.frontends.onnx.assumptions import Assumption, decision
@@ -141,6 +141,12 @@ class NodeContext:
                 if surely(assumption.of(a), "<=", assumption.of(b)):
                     raise Assumed(assumption) from error
             raise
+
+    def positive(self, extent: Extent) -> Extent:
+        """``extent`` where it is 1 or more: runs are held to that if it depends on sizes."""
+        least = largest(extent, 1)
+        self.importer.hold_equal(least, extent)
+        return least
 
     def ranked(self, index: int, least: int, most: int | None = None) -> SSAValue:
         """Input ``index``, which has ``least`` to ``most`` axes (``most`` left out: just ``least``)."""

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from xdsl.ir import SSAValue
 
-from penstock.compiler.dialects.graph.base import require_static
 from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.convolution import Conv, ConvTranspose
 from penstock.compiler.dialects.graph.reduction import Reduce
 from penstock.compiler.errors import INVALID_NODE
-from penstock.compiler.extents import Extent, ceildiv, largest
+from penstock.compiler.extents import Extent, ceildiv, is_static, largest
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
+from penstock.compiler.frontends.onnx.converters.windows import Axis, is_open, windows_product
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
 
 MAX_SPATIAL = 3
@@ -114,26 +114,33 @@ def convolved(n: NodeContext, weights: int = 1) -> tuple[SSAValue, SSAValue, tup
     return x, w, extents, window
 
 
-@converter("Conv")
-def conv(n: NodeContext) -> SSAValue:
-    """One to three spatial axes; groups, dilations, strides, auto_pad."""
-    x, w, extents, window = convolved(n)
+def convolution(n: NodeContext, x: SSAValue, w: SSAValue, extents: Sequence[int], window: Sequence[int]) -> SSAValue:
+    """The convolution of ``x`` with ``w`` as the node's attributes say it."""
     strides = n.per_axis("strides", len(extents), 1, 1)
     dilations = n.per_axis("dilations", len(extents), 1, 1)
     low, high = spatial_pads(n, extents, window, strides, dilations)
     if any(p < 0 for p in (*low, *high)):
         raise n.unsupported("negative pads are not compiled", "Slice the input instead.")
-    product = n.build(
-        Conv, x, w, strides=strides, dilations=dilations, pads_low=low, pads_high=high, groups=n.int("group", 1)
-    )
-    return add_bias(n, product, n.optional(2))
+    groups = n.int("group", 1)
+    if not is_open(groups, n.shape(w)):
+        return n.build(Conv, x, w, strides=strides, dilations=dilations, pads_low=low, pads_high=high, groups=groups)
+    axes = [
+        Axis(e, k, n.positive((e + before + after - (k - 1) * d - 1) // s + 1), s, d, before)
+        for e, k, s, d, before, after in zip(extents, window, strides, dilations, low, high, strict=True)
+    ]
+    return windows_product(n, x, w, axes, groups)
+
+
+@converter("Conv")
+def conv(n: NodeContext) -> SSAValue:
+    """One to three spatial axes; groups, dilations, strides, auto_pad."""
+    return add_bias(n, convolution(n, *convolved(n)), n.optional(2))
 
 
 @converter("ConvTranspose")
 def conv_transpose(n: NodeContext) -> SSAValue:
     """One to three spatial axes; groups, dilations, strides, output_padding, output_shape, auto_pad."""
     x, w, extents, window = convolved(n)
-    require_static(window, "the window of a transposed convolution")
     rank = len(extents)
     strides, dilations = n.per_axis("strides", rank, 1, 1), n.per_axis("dilations", rank, 1, 1)
     extra = n.per_axis("output_padding", rank, 0, 0)
@@ -157,6 +164,11 @@ def conv_transpose(n: NodeContext) -> SSAValue:
         low, high = (
             spatial_pads(n, extents, window, strides, dilations) if auto == "NOTSET" else ([0] * rank, [0] * rank)
         )
+    if not is_static(window):
+        outputs = [n.positive(f - before - after) for f, before, after in zip(full, low, high, strict=True)]
+        axes = [Axis(*each) for each in zip(extents, window, outputs, strides, dilations, low, strict=True)]
+        product = windows_product(n, x, w, axes, n.int("group", 1), transposed=True)
+        return add_bias(n, product, n.optional(2))
     extra = [o + largest(0, -h) for o, h in zip(extra, high, strict=True)]
     high = [largest(0, h) for h in high]
     if any(p < 0 for p in low):

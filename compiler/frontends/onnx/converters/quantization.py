@@ -7,13 +7,11 @@ broadcasts with their tensor (one number, one per index of an axis, or one per b
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Attribute, SSAValue
 
 from penstock.compiler.dialects.graph.base import element_of
-from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.reduction import Reduce
 from penstock.compiler.dtypes import F32, F64, I1, I32, U8, StorageFloat, is_float, is_unsigned, type_name
 from penstock.compiler.errors import INVALID_NODE
@@ -21,7 +19,7 @@ from penstock.compiler.extents import ceildiv
 from penstock.compiler.frontends.onnx.converters import converter
 from penstock.compiler.frontends.onnx.converters.casting import converted
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op
-from penstock.compiler.frontends.onnx.converters.linear import add_bias, convolved, matmul, spatial_pads
+from penstock.compiler.frontends.onnx.converters.linear import add_bias, convolution, convolved, matmul
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
 
@@ -166,18 +164,6 @@ def rescaled(
     return quantized(n, n.build(graph_op("mul"), n.cast(total, F32), factor), zero, element_of(zero))
 
 
-def integer_conv(n: NodeContext, x: SSAValue, w: SSAValue, extents: Sequence[int], window: Sequence[int]) -> SSAValue:
-    """The convolution of i32 values; padding adds zeros, which is where zero points have been moved to."""
-    strides = n.per_axis("strides", len(extents), 1, 1)
-    dilations = n.per_axis("dilations", len(extents), 1, 1)
-    low, high = spatial_pads(n, extents, window, strides, dilations)
-    if any(p < 0 for p in (*low, *high)):
-        raise n.unsupported("negative pads are not compiled", "Slice the input instead.")
-    return n.build(
-        Conv, x, w, strides=strides, dilations=dilations, pads_low=low, pads_high=high, groups=n.int("group", 1)
-    )
-
-
 def per_channel(n: NodeContext, parameter: SSAValue | None, axes: int) -> SSAValue | None:
     """A parameter of the weights, one number or one per output channel, before ``axes`` other axes."""
     if parameter is None or math.prod(n.shape(parameter)) == 1:
@@ -192,7 +178,7 @@ def conv_integer(n: NodeContext) -> SSAValue:
     zero = n.optional(2)
     zero = None if zero is None else n.reshape(zero, [])
     weights = moved(n, w, per_channel(n, n.optional(3), n.rank(w) - 1))
-    return integer_conv(n, moved(n, x, zero), weights, extents, window)
+    return convolution(n, moved(n, x, zero), weights, extents, window)
 
 
 @converter("QLinearConv")
@@ -201,7 +187,7 @@ def qlinear_conv(n: NodeContext) -> SSAValue:
     x, w, extents, window = convolved(n, weights=3)
     axes = n.rank(w) - 1
     zero = n.reshape(n.input(2), [])
-    total = integer_conv(n, moved(n, x, zero), moved(n, w, per_channel(n, n.input(5), axes)), extents, window)
+    total = convolution(n, moved(n, x, zero), moved(n, w, per_channel(n, n.input(5), axes)), extents, window)
     total = add_bias(n, total, n.optional(8))
     w_scale = per_channel(n, n.input(4), axes - 1)
     assert w_scale is not None
