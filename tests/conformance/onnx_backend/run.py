@@ -3,6 +3,7 @@
     python tests/conformance/onnx_backend/run.py --mode reference --filter '^test_conv' --show wrong,internal
     python tests/conformance/onnx_backend/run.py --update-baseline      # everything, and docs/onnx-support.md too
     python tests/conformance/onnx_backend/run.py --symbolic --update-baseline      # with symbolic sizes: symbolic.json
+    python tests/conformance/onnx_backend/run.py --symbolic --journal part.jsonl   # ... to be gone on with if it ends
 
 In: the cases (all, those of an operator, or those matching a pattern). Out: rates on standard output; with
 `--update-baseline`, `baseline.json` and `docs/onnx-support.md`. Cases run in forked children, `--jobs` at a time.
@@ -11,12 +12,14 @@ In: the cases (all, those of an operator, or those matching a pattern). Out: rat
 from __future__ import annotations
 
 import argparse
+import json
 import queue
 import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 if __package__ in (None, ""):
@@ -32,12 +35,16 @@ UPDATE = "python tests/conformance/onnx_backend/run.py --update-baseline"
 UPDATE_SYMBOLIC = "python tests/conformance/onnx_backend/run.py --symbolic --update-baseline"
 
 
-def run_cases(names: Sequence[str], mode: str, jobs: int) -> dict[str, Result]:
-    """Run cases on `jobs` servers, in batches taken from one queue; results in the order of `names`."""
+def run_cases(names: Sequence[str], mode: str, jobs: int, journal: Path | None = None) -> dict[str, Result]:
+    """Run cases on `jobs` servers, in batches taken from one queue; results in the order of `names`. A `journal` gains
+    a line for each result as it comes, and what it already holds is not run again."""
+    wanted = set(names) if journal is not None else set[str]()
+    results = {name: found for name, found in _journaled(journal, mode) if name in wanted}
+    left = [name for name in names if name not in results]
     batches: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
-    for start in range(0, len(names), BATCH):
-        batches.put(names[start : start + BATCH])
-    results: dict[str, Result] = {}
+    for start in range(0, len(left), BATCH):
+        batches.put(left[start : start + BATCH])
+    lock = threading.Lock()
 
     def work() -> None:
         with Client() as client:
@@ -46,7 +53,11 @@ def run_cases(names: Sequence[str], mode: str, jobs: int) -> dict[str, Result]:
                     batch = batches.get_nowait()
                 except queue.Empty:
                     return
-                results.update(client.run(mode, batch))
+                for name, result in client.run(mode, batch):
+                    with lock:
+                        results[name] = result
+                        if journal is not None:
+                            _note(journal, mode, name, result)
 
     threads = [threading.Thread(target=work) for _ in range(min(jobs, max(1, batches.qsize())))]
     for thread in threads:
@@ -57,6 +68,22 @@ def run_cases(names: Sequence[str], mode: str, jobs: int) -> dict[str, Result]:
     if missing:
         raise RuntimeError(f"{len(missing)} cases have no result: a server failed; the first is {missing[0]}")
     return {name: results[name] for name in names}
+
+
+def _journaled(journal: Path | None, mode: str) -> Iterator[tuple[str, Result]]:
+    """The results of a mode in a journal; a line that an end cut short counts for nothing."""
+    for text in journal.read_text().splitlines() if journal is not None and journal.exists() else ():
+        try:
+            entry = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        if entry["mode"] == mode:
+            yield entry["name"], Result(entry["status"], entry["code"], entry["detail"])
+
+
+def _note(journal: Path, mode: str, name: str, result: Result) -> None:
+    with journal.open("a") as file:
+        file.write(json.dumps({"mode": mode, "name": name, **asdict(result)}) + "\n")
 
 
 def summary(cases: Sequence[Case], results: dict[str, Result]) -> str:
@@ -93,6 +120,7 @@ def main() -> int:
         "--show", default="wrong,internal,crash,timeout", help="outcomes to list (default: %(default)s)"
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: %(default)s)")
+    parser.add_argument("--journal", type=Path, help="a file that keeps results, so that a run can be gone on with")
     parser.add_argument("--update-baseline", action="store_true", help="write baseline.json and docs/onnx-support.md")
     arguments = parser.parse_args()
     if arguments.symbolic and arguments.mode:
@@ -113,7 +141,7 @@ def main() -> int:
         parser.error("no case matches")
     labels: dict[str, dict[str, str]] = {}
     for mode in [SYMBOLIC] if arguments.symbolic else arguments.mode or MODES:
-        results = run_cases([case.name for case in cases], mode, arguments.jobs)
+        results = run_cases([case.name for case in cases], mode, arguments.jobs, arguments.journal)
         show(results, set(arguments.show.split(",")))
         print(f"mode {mode}\n{summary(cases, results)}")
         labels[mode] = {name: result.label for name, result in results.items()}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conformance.onnx_backend import baseline, execution
 from conformance.onnx_backend.cases import SHAPE_INPUTS, Arrays, Case, all_cases, bind_shape_inputs, graph_inputs
 from conformance.onnx_backend.execution import Result
+from conformance.onnx_backend.run import run_cases
 from conformance.onnx_backend.server import Client, run_batch
+from conformance.onnx_backend.symbolic import OWN_ORACLES
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +107,23 @@ def test_differences() -> None:
     assert (worse, better) == (["a: refused -> wrong (why)"], [])
     worse, better = baseline.differences(data, "native", {"a": Result("pass")})
     assert (worse, better) == ([], ["a: refused -> pass"])
+
+
+def test_a_journal_is_gone_on_with(tmp_path: Path) -> None:
+    """What it holds is not run again, and a line cut short is."""
+    journal = tmp_path / "part.jsonl"
+    kept = {"mode": "oracle", "name": "test_abs", "status": "refused", "code": "PENS-M006", "detail": "as it says"}
+    journal.write_text(json.dumps(kept) + "\n" + json.dumps({**kept, "mode": "native"}) + "\n" + '{"mode": "ora\n')
+    results = run_cases(["test_abs", "test_acos"], "oracle", 1, journal)
+    assert results == {"test_abs": Result("refused", "PENS-M006", "as it says"), "test_acos": Result("pass")}
+    assert json.loads(journal.read_text().splitlines()[-1])["name"] == "test_acos"
+
+
+def test_own_oracles_are_what_the_suite_expects() -> None:
+    """Where ONNX's evaluator is not asked, numpy gives the expected outputs of the cases themselves."""
+    for name, oracle in OWN_ORACLES.items():
+        case = all_cases()[name]
+        for inputs, expected in case.data_sets:
+            for ours, theirs in zip(oracle(inputs), expected, strict=True):
+                assert ours.dtype == theirs.dtype
+                np.testing.assert_allclose(ours, theirs, rtol=case.rtol, atol=case.atol)

@@ -83,7 +83,7 @@ def spatial_pads(
     for extent, size, stride, dilation in zip(extents, window, strides, dilations, strict=True):
         outputs = ceildiv(extent, stride)
         total = largest(0, (outputs - 1) * stride + (size - 1) * dilation + 1 - extent)
-        small, large = total // 2, total - total // 2
+        small, large = total // 2, ceildiv(total, 2)
         low.append(small if auto == "SAME_UPPER" else large)
         high.append(large if auto == "SAME_UPPER" else small)
     return low, high
