@@ -170,8 +170,9 @@ class PairAttention(Pattern):
             parameters: dict[str, Any] = {
                 name: getattr(view, name) for name in view.parameters if name in view.attributes
             }
-            result = {} if isinstance(view, Transpose) else {"result": tensor(shape_of(view.out.type), BF16)}
-            new = rewriter.insert(type(view).build(new, **parameters, **result)).out
+            if not isinstance(view, Transpose):
+                parameters["result"] = tensor(shape_of(view.out.type), BF16)
+            new = rewriter.insert(type(view).build(new, **parameters)).out
         return new
 
 
