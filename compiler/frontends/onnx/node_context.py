@@ -35,7 +35,7 @@ from penstock.compiler.errors import (
     UNSUPPORTED_ATTRIBUTE,
     UNSUPPORTED_TYPE,
 )
-from penstock.compiler.extents import Dim, Extent, NotStatic, Undecided, is_static, largest, surely
+from penstock.compiler.extents import MOST, Dim, Extent, NotStatic, Undecided, is_static, largest, surely
 from penstock.compiler.frontends.onnx import symbolic
 from penstock.compiler.frontends.onnx.arithmetic import Value
 from penstock.compiler.frontends.onnx.assumptions import Assumption, decision
@@ -236,12 +236,12 @@ class NodeContext:
         """True if input ``index`` is given and its value is only known at run time."""
         return self.has(index) and self.importer.evaluate(self.input(index)) is None
 
-    def sized(self, index: int, what: str) -> bool:
+    def sized(self, index: int, what: str, most: Extent = MOST) -> bool:
         """As ``fed``, for sizes: where the model declares no shape of the result, and nothing says what ``what`` is,
-        it is measured, and its elements are symbols like those of the inputs."""
+        it is measured, and its elements are symbols like those of the inputs, of at most ``most``."""
         if not self.fed(index) or self.importer.declared_shape(self.node, 0, self.scope) is not None:
             return self.fed(index)
-        array = self.importer.counts.measured(self, self.input(index), what)
+        array = self.importer.counts.measured(self, self.input(index), what, most=most)
         if array is not None:
             self._measured[self.input(index)] = array
         return array is None

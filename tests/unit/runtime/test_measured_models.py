@@ -223,3 +223,38 @@ def test_images_as_large_as_a_run_says() -> None:
     runs = [(5, (8, 3)), (2, (2, 7)), (9, (1, 16))]
     feeds = [{"x": floats(1, 2, height, 7), "sizes": np.array(sizes)} for height, sizes in runs]
     same(made, {"up": (1, 16), "up_2": (1, 16)}, *feeds)
+
+
+def test_as_many_as_are_marked() -> None:
+    """k is how many elements a mask has: at most all."""
+    nodes = [
+        Node("Cast", ["m"], ["ones"], to=INT64),
+        Node("ReduceSum", ["ones", "first"], ["k"], keepdims=1),
+        Node("TopK", ["x", "k"], ["y", "at"], name="top"),
+    ]
+    made = model(nodes, [("x", FLOAT, ["n"]), ("m", BOOL, ["n"])], [("y", FLOAT), ("at", INT64)], **AXES)
+    masks = [[1, 0, 1, 1, 0, 0], [0, 0, 0], [1, 1, 1, 1], [1]]
+    same(made, {}, *({"x": floats(len(mask)), "m": np.array(mask, bool)} for mask in masks))
+
+
+def test_classes_as_many_as_a_run_says() -> None:
+    made = model(
+        [Node("OneHot", ["x", "depth", "values"], ["y"], name="hot")],
+        [("x", INT64, ["n"]), ("depth", INT64, [])],
+        [("y", FLOAT)],
+        values=np.array([0, 1], np.float32),
+    )
+    runs = [([1, 0, 2], 4), ([0], 1), ([5, -1, 2, 2], 8)]
+    same(made, {"hot": (1, 8)}, *({"x": np.array(x), "depth": number(depth)} for x, depth in runs))
+
+
+def test_lists_of_parts_as_a_run_says() -> None:
+    nodes = [
+        Node("SplitToSequence", ["x", "sizes"], ["parts"], axis=0, name="parts"),
+        Node("SequenceAt", ["parts", "second"], ["p"]),
+        Node("ConcatFromSequence", ["parts"], ["y"], axis=0),
+    ]
+    inputs: list[Any] = [("x", FLOAT, ["n", 3]), ("sizes", INT64, [3])]
+    made = model(nodes, inputs, [("p", FLOAT), ("y", FLOAT)], second=ONE)
+    runs = [(2, 5, 1), (0, 4, 0), (1, 0, 3)]
+    same(made, {}, *({"x": floats(sum(sizes), 3), "sizes": np.array(sizes)} for sizes in runs))

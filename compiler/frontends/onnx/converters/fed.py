@@ -104,16 +104,16 @@ def parts(n: NodeContext, x: SSAValue, axis: int) -> tuple[SSAValue, list[int]]:
     have, extent = math.prod(given.shape), n.shape(x)[axis]
     n.require(have == len(outputs), f"it is split in {have} parts, but has {len(outputs)} outputs")
     if any(n.importer.declared_shape(n.node, output, n.scope) is None for output in outputs):
-        sizes = _measured_parts(n, given, extent, what)
-    else:
-        sizes = [n.promised(what, output, n.rank(x))[axis] for output in outputs]
-        _possible(n, sum(sizes) == extent, sizes)
+        return measured_parts(n, x, extent, what)
+    sizes = [n.promised(what, output, n.rank(x))[axis] for output in outputs]
+    _possible(n, sum(sizes) == extent, sizes)
     return n.checked(x, Values.equal(given, sizes).all(), "how it is split"), sizes
 
 
-def _measured_parts(n: NodeContext, given: Value, extent: int, what: str) -> list[int]:
-    """Each part but the last is measured, and is at most what those before it leave; the last is what is left."""
-    sizes: list[int] = []
+def measured_parts(n: NodeContext, x: SSAValue, extent: int, what: str) -> tuple[SSAValue, list[int]]:
+    """The same where nothing is declared. Each part but the last is measured, and is at most what those before it
+    leave; the last is what is left."""
+    given, sizes = n.value(1), list[int]()
     left = extent
     for index in range(math.prod(given.shape) - 1):
         one = given.take(n.constant(np.array([index], np.int64)), 0)
@@ -121,7 +121,8 @@ def _measured_parts(n: NodeContext, given: Value, extent: int, what: str) -> lis
         assert measured is not None, "one integer can be measured"
         sizes.append(measured.item())
         left = left - sizes[-1]
-    return [*sizes, left]
+    sizes.append(left)
+    return n.checked(x, Values.equal(given, sizes).all(), "how it is split"), sizes
 
 
 def counted(n: NodeContext) -> SSAValue:

@@ -59,11 +59,11 @@ def reverse_sequence(n: NodeContext) -> SSAValue:
 
 @converter("OneHot")
 def one_hot(n: NodeContext) -> SSAValue:
-    """A depth fed at run time must be the declared one; indices out of range give no one."""
+    """A depth fed at run time must be the declared one, or is measured; indices out of range give no one."""
     indices, values = n.cast(n.input(0), I64), n.input(2)
     rank = n.rank(indices) + 1
     axis = n.axis("axis", -1, rank)
-    if n.fed(1):
+    if n.sized(1, "its depth"):
         depth = n.promised("its depth", rank=rank)[axis]
         indices = fed.extent(n, 1, "depth", indices, depth)
     else:

@@ -6,6 +6,8 @@ The one idea: no op of the graph knows of lists; a position is a Python index.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from xdsl.ir import SSAValue
 
@@ -13,7 +15,8 @@ from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.shape import Concat
 from penstock.compiler.dtypes import F32
 from penstock.compiler.errors import INVALID_NODE, MODEL_TOO_LARGE
-from penstock.compiler.frontends.onnx.converters import converter
+from penstock.compiler.extents import is_static
+from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.shape import slice_of
 from penstock.compiler.frontends.onnx.node_context import NodeContext, Refusal
 from penstock.compiler.frontends.onnx.values import Item, Listed, Maybe, show_type
@@ -69,13 +72,17 @@ def length(n: NodeContext) -> SSAValue:
 
 @converter("SplitToSequence")
 def split(n: NodeContext) -> Listed:
-    """Into single elements, equal parts, or parts of given sizes; sizes known when compiling."""
+    """Into single elements, equal parts, or parts of given sizes; how many there are is known when compiling."""
     x = n.input(0)
     n.require(n.rank(x) >= 1, "it splits a tensor without axes")
     axis = n.axis("axis", 0, n.rank(x))
     extent, squeeze = n.shape(x)[axis], False
     if not n.has(1):
         sizes, squeeze = [1] * _few(extent), not n.flag("keepdims", True)
+    elif n.fed(1) and is_static(n.shape(n.input(1))) and n.rank(n.input(1)) == 1:
+        _few(n.shape(n.input(1))[0])
+        x, sizes = fed.measured_parts(n, x, extent, "the sizes of its parts")
+        return _parts(n, x, axis, sizes, squeeze=False)
     else:
         given = n.static(1, "split")
         if given.ndim:
@@ -86,6 +93,11 @@ def split(n: NodeContext) -> Listed:
             sizes = [min(part, extent - i * part) for i in range(_few(-(-extent // part)))]
     if sum(sizes) != extent or any(size < 0 for size in sizes):
         raise Refusal(INVALID_NODE, f"the parts {sizes[:8]} do not add up to {extent}")
+    return _parts(n, x, axis, sizes, squeeze)
+
+
+def _parts(n: NodeContext, x: SSAValue, axis: int, sizes: Sequence[int], squeeze: bool) -> Listed:
+    """Parts of ``x``, without ``axis`` if it is to ``squeeze``."""
     items: list[SSAValue] = []
     start = 0
     for size in sizes:

@@ -11,7 +11,7 @@ from penstock.compiler.dialects.graph.ordering import TopK
 from penstock.compiler.dialects.graph.reduction import ArgReduce, Cumulative, Reduce
 from penstock.compiler.dialects.graph.shape import Iota
 from penstock.compiler.dtypes import F64, I1, I64, is_float, tensor
-from penstock.compiler.extents import Dim, largest
+from penstock.compiler.extents import Dim, largest, smallest
 from penstock.compiler.frontends.onnx.converters import converter, fed
 from penstock.compiler.frontends.onnx.converters.elementwise import graph_op, widened
 from penstock.compiler.frontends.onnx.converters.pooling import p_norm
@@ -144,15 +144,17 @@ def cumulative(n: NodeContext) -> SSAValue:
 
 @converter("TopK")
 def top_k(n: NodeContext) -> list[SSAValue]:
-    """A k fed at run time must be the declared one."""
+    """A k fed at run time must be the declared one; with none declared, it is measured."""
     x = n.ranked(0, 1, 32)
     axis = n.axis("axis", -1, n.rank(x))
-    if n.fed(1):
+    if n.sized(1, "k", most=n.shape(x)[axis]):
         k = n.promised("k", rank=n.rank(x))[axis]
         x = fed.extent(n, 1, "k", x, k)
     else:
         k = n.extent(1, "k") if n.opset >= 10 else n.int("k")
         n.require(isinstance(k, int | Dim), f"k is an integer, not {k}")
+        if n.importer.counts.among(k):  # a run holds it to that, but its symbol does not tell
+            k = smallest(k, n.shape(x)[axis])
     op = n.op(TopK, x, axis=axis, k=k, largest=n.flag("largest", True), sorted=n.flag("sorted", True))
     return list(op.results)
 
