@@ -5,6 +5,7 @@ f32; depthwise and Winograd's convolutions and pools read f32. After: all of the
 is read, so that it is stored once, in half the bytes. The one idea: a value that passes through memory costs its bytes.
 
 A value stays as it is where anything needs it in f32: a result of the model, or an op that would not widen it itself.
+So do normalised values that a sum goes on from.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ from penstock.compiler.dialects.graph.winograd import WinogradConv
 from penstock.compiler.dtypes import BF16, F32, shape_of, tensor
 from penstock.compiler.precision import FULL, PRECISIONS, ROUNDED
 from penstock.compiler.rewriting import Pattern, Rewriter, rewrite
+
+NORM_STEPS = 4
+"""How many ops may stand between a normalisation and what it is the value of: factor, shift, and reshapes."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class ShareRounded(Pattern):
             return
         source = _behind_reshapes(op.operands[0])
         others = [use for use in _uses(source) if use.operation is not op]
-        if others and _is_computed(source) and all(_widens(use.operation) for use in others):
+        shared = _is_computed(source) and not _is_normalised(source)
+        if shared and others and all(_widens(use.operation) for use in others):
             rewriter.replace(op, _round_for(rewriter, source, others, shape_of(op.out.type)))
 
 
@@ -100,6 +105,16 @@ def _is_computed(value: SSAValue) -> bool:
     """Whether a kernel computes the value, which then can round it; a widened value is rounded already."""
     owner = value.owner
     return isinstance(owner, GraphOp) and not isinstance(owner, Constant | Cast)
+
+
+def _is_normalised(value: SSAValue) -> bool:
+    """Whether the value is a normalised one, scaled and shifted at most: sums in transformers go on from these from
+    layer to layer, and rounding them doubles the error of the whole."""
+    for _ in range(NORM_STEPS):
+        if not isinstance(value.owner, Elementwise | Reshape):
+            break
+        value = value.owner.operands[0]
+    return isinstance(value.owner, Normalize)
 
 
 def _slides(op: Operation) -> bool:

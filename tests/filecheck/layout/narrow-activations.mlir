@@ -26,6 +26,20 @@ builtin.module {
     func.return %s : tensor<1x2x4xf32>
   }
 
+  // Sums go on from what is normalised in f32.
+  // CHECK-LABEL: func.func @norm(
+  // CHECK: %[[V:.*]] = graph.mul
+  // CHECK: graph.add %{{.*}}, %[[V]]
+  func.func @norm(%x : tensor<2x4xf32>, %g : tensor<4xf32>) -> tensor<2x4xf32> {
+    %w = graph.constant {value = dense<1.0> : tensor<1x2x4x2xbf16>} : () -> tensor<1x2x4x2xbf16> loc("w")
+    %n = graph.normalize %x {axes = [1], epsilon = 1.0e-5} : (tensor<2x4xf32>) -> tensor<2x4xf32> loc("n")
+    %v = graph.mul %n, %g : (tensor<2x4xf32>, tensor<4xf32>) -> tensor<2x4xf32> loc("v")
+    %c = graph.cast %v : (tensor<2x4xf32>) -> tensor<2x4xbf16> loc("fc")
+    %y = graph.matmul %c, %w {b_panel = 4, n = 4, pairs = true} : (tensor<2x4xbf16>, tensor<1x2x4x2xbf16>) -> tensor<2x4xf32> loc("fc")
+    %s = graph.add %y, %v : (tensor<2x4xf32>, tensor<2x4xf32>) -> tensor<2x4xf32> loc("sum")
+    func.return %s : tensor<2x4xf32>
+  }
+
   // A result of the model is stored in f32, and the sum reads that; so it is with what no kernel computes.
   // CHECK-LABEL: func.func @kept(
   // CHECK: %[[V:.*]] = graph.relu %x
