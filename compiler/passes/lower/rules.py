@@ -142,7 +142,7 @@ def _valid_lanes(
         if surely(low, ">=", 0) and surely(high, "<", extent):
             continue
         dims = coordinate.lanes()
-        if len(dims) != 1 or isinstance(extent, Dim):
+        if len(dims) != 1 or isinstance(extent, Dim) or extent == 1:  # an axis of one is read without its lane
             return None
         (dim,) = dims
         if coordinate != lane(dim, e.tile.extents[dim]) or dim in e.tile.bounds or dim in e.tile.limits:
