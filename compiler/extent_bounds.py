@@ -29,6 +29,7 @@ from penstock.compiler.extents import (
 
 MOST_RESIDUES = 64
 MOST_EXTREMA = 3
+MOST_FACTORS, MOST_TERMS = 6, 32
 
 
 @cache
@@ -52,7 +53,8 @@ def bounds_of(dim: Dim) -> tuple[float, float]:
 def _shifted(dim: Dim) -> float:
     """A lower bound with every factor f of a product as low + f', f' >= 0: in a*b - a, b's least value cancels."""
     factors = {atom for monomial, _ in dim.terms for atom in monomial}
-    if all(len(monomial) < 2 for monomial, _ in dim.terms) or len(factors) > 6 or len(dim.terms) > 16:
+    long = len(factors) > MOST_FACTORS or len(dim.terms) > MOST_TERMS
+    if long or all(len(monomial) < 2 for monomial, _ in dim.terms):
         return -math.inf
     lows = {atom: _atom_bounds(atom) for atom in factors}
     if any(low == -math.inf for low, _ in lows.values()):

@@ -181,6 +181,13 @@ def test_comparisons_are_decided_for_all_sizes_or_refused() -> None:
             undecided()
 
 
+def test_a_product_of_many_sums_is_positive() -> None:
+    product = 1
+    for axis in range(3):
+        product = product * (symbol(f"x{axis}") + symbol(f"w{axis}") - 1)
+    assert bounds(product)[0] == 1
+
+
 def test_either_operand_of_a_maximum_bounds() -> None:
     """Whichever it is: of 2 n - 2 max(0, n - 5) - 1, as of relative positions cut to a window, 2 n - 1 or 9."""
     assert bounds(2 * SEQ - 2 * largest(0, SEQ - 5) - 1) == (1, 9)

@@ -154,3 +154,5 @@ class Constant(TileOp):
     def check(self) -> None:
         if isinstance(self.value, FloatAttr) != is_float(element(self.results[0])):
             raise TypeRuleError("tile.constant's number has the result's element kind")
+        if element(self.results[0]) == INDEX and not -(2**63) <= self.number() < 2**63:
+            raise TypeRuleError("tile.constant's index has 64 bits")

@@ -35,7 +35,6 @@ from penstock.compiler.extents import (
     Quotient,
     Symbol,
     bounds,
-    ceildiv,
     floordiv,
     largest,
     smallest,
@@ -211,11 +210,13 @@ class KernelBuilder:
             case Symbol():
                 return self._size(atom.name)
             case Quotient():
-                low = bounds(atom.numerator)[0]  # division is of numbers that are not negative
-                over = 0 if low >= 0 else ceildiv(-int(low), atom.divisor)
-                numerator, divisor = self._extent(atom.numerator + over * atom.divisor), self._extent(atom.divisor)
-                quotient = self._at_head("divu", numerator, divisor)
-                return quotient if low >= 0 else self._at_head("sub", quotient, self._extent(over))
+                numerator, divisor = self._extent(atom.numerator), self._extent(atom.divisor)
+                if bounds(atom.numerator)[0] >= 0:
+                    return self._at_head("divu", numerator, divisor)
+                # floor(-n / d) = -1 - (n - 1) divu d: all bits inverted, before and after, of numbers below 0.
+                sign = self._at_head("shr", numerator, self.constant(63, INDEX))
+                quotient = self._at_head("divu", self._at_head("xor", numerator, sign), divisor)
+                return self._at_head("xor", quotient, sign)
             case Extremum():
                 values = [self._extent(operand) for operand in atom.operands]
                 chosen = values[0]

@@ -11,7 +11,6 @@ from unit.frontend.dynamic import floats
 from unit.frontend.one_node import expected
 
 import penstock
-from penstock.compiler.errors import ModelError
 
 
 def model(op: str, rank: int, kind: int = 1, result: int = 1, **attributes: Any) -> Any:
@@ -61,6 +60,11 @@ def test_windows_larger_than_the_input_end_the_run() -> None:
         session.run({"x": floats(1, 1, 3), "w": floats(1, 1, 5)})
 
 
-def test_three_axes_are_refused() -> None:
-    with pytest.raises(ModelError, match=r"'conv' \(Conv\): windows of 3 axes must be known.*--dim"):
-        penstock.compile(model("Conv", 3).SerializeToString())
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+def test_three_axes(op: str) -> None:
+    made = model(op, 3, strides=[1, 2, 1], pads=[1, 0, 0, 0, 1, 0])
+    agrees(
+        made,
+        {"x": floats(1, 2, 5, 4, 6), "w": floats(2, 2, 3, 2, 3)},
+        {"x": floats(2, 1, 3, 7, 4), "w": floats(1, 1, 2, 3, 1)},
+    )

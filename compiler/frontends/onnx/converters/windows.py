@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from xdsl.ir import SSAValue
 
 from penstock.compiler.dialects.graph.contraction import Matmul
-from penstock.compiler.extents import Extent, NotStatic, is_static
+from penstock.compiler.extents import Extent, is_static
 from penstock.compiler.frontends.onnx.arithmetic import Value, Values, counting
 from penstock.compiler.frontends.onnx.node_context import NodeContext
-
-MAX_OPEN = 2  # spatial axes of windows that only a run knows
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,6 @@ def windows_product(
     """The convolution of ``x`` [N, C, spatial..] with ``w`` [O, C/g, window..], or its transpose with ``w``
     [C, O/g, window..]: [N, O, outputs..]."""
     rank = len(axes)
-    if rank > MAX_OPEN:
-        raise NotStatic(f"windows of {rank} axes must be known at compile time, but are {list(n.shape(w)[2:])}")
     for at, axis in enumerate(axes):  # [.., outputs, window, ..] in place of each spatial axis
         place, inside = axis.places(n, transposed=transposed)
         before, after = n.shape(x)[: 2 + 2 * at], n.shape(x)[3 + 2 * at :]
