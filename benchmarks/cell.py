@@ -73,7 +73,8 @@ class Cell:
         start = time.perf_counter()
         results = self.run(self.inputs)
         first = time.perf_counter() - start
-        results = self.run(self.inputs)  # what the first call leaves behind, the second has beside its own
+        del results
+        results = self.run(self.inputs)  # beside what the first call has left behind
         peak = peak_memory()
         arrays: dict[str, Any] = {name: np.asarray(array) for name, array in results.items()}
         np.savez(outputs, **arrays)

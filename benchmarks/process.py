@@ -31,8 +31,11 @@ class Process:
 
     def __init__(self, priority: bool) -> None:
         command = [sys.executable, str(Path(__file__).with_name("cell.py")), *(["--priority"] if priority else [])]
+        # Modules are compiled to bytecode once, as where engines are installed, not by every load.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self.process = subprocess.Popen(
             command,
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

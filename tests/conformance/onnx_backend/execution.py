@@ -111,6 +111,18 @@ def _drawn_instead(case: Case, inputs: Arrays, outputs: list[Any], expected: lis
     return made[: len(expected)]
 
 
+def empty_dimensions(model: ModelProto, inputs: Arrays) -> dict[str, tuple[int, int]]:
+    """The named dimensions of which the case has none: it says so (``--dim n=0..16``), as they are else 1 or more."""
+    declared = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
+    return {
+        dim.dim_param: (0, 16)
+        for name, array in inputs.items()
+        if isinstance(array, np.ndarray)
+        for dim, extent in zip(declared.get(name, ()), array.shape, strict=False)
+        if extent == 0 and dim.dim_param
+    }
+
+
 def run_reference(model: ModelProto, inputs: Arrays) -> Arrays:
     """Import the model and interpret its graph."""
     from penstock.compiler.context import CompilerContext
@@ -118,7 +130,7 @@ def run_reference(model: ModelProto, inputs: Arrays) -> Arrays:
     from penstock.compiler.interpreter import run_module
 
     context = CompilerContext()
-    module = import_model(model, context)
+    module = import_model(model, context, dims=empty_dimensions(model, inputs))
     return run_module(module, context, contiguous(inputs))
 
 
@@ -126,7 +138,7 @@ def run_native(model: ModelProto, inputs: Arrays) -> Arrays:
     """Compile the model, save and load the artifact, run it on two threads."""
     import penstock
 
-    artifact = penstock.compile(model.SerializeToString())
+    artifact = penstock.compile(model.SerializeToString(), dims=empty_dimensions(model, inputs))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "case.pens"
         artifact.save(path)
