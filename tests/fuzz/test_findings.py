@@ -201,6 +201,16 @@ NODES: dict[str, tuple[str, dict[str, Any]]] = {
             "axes": [1e30],
         },
     ),
+    "elements that are made of thousands of millions": (
+        MODEL_TOO_LARGE,
+        {
+            "op": "Resize",
+            "inputs": {"x": (F, (1, 2**31, "h", 4))},
+            "stored": {"r": np.zeros(0, np.float32), "s": np.zeros(0, np.float32), "to": np.array([1, 1, 3, 4])},
+            "antialias": 1,
+            "mode": "linear",
+        },
+    ),
     "a result of less than nothing": (
         INVALID_NODE,
         {

@@ -115,6 +115,8 @@ def _symbolic(
             value = _product(n, value, axis, where, span, (extents[axis], sizes[axis]), sampling)
         else:
             least = scale if isinstance(scale, float) and scale else 1.0
+            if sampling.antialias:
+                n.table(int(min(TAPS / min(least, 1.0), MOST)), "what each of its elements is made of")
             value = fed.sampled(n, value, axis, *sampling.taps(Values, where, span, least))
     if edges:
         value = Values.where(inside, value, n.float("extrapolation_value", 0.0))
