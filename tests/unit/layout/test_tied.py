@@ -51,7 +51,7 @@ def test_tied_embeddings_are_stored_once(tmp_path: Path, tied: bool, precision: 
     assert copies < 1.2 if tied else 1.9 < copies < 2.3
     ids = np.array([0, WORDS - 1, 63, 64, -2], np.int64)  # the last counts from the end
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
-    (wanted,) = session.run(None, {"ids": ids})
+    wanted = np.asarray(session.run(None, {"ids": ids})[0])
     scores = penstock.load(tmp_path / "m.pens").session(threads=1).run({"ids": ids})["scores"]
     tolerance = 1e-5 if precision == "f32" else 2e-2
     np.testing.assert_allclose(scores, wanted, rtol=0, atol=tolerance * float(np.ptp(wanted)))
