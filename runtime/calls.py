@@ -18,28 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from penstock.runtime.arrays import Array, layout_is_known
+from penstock.runtime.errors import OUT_OF_MEMORY, SESSION_BUSY
 from penstock.runtime.library import Error, library
 
-Array = np.ndarray[Any, Any]
 _Object = ctypes.c_void_p
-_HEAD = 16  # bytes of a PyObject
-
-
-class _ArrayFields(ctypes.Structure):
-    """The beginning of an array: PyArrayObject_fields, ``array`` in python.c."""
-
-    _fields_ = (
-        ("references", ctypes.c_ssize_t),
-        ("type", _Object),
-        ("data", ctypes.c_void_p),
-        ("rank", ctypes.c_int),
-        ("shape", ctypes.POINTER(ctypes.c_int64)),
-        ("strides", ctypes.POINTER(ctypes.c_int64)),
-        ("base", _Object),
-        ("dtype", _Object),
-        ("flags", ctypes.c_int),
-    )
-
 
 _FUNCTIONS = {
     "hold": "Py_IncRef",
@@ -124,31 +107,11 @@ class Tensor:
     arguments: tuple[Any, ...] = ()
 
 
-def _is_as_declared(array: Array) -> bool:
-    found, base = _ArrayFields.from_address(id(array)), array.base
-    return (
-        (found.type, found.data, found.rank) == (id(type(array)), array.__array_interface__["data"][0], array.ndim)
-        and tuple(found.shape[: array.ndim]) == array.shape
-        and tuple(found.strides[: array.ndim]) == array.strides
-        and (found.base, found.dtype) == (None if base is None else id(base), id(array.dtype))
-        and found.flags & 0xFFF == array.flags.num & 0xFFF
-    )
-
-
 @functools.cache
 def _interpreter() -> _Interpreter | None:
     """CPython as python.c knows it; None where something is not as it is declared there."""
     locked: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
-    if sys.implementation.name != "cpython" or not locked or object.__basicsize__ != _HEAD:
-        return None
-    if np.ndarray.__basicsize__ < ctypes.sizeof(_ArrayFields):
-        return None
-    whole = np.zeros((3, 4, 5), np.float32)
-    bits = np.zeros(9, np.uint8)
-    frozen = np.ones(3, np.int64)
-    frozen.flags.writeable = False
-    probes = (whole, whole[:, 1:3], whole.T, whole[0, 0, 0:0], bits[1:].view(np.int32), frozen, np.array(1.5))
-    if not all(map(_is_as_declared, probes)):
+    if not locked or not layout_is_known():
         return None
     functions = {field: getattr(ctypes.pythonapi, name, None) for field, name in _FUNCTIONS.items()}
     if any(function is None for function in functions.values()):
@@ -172,7 +135,11 @@ def _builtin(method: str, memory: Any) -> Callable[..., Any]:
 
 
 class Exclusive:
-    """Of a session: its lock, and how often what its runs take (sizes, chosen outputs, being open) has changed."""
+    """Of a session: its lock, and how often what its runs take (sizes, chosen outputs, being open) has changed.
+
+    As a context it is one call's: it raises RuntimeFailure PENS-R010 at once while another has it, and PENS-R008 where
+    the call finds no memory.
+    """
 
     def __init__(self) -> None:
         python = _interpreter()
@@ -187,6 +154,15 @@ class Exclusive:
         else:
             self.acquire = _builtin("pens_python_acquire", self._state)
             self.release = _builtin("pens_python_release", self._state)
+
+    def __enter__(self) -> None:
+        if not self.acquire():
+            raise SESSION_BUSY.error()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self.release()
+        if isinstance(error, MemoryError):
+            raise OUT_OF_MEMORY.error(reason=f"there is no room for the results ({error})") from error
 
     @property
     def native(self) -> bool:

@@ -1,8 +1,9 @@
 """Sessions: run a model on numpy arrays.
 
-In: a dictionary of arrays by input name. Out: a dictionary of arrays by output name. The one idea: the common call
-checks identity of dtype and shape and nothing else; whatever fails that is looked at closely, and either converted
-without surprise (same dtype, not contiguous: copied) or refused with every problem in one sentence.
+In: a dictionary of arrays by input name. Out: a dictionary of arrays by output name. The one idea: a run like the last
+one is prepared, and checks identity of dtype and shape and nothing else (``calls.py``); whatever it declines is looked
+at closely here, and either converted without surprise (same dtype, not contiguous: copied) or refused with every
+problem in one sentence.
 """
 
 from __future__ import annotations
@@ -20,15 +21,7 @@ import numpy as np
 from penstock.runtime.arrays import Array, address, as_array, mismatch, overlaps, sentence
 from penstock.runtime.binding import Binding
 from penstock.runtime.calls import Exclusive, Tensor
-from penstock.runtime.errors import (
-    CLOSED,
-    INVALID_ARGUMENT,
-    OUT_OF_MEMORY,
-    SESSION_BUSY,
-    WRONG_INPUTS,
-    WRONG_OUTPUTS,
-    WRONG_SIZES,
-)
+from penstock.runtime.errors import CLOSED, INVALID_ARGUMENT, WRONG_INPUTS, WRONG_OUTPUTS, WRONG_SIZES
 from penstock.runtime.library import Error, Executor, Record, SessionOptions, check, library
 from penstock.runtime.recycling import LARGE_BYTES, Recycler
 
@@ -116,9 +109,7 @@ class Session:
             if found.__class__ is dict:
                 return found
             self._refuse(found, self._quick_error)
-        if not self._idle.acquire():
-            raise SESSION_BUSY.error()
-        try:
+        with self._idle:
             if outputs is not None or out is not None:
                 self._check_outputs(outputs or (), {} if self.model.symbols else out or {})
             if outputs is not None or self._chosen is not None:
@@ -133,10 +124,6 @@ class Session:
             del held
             if outputs is None and out is None:
                 self._prepare()
-        except MemoryError as error:
-            raise OUT_OF_MEMORY.error(reason=f"there is no room for the results ({error})") from error
-        finally:
-            self._idle.release()
         return results if outputs is None else {name: results[name] for name in outputs}
 
     def bind(self, inputs: Mapping[str, Any], outputs: Mapping[str, Array] | None = None) -> Binding:
@@ -149,26 +136,18 @@ class Session:
         """
         arrays = {name: _as_it_is(x) for name, x in inputs.items()}
         binding = Binding(arrays, None if outputs is None else dict(outputs), self._run_binding)
-        if not self._idle.acquire():
-            raise SESSION_BUSY.error()
-        try:
+        with self._idle:
             self._bind(binding)
             shared = overlaps(binding.inputs, binding.outputs or {})
             if shared:
                 raise WRONG_OUTPUTS.error(sentence(shared))
-        except MemoryError as error:
-            raise OUT_OF_MEMORY.error(reason=f"there is no room for the results ({error})") from error
-        finally:
-            self._idle.release()
         return binding
 
     def _run_binding(self, binding: Binding, found: int | None) -> dict[str, Array]:
         """What a binding does when the session has run something else since, an array is not what it was, or the run
         has failed with the status ``found``."""
         self._refuse(found, binding.error)
-        if not self._idle.acquire():
-            raise SESSION_BUSY.error()
-        try:
+        with self._idle:
             held = self._bind(binding)
             self._run_bound()
             results = binding.outputs or {}
@@ -176,41 +155,29 @@ class Session:
                 results = dict(results)
                 self._shape_counted(results, keep=True)
             del held
-        finally:
-            self._idle.release()
         return results
 
     def needed_inputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
         """Names of the inputs that a run for ``outputs`` reads. Raises RuntimeFailure as ``run`` does."""
-        if not self._idle.acquire():
-            raise SESSION_BUSY.error()
-        try:
+        with self._idle:
             self._check_outputs(outputs, {})
             self._select(outputs, None)
             return tuple(name for _, (name, _, _) in self._feeds)
-        finally:
-            self._idle.release()
 
     def profile(
         self, inputs: Mapping[str, Any], outputs: Sequence[str] | None = None
     ) -> tuple[dict[str, Array], list[CommandRecord]]:
         """Run once with timestamps; the outputs (None: all) and a record per command that they need."""
         native = library()
-        if not self._idle.acquire():
-            raise SESSION_BUSY.error()
-        try:
+        with self._idle:
             self._check_outputs(outputs or (), {})
             self._select(outputs, None)
             held, results = self._bind_inputs(inputs), self._bind_outputs(None)
-            if self._handle is None:
-                raise CLOSED.error(what="session")
-            records = (Record * native.pens_session_commands(self._handle))()
-            status = native.pens_run_profiled(self._handle, *self._arguments, records, self._error)
+            records = (Record * native.pens_session_commands(self._open))()
+            status = native.pens_run_profiled(self._open, *self._arguments, records, self._error)
             check(status, self._error)
             self._shape_counted(results)
             del held
-        finally:
-            self._idle.release()
         return results, [
             CommandRecord(r.source.decode(), r.kernel.decode(), r.start_ns, r.end_ns, r.flops, r.bytes, r.threads)
             for r in records
@@ -219,25 +186,19 @@ class Session:
     @property
     def sizes(self) -> dict[str, int] | None:
         """The current sizes by name; None before they are set."""
-        if self._handle is None:
-            raise CLOSED.error(what="session")
         symbols = self.model.symbols
-        found = library().pens_session_sizes(self._handle)
+        found = library().pens_session_sizes(self._open)
         return {s.name: found[i] for i, s in enumerate(symbols)} if found or not symbols else None
 
     @property
     def plan(self) -> int:
         """Which plan runs with the current sizes: 0 the general one, else the number of one for fixed sizes."""
-        if self._handle is None:
-            raise CLOSED.error(what="session")
-        return library().pens_session_special(self._handle)
+        return library().pens_session_special(self._open)
 
     @property
     def memory(self) -> int:
         """Bytes this session holds: intermediate values and scratch of all threads."""
-        if self._handle is None:
-            raise CLOSED.error(what="session")
-        return library().pens_session_memory(self._handle)
+        return library().pens_session_memory(self._open)
 
     def set_sizes(self, sizes: Mapping[str, int]) -> None:
         """Fix the sizes that are chosen at run time, all by name. ``run`` does it from the shapes of its arrays: this
@@ -246,9 +207,7 @@ class Session:
         Raises RuntimeFailure: PENS-R019 for a size that is missing, unknown or out of its range, PENS-R008 when there
         is not enough memory; the session then keeps the sizes it had.
         """
-        if not self._idle.acquire():
-            raise SESSION_BUSY.error()
-        try:
+        with self._idle:
             symbols = {symbol.name: symbol for symbol in self.model.symbols}
             problems = [f"there is no size called {name}" for name in sizes if name not in symbols]
             for name, symbol in symbols.items():
@@ -258,24 +217,18 @@ class Session:
                     problems.append(f"the size {name} is {symbol.low} to {symbol.high}, not {sizes[name]}")
             if problems:
                 raise WRONG_SIZES.error(sentence(problems))
-            if self._handle is None:
-                raise CLOSED.error(what="session")
             numbers = (ctypes.c_int64 * (len(symbols) or 1))(*(int(sizes[name]) for name in symbols))
-            check(library().pens_session_set_sizes(self._handle, numbers, self._error), self._error)
+            check(library().pens_session_set_sizes(self._open, numbers, self._error), self._error)
             self._take_shapes()
-        finally:
-            self._idle.release()
 
     def _read_sizes(self, arrays: Mapping[int, Array]) -> None:
         """Set the sizes that the inputs' shapes tell. Raises RuntimeFailure PENS-R011 where they contradict."""
-        if self._handle is None:
-            raise CLOSED.error(what="session")
         shapes = {index: (ctypes.c_int64 * (array.ndim or 1))(*array.shape) for index, array in arrays.items()}
         extents = ctypes.POINTER(ctypes.c_int64)
         pointers = (extents * (len(self._inputs) or 1))()  # null where an input is left out
         for index, shape in shapes.items():
             pointers[index] = ctypes.cast(shape, extents)
-        check(library().pens_session_set_shapes(self._handle, pointers, self._error), self._error)
+        check(library().pens_session_set_shapes(self._open, pointers, self._error), self._error)
         self._take_shapes()
 
     def _take_shapes(self) -> None:
@@ -324,16 +277,12 @@ class Session:
 
     def close(self) -> None:
         """Free the session's memory and threads. Closing twice is harmless; PENS-R010 while a call is under way."""
-        if not self._idle.acquire():
-            raise SESSION_BUSY.error()
-        try:
+        with self._idle:
             self._handle = None
             self._idle.change()
             self._quick = None
             self._recycler = Recycler()
             self._finalizer()
-        finally:
-            self._idle.release()
 
     def __enter__(self) -> Self:
         return self
@@ -348,24 +297,27 @@ class Session:
         key = None if len(chosen) == len(self._outputs) else chosen
         if key == self._chosen:
             return
-        if self._handle is None:
-            raise CLOSED.error(what="session")
-        native, numbers = library(), sorted(chosen)
+        native, handle, numbers = library(), self._open, sorted(chosen)
         array = None if key is None else (ctypes.c_uint32 * max(len(numbers), 1))(*numbers)
         self._chosen = None  # as the library has it if this fails
         self._take_choice()
-        check(native.pens_session_select(self._handle, array, len(numbers), self._error), self._error)
+        check(native.pens_session_select(handle, array, len(numbers), self._error), self._error)
         if key is not None and key not in self._choices:
             reads = native.pens_session_reads
-            self._choices[key] = [index for index in range(len(self._inputs)) if reads(self._handle, index)]
+            self._choices[key] = [index for index in range(len(self._inputs)) if reads(handle, index)]
         self._chosen = key
         self._take_choice()
 
-    def _run_bound(self) -> None:
-        """Run on the pointers that have been filled in."""
+    @property
+    def _open(self) -> ctypes.c_void_p:
+        """The native session. Raises RuntimeFailure PENS-R014 once closed."""
         if self._handle is None:
             raise CLOSED.error(what="session")
-        status = self._run(self._handle, *self._arguments, self._error_argument)
+        return self._handle
+
+    def _run_bound(self) -> None:
+        """Run on the pointers that have been filled in."""
+        status = self._run(self._open, *self._arguments, self._error_argument)
         if status:
             check(status, self._error)
 
@@ -379,7 +331,7 @@ class Session:
 
     def _prepare(self) -> None:
         """Prepare runs like the last one, unless sizes or chosen outputs change from run to run."""
-        if self._quick is not None or not self._idle.native or self._rooms or self._handle is None:
+        if self._quick is not None or not self._idle.native or self._rooms:
             return
         if self._steady != self._idle.changes:
             self._steady = self._idle.changes
@@ -391,7 +343,7 @@ class Session:
             outputs.append(Tensor(index, name, dtype, shape, make=make, arguments=arguments))
         counts = (len(self._in), len(self._out))
         inputs = [Tensor(index, *each) for index, each in self._feeds]
-        self._quick, self._quick_error = self._idle.prepare(self._handle.value or 0, inputs, outputs, counts)
+        self._quick, self._quick_error = self._idle.prepare(self._open.value or 0, inputs, outputs, counts)
 
     def _bind(self, binding: Binding) -> list[Array]:
         """Fill in the pointers of a binding's arrays; returns what must stay alive during the run."""
@@ -411,11 +363,11 @@ class Session:
             binding.outputs = {n: made.empty(i, shape, dtype, sizes[i]) for i, (n, dtype, shape) in self._fetches}
         self._check_outputs((), binding.outputs)
         self._bind_outputs(binding.outputs)
-        if self._idle.native and not self._rooms and self._handle is not None:
+        if self._idle.native and not self._rooms:
             feeds = [Tensor(index, *each, array=binding.inputs[each[0]]) for index, each in self._feeds]
             fetches = [Tensor(index, *each, array=binding.outputs[each[0]]) for index, each in self._fetches]
             counts = (len(self._in), len(self._out))
-            binding.use(*self._idle.prepare(self._handle.value or 0, feeds, fetches, counts, binding.outputs))
+            binding.use(*self._idle.prepare(self._open.value or 0, feeds, fetches, counts, binding.outputs))
         return held
 
     def _bind_inputs(self, inputs: Mapping[str, Any]) -> list[Array]:
