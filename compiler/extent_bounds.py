@@ -29,23 +29,35 @@ from penstock.compiler.extents import (
 
 MOST_RESIDUES = 64
 MOST_EXTREMA = 3
+MOST_CHOSEN = 3
+"""How many maxima and minima are replaced by operands, one after the other: each multiplies what is to be bounded."""
 MOST_FACTORS, MOST_TERMS = 6, 32
 
 
-@cache
 def bounds_of(dim: Dim) -> tuple[float, float]:
     """(lowest, highest) value, or further apart."""
+    return _bounds(dim, MOST_CHOSEN)
+
+
+@cache
+def _bounds(extent: Extent, left: int) -> tuple[float, float]:
+    """The same, with ``left`` extrema still to be replaced."""
+    if not isinstance(extent, Dim):
+        return extent, extent
+    dim = extent
     low, high = _interval(dim)
     # floor(n / d) lies in [(n - d + 1) / d, n / d]: where a multiple of d is added, what n is made of may cancel.
     for relax in (_relax, _relax_all):
         below, above = relax(dim, lower=True), relax(dim, lower=False)
-        low = low if below is None else max(low, -_floor(-bounds(below[0])[0], below[1]))
-        high = high if above is None else min(high, _floor(bounds(above[0])[1], above[1]))
+        low = low if below is None else max(low, -_floor(-_bounds(below[0], left)[0], below[1]))
+        high = high if above is None else min(high, _floor(_bounds(above[0], left)[1], above[1]))
     low, high = (
         max(low, _shifted(dim)),
         min(high, -_shifted(Dim(tuple((atoms, -factor) for atoms, factor in dim.terms)))),
     )
-    low, high = max(low, _chosen(dim, lower=True)), min(high, _chosen(dim, lower=False))
+    if left:
+        low = max(low, _chosen(dim, left - 1, lower=True))
+        high = min(high, _chosen(dim, left - 1, lower=False))
     exact = _by_residues(dim)
     return (low, high) if exact is None else (max(low, exact[0]), min(high, exact[1]))
 
@@ -70,7 +82,7 @@ def _shifted(dim: Dim) -> float:
     return _interval(total)[0] if isinstance(total, Dim) else total
 
 
-def _chosen(dim: Dim, *, lower: bool) -> float:
+def _chosen(dim: Dim, left: int, *, lower: bool) -> float:
     """A bound with one maximum or minimum replaced by its operands. Where it is never above (``lower``) or below each,
     the best of them holds: n - min(m, n) is at least n - m and n - n; else the worst does, as it is always one of them:
     n - max(0, n - 5) is at least n or 5."""
@@ -87,7 +99,7 @@ def _chosen(dim: Dim, *, lower: bool) -> float:
             continue
         others = dim - Dim(((monomial, factor),))
         times: Extent = Dim(((rest, factor),)) if rest else factor
-        ends = [bounds(others + times * operand)[0 if lower else 1] for operand in extremum.operands]
+        ends = [_bounds(others + times * operand, left)[0 if lower else 1] for operand in extremum.operands]
         every = ((factor > 0) == lower) == (extremum.kind == "max")
         found = max(found, (max if every else min)(ends)) if lower else min(found, (min if every else max)(ends))
     return found

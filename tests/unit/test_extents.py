@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -193,6 +194,20 @@ def test_either_operand_of_a_maximum_bounds() -> None:
     assert bounds(2 * SEQ - 2 * largest(0, SEQ - 5) - 1) == (1, 9)
     assert surely(SEQ - largest(0, SEQ - 5), ">=", 1)
     assert bounds(SEQ + smallest(0, 5 - SEQ)) == (1, 5)
+
+
+def test_nested_extrema_are_bounded_in_little_time() -> None:
+    """Each level has the one below twice; choosing operands all the way down would visit every set of choices."""
+    extent: Extent = symbol("n", 0, 50)
+    for level in range(9):
+        low, high = symbol(f"low{level}", 0, 40), symbol(f"high{level}", 0, 40)
+        extent = BATCH - largest(extent, low) + smallest(extent, high)
+    least, most = bounds(extent)
+    for number in (0, 17, 40):
+        sizes = {found.name: number for found in symbols_of(extent)}
+        assert least <= evaluate(extent, {**sizes, "batch": 1}) <= most
+        assert least <= evaluate(extent, {**sizes, "batch": 64}) <= most
+    assert math.isfinite(most - least)
 
 
 def test_a_symbol_is_no_number() -> None:
