@@ -5,11 +5,13 @@
     python benchmarks/compare.py                                   # all models, all engines, 1 and 2 threads
     python benchmarks/compare.py resnet50 --peers penstock,onnxruntime --threads 1
     python benchmarks/compare.py mlp_b1 --quick                    # while developing: a rough answer in seconds
-    python benchmarks/compare.py --page docs/performance.md        # also write the page
+    python benchmarks/compare.py --runs 3 --page docs/performance.md          # three runs, medians, as a page
+    python benchmarks/compare.py --merge a.json b.json --page performance.md  # of runs made before
 
 In: a folder of `<name>.onnx` with `<name>.npz`. Out: lines as measurements come, tables at the end, `compare.json`, a
 plot, a page on request. An engine that is not installed, or fails on a model, is a blank with its reason; the status is
 1 if ours fails on a model, or every engine does.
+With --runs the results of each run are kept beside compare.json, which has their medians.
 Use a quiet machine; `--priority` (root) raises the measured processes above others.
 """
 
@@ -32,6 +34,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from roofline import Machine, fill_in, measure_machine
+from runs import combine
 
 QUICK = Effort(rounds=3, seconds=0.05, most=0.5)
 
@@ -168,6 +171,8 @@ def main() -> int:
     parser.add_argument("--threads", default="1,2", help="numbers of threads (%(default)s)")
     parser.add_argument("--rounds", type=int, help=f"rounds of timing ({Effort.rounds})")
     parser.add_argument("--seconds", type=float, help=f"per engine and round ({Effort.seconds})")
+    parser.add_argument("--runs", type=int, default=1, help="whole runs, of which medians are shown (%(default)s)")
+    parser.add_argument("--merge", type=Path, nargs="+", help="measure nothing: show the medians of these results")
     parser.add_argument("--quick", action="store_true", help="a rough answer: 3 rounds of 0.05 s")
     parser.add_argument("--compile-only", action="store_true", help="fill the cache of slow compilations, and stop")
     parser.add_argument("--priority", action="store_true", help="raise the measured processes' priority (root)")
@@ -176,6 +181,8 @@ def main() -> int:
     parser.add_argument("--plot", type=Path, help="picture, .svg or .png (compare.svg beside the results)")
     parser.add_argument("--page", type=Path, help="write the results as a markdown page, e.g. docs/performance.md")
     arguments = parser.parse_args()
+    if arguments.merge:
+        return publish(arguments, combine([json.loads(path.read_text()) for path in arguments.merge]))
     peers = arguments.peers.split(",")
     unknown = [peer for peer in peers if peer not in known]
     if unknown:
@@ -199,16 +206,30 @@ def main() -> int:
             for text in compile_all(model, peers, threads, cache, effort):
                 print(text, flush=True)
         return 0
-    comparison = Comparison(effort, threads)
-    for model in models:
-        comparison.add(model, peers, threads, cache)
-        write(arguments.json, json.dumps(comparison.document(), indent=1) + "\n")
-    document = json.loads(arguments.json.read_text())
+    documents: list[dict[str, Any]] = []
+    status = 0
+    for number in range(1, arguments.runs + 1):
+        path = arguments.json if arguments.runs == 1 else arguments.json.with_suffix(f".{number}.json")
+        comparison = Comparison(effort, threads)
+        for model in models:
+            comparison.add(model, peers, threads, cache)
+            write(path, json.dumps(comparison.document(), indent=1) + "\n")
+        documents.append(json.loads(path.read_text()))
+        status |= comparison.status()
+    if arguments.runs == 1:
+        return publish(arguments, documents[0]) | status
+    document = combine(documents)
+    write(arguments.json, json.dumps(document, indent=1) + "\n")
+    return publish(arguments, document) | status
+
+
+def publish(arguments: argparse.Namespace, document: dict[str, Any]) -> int:
+    """Show a document, draw it, and write the page if one was asked for; 0."""
     show(document)
     picture(document, arguments.plot or arguments.json.with_suffix(".svg"))
     if arguments.page:
         write(arguments.page, page(document))
-    return comparison.status()
+    return 0
 
 
 if __name__ == "__main__":

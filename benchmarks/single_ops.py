@@ -51,7 +51,7 @@ def convolution_name(kind: str, c: int, o: int, size: int, kernel: int, stride: 
     return f"{kind} {c}->{o} {size}x{size} {kernel}x{kernel}" + (f" s{stride}" if stride > 1 else "")
 
 
-TARGETS |= {convolution_name("conv", *layer): 0.90 for layer in RESNET50_LAYERS}
+TARGETS |= {f"{convolution_name('conv', *layer)}, channels last": 0.90 for layer in RESNET50_LAYERS}
 
 
 def all_kernels() -> Iterator[Kernel]:
@@ -66,6 +66,8 @@ def all_kernels() -> Iterator[Kernel]:
     yield batched_matmul(12, 128, 128, 64)
     for layer in ((3, 64, 224, 7, 2), *RESNET50_LAYERS):
         yield convolution(*layer)
+    for layer in RESNET50_LAYERS:
+        yield convolution(*layer, channels_last=True)
     for channels, size, stride in ((96, 112, 2), (144, 56, 1), (384, 14, 1)):
         yield convolution(channels, channels, size, 3, stride, groups=channels)
     yield row_operator("Softmax", (12, 128, 128), axis=-1)
@@ -94,15 +96,23 @@ def batched_matmul(batch: int, m: int, n: int, k: int) -> Kernel:
     return _kernel(f"matmul {batch}x{m}x{n}x{k} (no weight)", "MatMul", inputs, [], 2 * batch * m * n * k)
 
 
-def convolution(c: int, o: int, size: int, kernel: int, stride: int, groups: int = 1) -> Kernel:
-    """A square convolution of [1, c, size, size] with "same" padding."""
+def convolution(
+    c: int, o: int, size: int, kernel: int, stride: int, groups: int = 1, channels_last: bool = False
+) -> Kernel:
+    """A square convolution of [1, c, size, size] with "same" padding.
+
+    `channels_last`: of [1, size, size, c] instead, with transposes around it, as the layer stands inside a network for
+    an engine that keeps channels last; what brings images into that order and back is then not counted.
+    """
     weight = random(o, c // groups, kernel, kernel, seed=1) / np.float32((c // groups * kernel * kernel) ** 0.5)
     pad = kernel // 2
     out = (size + 2 * pad - kernel) // stride + 1
     flops = 2 * o * out * out * (c // groups) * kernel * kernel
     name = convolution_name("depthwise" if groups > 1 else "conv", c, o, size, kernel, stride)
     attributes = {"pads": [pad] * 4, "strides": [stride] * 2, "group": groups}
-    return _kernel(name, "Conv", [random(1, c, size, size)], [weight], flops, **attributes)
+    if not channels_last:
+        return _kernel(name, "Conv", [random(1, c, size, size)], [weight], flops, **attributes)
+    return _kernel(f"{name}, channels last", "Conv", [random(1, size, size, c)], [weight], flops, True, **attributes)
 
 
 def row_operator(operator: str, shape: tuple[int, ...], weights: int = 0, **attributes: Any) -> Kernel:
@@ -112,21 +122,32 @@ def row_operator(operator: str, shape: tuple[int, ...], weights: int = 0, **attr
 
 
 def _kernel(
-    name: str, operator: str, inputs: list[Array], weights: list[Array], flops: int, **attributes: Any
+    name: str,
+    operator: str,
+    inputs: list[Array],
+    weights: list[Array],
+    flops: int,
+    channels_last: bool = False,
+    **attributes: Any,
 ) -> Kernel:
-    """A model of one node: inputs x0, x1, ..., then weights, output y."""
+    """A model of one node: inputs x0, x1, ..., then weights, output y; `channels_last` puts transposes around it."""
     import onnx
 
     names = [f"x{index}" for index in range(len(inputs))]
     constants = [numpy_helper.from_array(weight, f"w{index}") for index, weight in enumerate(weights)]
-    node = helper.make_node(operator, [*names, *(tensor.name for tensor in constants)], ["y"], name=operator.lower())
-    node.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+    given_names = [*names, *(tensor.name for tensor in constants)]
+    nodes = [helper.make_node(operator, given_names, ["y"], name=operator.lower())]
+    nodes[0].attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+    if channels_last:
+        nodes[0].input[0], nodes[0].output[0] = "first", "last"
+        nodes.insert(0, helper.make_node("Transpose", ["x0"], ["first"], name="channels_first", perm=[0, 3, 1, 2]))
+        nodes.append(helper.make_node("Transpose", ["last"], ["y"], name="channels_last", perm=[0, 2, 3, 1]))
     given = [
         helper.make_tensor_value_info(label, TensorProto.FLOAT, array.shape)
         for label, array in zip(names, inputs, strict=True)
     ]
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    graph = helper.make_graph([node], operator.lower(), given, [result], constants)
+    graph = helper.make_graph(nodes, operator.lower(), given, [result], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9)
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     shape = [dim.dim_value for dim in model.graph.output[0].type.tensor_type.shape.dim]

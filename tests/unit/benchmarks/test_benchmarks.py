@@ -147,6 +147,52 @@ def test_the_best_peer_is_the_fastest_other_engine_of_the_same_precision() -> No
     assert [(title, len(part["results"])) for title, part in page.rankings(document, 1)] == [("Latency, 1 thread", 6)]
 
 
+def test_runs_are_combined_by_medians_of_their_ratios(tmp_path: Path) -> None:
+    """Slow minutes of one run move neither time nor ratio; the band shows them, errors and memory are the worst."""
+
+    def run(median: float, ratio: float, error: float, failure: str = "") -> dict[str, object]:
+        row = {"model": "m", "peer": "penstock", "threads": 1, "precision": "f32", "version": "1", "failure": failure}
+        row |= dict.fromkeys(("compile_s", "compile_peak", "size", "kernels", "load_s", "first_s", "planned"))
+        row |= {
+            "median_s": median,
+            "p10_s": median,
+            "p90_s": median,
+            "best_s": median,
+            "calls": 5,
+            "peak": 7,
+            "idle": 3,
+        }
+        row |= {"error": error, "same_bits": True, "ratio": ratio, "best_peer": "o", "roofline": None, "missing": False}
+        machine = {"processor": "p", "family": "1/2", "extensions": ["avx2"], "cores": 2, "system": "s", "load": 0.1}
+        levels = [{"name": "L2", "size": 1, "bandwidth": 10 * median}]
+        return {
+            "machine": machine | {"python": "3", "numpy": "2"},
+            "effort": {"rounds": 3, "seconds": 0.5},
+            "ours": ["penstock"],
+            "ceilings": {"1": {"flops": 1 / median, "levels": levels}},
+            "costs": {},
+            "least_s": {"m/1": median},
+            "notes": ["a note"],
+            "results": [row],
+        }
+
+    documents = [run(2.0, 1.5, 0.1), run(9.0, 1.1, 0.3), run(3.0, 1.4, 0.2)]
+    for number, document in enumerate(documents):
+        (tmp_path / f"{number}.json").write_text(json.dumps(document))
+    files = [tmp_path / f"{number}.json" for number in range(3)]
+    done = script("compare.py", "--json", tmp_path / "c.json", "--page", tmp_path / "c.md", "--merge", *files)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "c.md").read_text()
+    assert "the median of 3 runs" in text
+    assert "| m | 2 s | 3 s (3 to 3) | 1.40 (1.10 to 1.50) | o |" in text
+    assert "| f32 multiply-adds, GFLOP/s | 0 |" in text
+    assert "| reading L2, GB/s | 0 |" in text
+    assert "| m | penstock | 1 |  |  |  |  |  | 7e-06 | 4e-06 |  | 1.40 |  | 3.0e-01 | yes |" in text
+    files[1].write_text(json.dumps(run(9.0, 1.1, 0.3, failure="no")))
+    script("compare.py", "--json", tmp_path / "c.json", "--page", tmp_path / "c.md", "--merge", *files)
+    assert "m (1): penstock: no" in (tmp_path / "c.md").read_text()
+
+
 @pytest.mark.usefixtures("benchmark_modules")
 def test_a_compilation_is_kept_until_what_it_depends_on_changes(tmp_path: Path) -> None:
     compiled, peers = importlib.import_module("compiled"), importlib.import_module("peers")
