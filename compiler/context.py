@@ -12,7 +12,7 @@ import pkgutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, cast
 
 from xdsl.context import Context
@@ -85,10 +85,11 @@ class CompilerContext(Context):
         return self
 
 
-def own_dialects() -> list[str]:
+@cache
+def own_dialects() -> tuple[str, ...]:
     """Names of penstock's dialects: the packages under ``compiler/dialects`` in alphabetical order."""
     package = importlib.import_module("penstock.compiler.dialects")
-    return sorted(info.name for info in pkgutil.iter_modules(package.__path__) if info.ispkg)
+    return tuple(sorted(info.name for info in pkgutil.iter_modules(package.__path__) if info.ispkg))
 
 
 def _upstream(module: str, attribute: str) -> Callable[[], Dialect]:

@@ -37,7 +37,7 @@ Term = tuple[TermKind, int]
 
 def program_of(extent: Extent, numbers: dict[str, int]) -> list[Term]:
     """The program of an extent; ``numbers`` gives each symbol's by name. Raises PlanError for one that is too long or
-    too deep for the runtime."""
+    too deep for the runtime, or has a number of more than 64 bits."""
     terms = list(_sum(extent, numbers))
     depth = deepest = 0
     for kind, _ in terms:
@@ -45,6 +45,8 @@ def program_of(extent: Extent, numbers: dict[str, int]) -> list[Term]:
         deepest = max(deepest, depth)
     if len(terms) > LONGEST or deepest > DEEPEST:
         raise PlanError(f"the extent {str(extent)[:200]} is too long or nested too deeply")
+    if any(kind == TermKind.CONSTANT and not -(1 << 63) <= value < 1 << 63 for kind, value in terms):
+        raise PlanError(f"the extent {str(extent)[:200]} has a number of more than 64 bits")
     return terms
 
 

@@ -29,32 +29,20 @@ MOST_BYTES = 1 << 26
 """Of one array that is fed."""
 
 
-def manifest(plan: Any) -> dict[str, Any]:
-    """What the package phase would write of ``plan``."""
+def harmless(plan: Any) -> Any:
+    """The contents of an artifact with this plan, whose code returns at once."""
+    from penstock.compiler.artifact.elf import LinkedImage
+    from penstock.compiler.artifact.writer import Contents
+    from penstock.compiler.passes.package.contents import facts
 
-    def described(info: Any) -> dict[str, Any]:
-        shape = [extent if isinstance(extent, int) else str(extent) for extent in info.shape]
-        return {"name": info.name, "dtype": info.dtype, "shape": shape}
-
-    return {
-        "model": "for the fuzzer",
-        "target": "cpu",
-        "inputs": [described(info) for info in plan.inputs],
-        "outputs": [described(info) for info in plan.outputs],
-        "symbols": [{"name": symbol.name, "low": symbol.low, "high": symbol.high} for symbol in plan.symbols],
-        "counted": [symbol.name for symbol in plan.counted_symbols()] if plan.counted else [],
-        "targets": ["x86-64-v3"],
-        "kernels": list(plan.kernels),
-        "commands": len(plan.commands),
-        "memory": {"weights": 0, "arena": str(plan.arena_bytes), "scratch_per_thread": {"x86-64-v3": 64}},
-    }
+    plans, image = {"x86-64-v3": plan}, LinkedImage(b"\xc3" * 64, {"kernel": 0})
+    manifest = {"model": "for the fuzzer", "target": "cpu", **facts(plans)}
+    return Contents(plans, {"x86-64-v3": image}, [], manifest, {})
 
 
 def symbolic() -> Any:
     """An artifact whose sizes are chosen at run time, with extents of every kind; its code does nothing."""
-    from penstock.compiler.artifact.elf import LinkedImage
     from penstock.compiler.artifact.plan import ArenaBuffer, BufferRange, Command, CommandKind, Plan, Space, TensorInfo
-    from penstock.compiler.artifact.writer import Contents
     from penstock.compiler.extents import Symbol, floordiv, largest, smallest, symbol
 
     batch, seq = symbol("batch", 1, 64), symbol("seq", 0, 1 << 40)
@@ -82,15 +70,12 @@ def symbolic() -> Any:
         sizes=(1, 0, 1),
         equal=((few, smallest(5, seq)),),
     )
-    image = LinkedImage(b"\xc3" * 64, {"kernel": 0})
-    return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], manifest(plan), {})
+    return harmless(plan)
 
 
 def counting() -> Any:
     """An artifact that counts: twice, then meets what it has counted; with and without sizes to be given."""
-    from penstock.compiler.artifact.elf import LinkedImage
     from penstock.compiler.artifact.plan import ArenaBuffer, BufferRange, Command, CommandKind, Plan, Space, TensorInfo
-    from penstock.compiler.artifact.writer import Contents
     from penstock.compiler.extents import Symbol, smallest, symbol
 
     batch, n, m = symbol("batch", 1, 64), symbol("n", 0, 1 << 20), symbol("m", 1, 1 << 20)
@@ -119,13 +104,11 @@ def counting() -> Any:
         equal=((smallest(n, 3), smallest(n, 3, m + 2)),),
         counted=(4 * batch, 8 * batch),
     )
-    image = LinkedImage(b"\xc3" * 64, {"kernel": 0})
-    return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], manifest(plan), {})
+    return harmless(plan)
 
 
 def looping() -> Any:
     """An artifact of loops in each other, rows of the inner one in a row of the outer one; its code does nothing."""
-    from penstock.compiler.artifact.elf import LinkedImage
     from penstock.compiler.artifact.plan import (
         ArenaBuffer,
         BufferRange,
@@ -137,7 +120,6 @@ def looping() -> Any:
         Space,
         TensorInfo,
     )
-    from penstock.compiler.artifact.writer import Contents
     from penstock.compiler.extents import Symbol, symbol
 
     steps = symbol("steps", 0, 1 << 30)
@@ -167,8 +149,7 @@ def looping() -> Any:
         symbols=(Symbol("steps", 0, 1 << 30),),
         buffers=tuple(ArenaBuffer(size, 0, 6) for size in sizes),
     )
-    image = LinkedImage(b"\xc3" * 64, {"kernel": 0})
-    return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], manifest(plan), {})
+    return harmless(plan)
 
 
 def special() -> bytes:

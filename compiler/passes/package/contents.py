@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from typing import Any
 
+from numpy.typing import NDArray
 from xdsl.dialects.builtin import ModuleOp
 
 from penstock.compiler.artifact.elf import LinkedImage
@@ -51,7 +52,7 @@ def build_contents(parts: Sequence[Part], manifest: dict[str, Any]) -> Contents:
     one."""
     general = parts[0]
     target = backend(general.ctx.target.partition(":")[0])
-    slots = share_weights(parts)
+    slots, weights = share_weights(parts)
     images: dict[str, LinkedImage] = {}
     plans: list[dict[str, Plan]] = [{} for _ in parts]
     for level in kernels_by_level(general.module):
@@ -67,24 +68,25 @@ def build_contents(parts: Sequence[Part], manifest: dict[str, Any]) -> Contents:
         for part, mine, made in zip(parts, own, plans, strict=True):
             scratch = largest(0, *(code.kernel_scratch[name] for name in mine))
             made[level] = replace(plan_for(part.program, level, list(mine), scratch), weights=tuple(slots))
-    stores = [part.ctx.weights for part in parts]
-    weights = [next(store[slot.name] for store in stores if slot.name in store) for slot in slots]
     specials = [Special(part.sizes, made) for part, made in zip(parts[1:], plans[1:], strict=True)]
-    plan = next(iter(plans[0].values()))
-    full = {
-        **manifest,
+    full = {**manifest, **facts(plans[0], specials), **({} if target.computes else {"computes": False})}
+    return Contents(plans[0], images, weights, full, {}, specials)
+
+
+def facts(plans: Mapping[str, Plan], specials: Sequence[Special] = ()) -> dict[str, Any]:
+    """What a manifest says of the plans, which are given by instruction set level."""
+    plan = next(iter(plans.values()))
+    return {
         **({"symbols": [asdict(symbol) for symbol in plan.symbols]} if plan.symbols else {}),
         **({"counted": [symbol.name for symbol in plan.counted_symbols()]} if plan.counted else {}),
         "inputs": [_described(info) for info in plan.inputs],
         "outputs": [_described(info) for info in plan.outputs],
-        "targets": list(images),
-        **({} if target.computes else {"computes": False}),
+        "targets": list(plans),
         "kernels": list(plan.kernels),
         "commands": len(plan.commands),
-        "memory": {"weights": plan.weights_bytes, **_memory(plans[0])},
+        "memory": {"weights": plan.weights_bytes, **_memory(plans)},
         **({"specialized": [_special(special) for special in specials]} if specials else {}),
     }
-    return Contents(plans[0], images, weights, full, {}, specials)
 
 
 def _order(parts: Sequence[Mapping[str, Any]]) -> Callable[[str], int]:
@@ -93,8 +95,9 @@ def _order(parts: Sequence[Mapping[str, Any]]) -> Callable[[str], int]:
     return {name: number for number, name in enumerate(names)}.__getitem__
 
 
-def share_weights(parts: Sequence[Part]) -> list[WeightSlot]:
-    """Give equal weights of all parts one place: those of the general plan where they are, then what others add."""
+def share_weights(parts: Sequence[Part]) -> tuple[list[WeightSlot], list[NDArray[Any]]]:
+    """Give equal weights of all parts one place: those of the general plan where they are, then what others add.
+    Returns the places and what lies there."""
     slots = [WeightSlot(op.key, op.offset, memory_bytes(op.out)) for op in parts[0].weights]
     offsets = {slot.name: slot.offset for slot in slots}
     arrays = {slot.name: parts[0].ctx.weights[slot.name] for slot in slots}
@@ -111,7 +114,7 @@ def share_weights(parts: Sequence[Part]) -> list[WeightSlot]:
                 slots.append(WeightSlot(op.key, offsets[op.key], memory_bytes(op.out)))
                 end = offsets[op.key] + slots[-1].bytes
             op.offset = offsets[op.key]
-    return slots
+    return slots, [arrays[slot.name] for slot in slots]
 
 
 def _special(special: Special) -> dict[str, Any]:

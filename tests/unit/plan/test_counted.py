@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from penstock.compiler.artifact.extent_code import TermKind, program_of
 from penstock.compiler.artifact.plan import (
     ArenaBuffer,
     BufferRange,
@@ -101,3 +102,12 @@ def test_unsound_plans_are_refused(changes: dict[str, object], rule: str) -> Non
     PLAN.validate()
     with pytest.raises(PlanError, match=rule):
         replace(PLAN, **changes).validate()  # type: ignore[arg-type]
+
+
+def test_numbers_of_more_than_64_bits_are_refused() -> None:
+    """The runtime computes sizes in 64 bits; what overflows with the sizes of a run it refuses itself."""
+    n = symbol("n")
+    assert program_of(n * (2**63 - 1) - 2**63, {"n": 0})[0] == (TermKind.CONSTANT, 2**63 - 1)
+    for extent in (n * 2**63, n + 2**64, n - 2**63 - 1):
+        with pytest.raises(PlanError, match="more than 64 bits"):
+            program_of(extent, {"n": 0})
