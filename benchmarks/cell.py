@@ -66,7 +66,10 @@ class Cell:
         return {"load_s": time.perf_counter() - start, "planned": self.peer.planned}
 
     def check(self, inputs: str, outputs: str) -> dict[str, Any]:
-        """Run twice on the inputs of an .npz file and store the outputs in another; `peak` is before storing them."""
+        """Run twice on the inputs of an .npz file and store the outputs in another; `peak` is before storing them.
+
+        `tensors`: bytes of inputs and outputs, which belong to whoever calls.
+        """
         assert self.run is not None
         with np.load(inputs) as stored:
             self.inputs = dict(stored)
@@ -78,7 +81,8 @@ class Cell:
         peak = peak_memory()
         arrays: dict[str, Any] = {name: np.asarray(array) for name, array in results.items()}
         np.savez(outputs, **arrays)
-        return {"first_s": first, "peak": peak}
+        tensors = sum(np.asarray(array).nbytes for array in (*self.inputs.values(), *arrays.values()))
+        return {"first_s": first, "peak": peak, "tensors": tensors}
 
     def time(self, seconds: float, calls: int) -> dict[str, Any]:
         """Call again and again for about `seconds`, at least `calls` times; nanoseconds of each call.

@@ -30,7 +30,8 @@ class Measurement:
     `error` is the largest absolute difference from the f64 reference's outputs, as a part of the range of that output's
     values. `same_bits` says whether the outputs have the bits they have with one thread. `failure` replaces all;
     `missing` says that it is an engine that is not installed. `peak` and `idle` are the process's resident memory at
-    most, and when nothing but the engine was imported; `planned` is what the engine says weights and values take.
+    most, and when nothing but the engine was imported; `planned` is what the engine says weights and values take,
+    `tensors` what the caller's inputs and outputs do.
     """
 
     model: str
@@ -52,6 +53,7 @@ class Measurement:
     peak: int | None = None
     idle: int | None = None
     planned: int | None = None
+    tensors: int | None = None
     error: float | None = None
     same_bits: bool | None = None
     ratio: float | None = None
@@ -177,7 +179,7 @@ def _measure_in_turn(
                 outputs = _outputs_path(folder, item)
                 request = {"inputs": str(inputs), "outputs": str(outputs)}
                 checked = process("check", effort.call_limit, **request)
-                item.first_s, item.peak = checked["first_s"], checked["peak"]
+                item.first_s, item.peak, item.tensors = checked["first_s"], checked["peak"], checked["tensors"]
             except CellError as error:
                 item.failure, item.missing = str(error), isinstance(error, NotInstalled)
                 continue

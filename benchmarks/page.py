@@ -44,7 +44,8 @@ Compile time includes reading the model and writing the artifact, not importing 
 runs, it is that of the run that compiled. Load time ends when the first call can be made, the file in the page cache
 (for engines that read ONNX: and the graph optimised). Memory is the process's peak of resident memory after two calls;
 *added* is how much that is above the same process with nothing but the engine imported, *planned* what the engine says
-its weights, values and scratch take.
+its weights, values and scratch take; *in, out* are inputs and outputs, which belong to the caller and are part of what
+is added.
 Error is the largest absolute difference from torch's result in f64, as a part of the range of the output's values; the
 column *same bits* compares with the one-thread run.
 """
@@ -188,7 +189,7 @@ def standing(row: Row | None, brief: bool = False) -> list[str]:
 def properties(rows: list[Row]) -> Table:
     """A row per model, engine and number of threads."""
     header = ["model", "engine", "threads", "compile", "file MB", "kernels", "load", "first call", "peak MB"]
-    header += ["added MB", "planned MB", "ratio", "of roofline", "error", "same bits"]
+    header += ["added MB", "planned MB", "in, out MB", "ratio", "of roofline", "error", "same bits"]
     body: list[list[str]] = []
     for row in rows:
         if row["failure"]:
@@ -204,8 +205,9 @@ def properties(rows: list[Row]) -> Table:
 
 
 def memory(row: Row) -> list[str]:
-    """Peak, what serving added to the idle process, and what the engine planned, in MB."""
-    return [megabytes(row["peak"]), megabytes(row["peak"] - row["idle"]), megabytes(row["planned"])]
+    """Peak, what serving added to the idle process, what the engine planned, and the caller's tensors, in MB."""
+    sizes = row["peak"], row["peak"] - row["idle"], row["planned"], row.get("tensors")
+    return [megabytes(size) for size in sizes]
 
 
 def failures(rows: list[Row]) -> list[str]:

@@ -15,7 +15,7 @@ Document = Mapping[str, Any]
 Row = Mapping[str, Any]
 
 MEDIANS = ("compile_s", "load_s", "first_s", "median_s", "p10_s", "p90_s", "ratio", "roofline")
-GREATEST = ("compile_peak", "peak", "idle", "planned", "size", "error")
+GREATEST = ("compile_peak", "peak", "idle", "planned", "tensors", "size", "error")
 TOTALS = ("calls",)
 
 

@@ -62,6 +62,7 @@ def test_compare(folder: Path) -> None:
         assert item["failure"] == ""
         assert 0 < item["best_s"] <= item["p10_s"] <= item["median_s"] <= item["p90_s"]
         assert item["peak"] > 10e6
+        assert item["tensors"] == 4 * (49 + 10)
         assert item["size"] == (MODELS / "mlp_b1.onnx").stat().st_size
         assert 0 < item["error"] < 1e-6, "the f64 reference differs from f32 by rounding, and by no more"
         assert item["same_bits"] is True
@@ -153,15 +154,8 @@ def test_runs_are_combined_by_medians_of_their_ratios(tmp_path: Path) -> None:
     def run(median: float, ratio: float, error: float, failure: str = "") -> dict[str, object]:
         row = {"model": "m", "peer": "penstock", "threads": 1, "precision": "f32", "version": "1", "failure": failure}
         row |= dict.fromkeys(("compile_s", "compile_peak", "size", "kernels", "load_s", "first_s", "planned"))
-        row |= {
-            "median_s": median,
-            "p10_s": median,
-            "p90_s": median,
-            "best_s": median,
-            "calls": 5,
-            "peak": 7,
-            "idle": 3,
-        }
+        row |= dict.fromkeys(("median_s", "p10_s", "p90_s", "best_s"), median)
+        row |= {"calls": 5, "peak": 7, "idle": 3, "tensors": 2}
         row |= {"error": error, "same_bits": True, "ratio": ratio, "best_peer": "o", "roofline": None, "missing": False}
         machine = {"processor": "p", "family": "1/2", "extensions": ["avx2"], "cores": 2, "system": "s", "load": 0.1}
         levels = [{"name": "L2", "size": 1, "bandwidth": 10 * median}]
@@ -187,7 +181,7 @@ def test_runs_are_combined_by_medians_of_their_ratios(tmp_path: Path) -> None:
     assert "| m | 2 s | 3 s (3 to 3) | 1.40 (1.10 to 1.50) | o |" in text
     assert "| f32 multiply-adds, GFLOP/s | 0 |" in text
     assert "| reading L2, GB/s | 0 |" in text
-    assert "| m | penstock | 1 |  |  |  |  |  | 7e-06 | 4e-06 |  | 1.40 |  | 3.0e-01 | yes |" in text
+    assert "| m | penstock | 1 |  |  |  |  |  | 7e-06 | 4e-06 |  | 2e-06 | 1.40 |  | 3.0e-01 | yes |" in text
     files[1].write_text(json.dumps(run(9.0, 1.1, 0.3, failure="no")))
     script("compare.py", "--json", tmp_path / "c.json", "--page", tmp_path / "c.md", "--merge", *files)
     assert "m (1): penstock: no" in (tmp_path / "c.md").read_text()
