@@ -8,6 +8,7 @@ counted; of the others the least time counts, of every command by itself.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -48,13 +49,14 @@ class Sample:
 
 
 class Meter(Protocol):
-    """What measures. ``seconds`` is the time it should take."""
+    """What measures. ``seconds`` is the time it should take; if it cannot within ``limit`` seconds, it stops with the
+    next run and has no samples."""
 
-    def commands(self, one: Artifact, other: Artifact, seconds: float) -> list[Sample]:
+    def commands(self, one: Artifact, other: Artifact, seconds: float, limit: float = math.inf) -> list[Sample]:
         """The times of commands."""
         ...
 
-    def runs(self, one: Artifact, other: Artifact, seconds: float) -> list[Sample]:
+    def runs(self, one: Artifact, other: Artifact, seconds: float, limit: float = math.inf) -> list[Sample]:
         """The times of whole runs, without looking into them."""
         ...
 
@@ -62,15 +64,31 @@ class Meter(Protocol):
 class RuntimeMeter:
     """Runs artifacts with one thread, and with as many as a session has if nobody says how many."""
 
-    def commands(self, one: Artifact, other: Artifact, seconds: float) -> list[Sample]:
-        return _measure(one, other, seconds, _commands)
+    def commands(self, one: Artifact, other: Artifact, seconds: float, limit: float = math.inf) -> list[Sample]:
+        return _measure(one, other, seconds, _within(limit, _commands))
 
-    def runs(self, one: Artifact, other: Artifact, seconds: float) -> list[Sample]:
-        return _measure(one, other, seconds, _whole)
+    def runs(self, one: Artifact, other: Artifact, seconds: float, limit: float = math.inf) -> list[Sample]:
+        return _measure(one, other, seconds, _within(limit, _whole))
 
 
 Inputs = Mapping[str, NDArray[Any]]
 Run = Callable[["Session", Inputs], Times]
+
+
+class _TimeIsUp(Exception):
+    """There is no time for another run."""
+
+
+def _within(limit: float, run: Run) -> Run:
+    """``run``, which raises _TimeIsUp once ``limit`` seconds have passed."""
+    end = time.perf_counter() + limit
+
+    def timed(session: Session, inputs: Inputs) -> Times:
+        if time.perf_counter() > end:
+            raise _TimeIsUp
+        return run(session, inputs)
+
+    return timed
 
 
 def _measure(one: Artifact, other: Artifact, seconds: float, run: Run) -> list[Sample]:
@@ -83,6 +101,8 @@ def _measure(one: Artifact, other: Artifact, seconds: float, run: Run) -> list[S
         if sessions[1][0].threads == 1:
             sessions.pop()
         return _turns(sessions, inputs, seconds, run)
+    except _TimeIsUp:
+        return []
     except PenstockError as error:
         raise OptionError(CANNOT_TUNE, f"the model cannot be measured: {error.message}", CANNOT_TUNE.remedy) from error
     finally:

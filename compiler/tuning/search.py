@@ -38,9 +38,13 @@ MEASURE_SHARE, MEASURE_SECONDS = 0.05, 1.0
 AFTERWARDS = 3
 """Steps, compilations with a measurement, for which there must be time when another candidate is tried: that one, the
 second measurement of what won, and the comparison of the whole model."""
+AGAIN, WHOLE_MODEL = 2, 3
+"""How much longer than the first measurement these two are."""
 FASTER, NOT_FASTER = "faster", "not faster"
 
 Clock = Callable[[], float]
+Measuring = Callable[["Artifact", "Artifact", float, float], list[Sample]]
+"""A method of a meter."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +160,8 @@ class Search:
         self.plain = replace(
             self.options, tune=0.0, target=f"{self.options.backend}:{self.level}", specialize={}, keep_debug=False
         )
+        self.compiling = self.measuring = 0.0  # the longest so far, in seconds
         self.untuned, self.points = self._compile({})
-        self.longest = self.clock() - self.started
         self.used: set[str] = set()
 
     def stage(self, kind: str, share: float) -> None:
@@ -172,9 +176,7 @@ class Search:
         open_points = [point for point in points.values() if point.kind == kind and not self._known(point)]
         if not open_points or not self._fits(deadline):
             return
-        began = self.clock()
-        shares = _shares(self.meter.commands(one, one, self._slice()), open_points)
-        self.longest = max(self.longest, self.clock() - began)
+        shares = _shares(self._measure(self.meter.commands, one, one), open_points)
         wanted = [p for p in sorted(open_points, key=lambda p: -shares[p.key]) if shares[p.key] >= LEAST_SHARE]
         winners = self._try_all(one, wanted, deadline)
         if winners:
@@ -186,16 +188,17 @@ class Search:
         changed = {key: choice.choice for key, choice in chosen.items() if choice.changes}
         gain: float | None = None
         if changed:
-            tuned, _ = self._compile(changed)
             key = key_of(MODEL, self.level, "\n".join(f"{key} {choice}" for key, choice in sorted(changed.items())))
             known = self.tunings.get(key) if self.tunings else None
             if known is None:
-                samples = self.meter.runs(self.untuned, tuned, 3 * self._slice())
+                tuned, _ = self._compile(changed)
+                samples = self._measure(self.meter.runs, self.untuned, tuned, WHOLE_MODEL)
                 verdict = judge(samples, lambda command: command == WHOLE)
                 gain = max(0.0, verdict.gain) if verdict else 0.0
                 taken = FASTER if verdict is not None and verdict.better(0.0) else NOT_FASTER
                 known = Choice(key, self.level, f"{len(changed)} choices together", taken, NOT_FASTER, gain)
-                self._keep(known)
+                if samples:
+                    self._keep(known)
             if known.choice != FASTER:
                 chosen = {key: replace(c, choice=c.default, gain=0.0) for key, c in chosen.items()}
                 changed, gain = {}, 0.0
@@ -206,6 +209,8 @@ class Search:
         points = f"{self.measured} kernels and layouts measured, {self.stored} found in the cache"
         if self.measured + self.stored == 0 and self.ran_out:
             return f"no candidate was measured in {self.seconds:g} s, so nothing is changed: give --tune more time"
+        if not changed and self.ran_out:
+            return f"{points}; nothing was shown to be faster in {self.seconds:g} s, so nothing is changed"
         if not changed:
             return f"{points}; none of the other candidates makes the model faster, so nothing is changed"
         told = f", with which the model is faster by at least {gain:.1%}" if gain else ""
@@ -230,7 +235,10 @@ class Search:
             if not self._fits(deadline, AFTERWARDS):
                 break
             tried = {p.key: p.options[number] for p in wanted if number < len(p.options)}
-            for point, verdict in self._try(one, wanted, tried, self._slice()):
+            verdicts = self._try(one, wanted, tried)
+            if verdicts is None:
+                break
+            for point, verdict in verdicts:
                 if verdict.better(max(LEAST_GAIN, winners.get(point.key, ("", 0.0))[1])):
                     winners[point.key] = tried[point.key], verdict.gain
             self._done(wanted, number, winners)
@@ -246,7 +254,10 @@ class Search:
     def _confirm(self, one: Artifact, wanted: Sequence[Point], winners: Mapping[str, tuple[str, float]]) -> None:
         """Measure all that won once more, together; only what wins again is taken."""
         tried = {key: choice for key, (choice, _) in winners.items()}
-        verdicts = {point.key: verdict for point, verdict in self._try(one, wanted, tried, 2 * self._slice())}
+        found = self._try(one, wanted, tried, AGAIN)
+        if found is None:
+            return
+        verdicts = {point.key: verdict for point, verdict in found}
         for point in (point for point in wanted if point.key in winners):
             verdict = verdicts.get(point.key)
             won = verdict is not None and verdict.better(LEAST_GAIN)
@@ -254,14 +265,14 @@ class Search:
             self._settle(point, tried[point.key] if won else point.default, verdict.gain if verdict and won else 0.0)
 
     def _try(
-        self, one: Artifact, wanted: Sequence[Point], tried: Mapping[str, str], seconds: float
-    ) -> list[tuple[Point, Verdict]]:
+        self, one: Artifact, wanted: Sequence[Point], tried: Mapping[str, str], slices: int = 1
+    ) -> list[tuple[Point, Verdict]] | None:
         """How the candidates ``tried``, by key, compare with what ``one`` has; without points that a compilation with
-        them does not come to, or whose commands cannot be told."""
-        began = self.clock()
+        them does not come to, or whose commands cannot be told. None if time is up."""
         other, points = self._compile({**self._choices(), **tried})
-        samples = self.meter.commands(one, other, seconds)
-        self.longest = max(self.longest, self.clock() - began)
+        samples = self._measure(self.meter.commands, one, other, slices)
+        if not samples:
+            return None
         taken = {key: point.taken for key, point in points.items()}
         came = [point for point in wanted if point.key in tried and taken.get(point.key) == tried[point.key]]
         judged = [(point, judge(samples, belongs(point))) for point in came]
@@ -269,7 +280,8 @@ class Search:
 
     def _fits(self, deadline: float, steps: int = 1) -> bool:
         """Whether so many steps, each as long as the longest so far, end before the deadline."""
-        fits = self.clock() + steps * self.longest <= deadline
+        longer = (AGAIN - 1 + WHOLE_MODEL - 1) * self._slice() if steps == AFTERWARDS else 0.0
+        fits = self.clock() + steps * (self.compiling + self.measuring) + longer <= deadline
         self.ran_out = self.ran_out or not fits
         return fits
 
@@ -284,6 +296,15 @@ class Search:
     def _choices(self) -> dict[str, str]:
         return {key: choice.choice for key, choice in self.settled.items()}
 
+    def _measure(self, how: Measuring, one: Artifact, other: Artifact, slices: int = 1) -> list[Sample]:
+        """Samples; none if there is no time for them, before all of it is over."""
+        began = self.clock()
+        samples = how(one, other, slices * self._slice(), self.started + self.seconds - began)
+        if slices == 1:
+            self.measuring = max(self.measuring, self.clock() - began)
+        self.ran_out = self.ran_out or not samples
+        return samples
+
     def _slice(self) -> float:
         """Seconds that one measurement should take."""
         return min(MEASURE_SECONDS, MEASURE_SHARE * self.seconds)
@@ -292,10 +313,12 @@ class Search:
         """The model with these choices, for this machine's level, and the points that it comes to."""
         from penstock.compiler.driver import run_phases
 
+        began = self.clock()
         listed = [Choice(key, "", "", choice, "") for key, choice in choices.items()]
         result = run_phases(self.model, replace(self.plain, tuned=Record.here(listed)))
         assert result.artifact is not None
         assert result.ctx.choices is not None
+        self.compiling = max(self.compiling, self.clock() - began)
         return result.artifact, result.ctx.choices.points
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -46,32 +47,40 @@ def network() -> bytes:
 @dataclass
 class Fake:
     """A meter: every command takes a microsecond, times what ``rule`` says, times ``noise``; whole runs take ``whole``
-    times what their commands do. It counts calls, and each takes ``seconds`` of the clock that it is."""
+    times what their commands do. It counts calls, and each takes ``seconds`` of the clock that it is, ``slowing`` times
+    as long as the one before."""
 
     rule: Rule = lambda choice: 1.0
     noise: Callable[[], float] = lambda: 1.0
     whole: float = 1.0
     slower: Mapping[int, float] = field(default_factory=dict[int, float])
     seconds: float = 0.0
+    slowing: float = 1.0
     now: float = 0.0
     began: list[float] = field(default_factory=list[float])
 
     def clock(self) -> float:
         return self.now
 
-    def commands(self, one: Artifact, other: Artifact, seconds: float) -> list[Sample]:
-        return self._samples(lambda artifact: self._times(artifact), one, other)
+    def commands(self, one: Artifact, other: Artifact, seconds: float, limit: float = math.inf) -> list[Sample]:
+        return self._samples(lambda artifact: self._times(artifact), one, other, limit)
 
-    def runs(self, one: Artifact, other: Artifact, seconds: float) -> list[Sample]:
+    def runs(self, one: Artifact, other: Artifact, seconds: float, limit: float = math.inf) -> list[Sample]:
         return self._samples(
             lambda artifact: {WHOLE: sum(self._times(artifact).values()) * (self.whole if tuned(artifact) else 1.0)},
             one,
             other,
+            limit,
         )
 
-    def _samples(self, times: Callable[[Artifact], dict[Any, float]], one: Artifact, other: Artifact) -> list[Sample]:
+    def _samples(
+        self, times: Callable[[Artifact], dict[Any, float]], one: Artifact, other: Artifact, limit: float
+    ) -> list[Sample]:
         self.began.append(self.now)
-        self.now += self.seconds
+        self.seconds *= self.slowing
+        self.now += min(self.seconds, limit)
+        if self.seconds > limit:
+            return []
         found: list[Sample] = []
         for number in range(20):
             threads = 1 + number % 2
@@ -190,6 +199,29 @@ def test_the_deadline_is_kept(seconds: float, store: Store) -> None:
     search(fake, seconds)
     assert fake.now <= seconds
     assert fake.began
+
+
+@pytest.mark.parametrize("seconds", [7.0, 12.0, 40.0])
+def test_what_takes_longer_than_expected_is_broken_off_and_not_kept(seconds: float, store: Store) -> None:
+    """Every measurement takes twice as long as the one before."""
+    fake = Fake(rule=lambda choice: 0.7, seconds=0.5, slowing=2.0)
+    found = search(fake, seconds)
+    assert fake.now <= seconds
+    assert changes(found) == {}
+    assert "so nothing is changed" in found.sentence
+    found = search(Fake(rule=lambda choice: 0.7))
+    assert changes(found) != {}
+
+
+def test_a_measurement_ends_when_time_is_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without samples, however long a model takes: here an hour for a run."""
+    made = penstock.compile(network())
+    now = iter(range(0, 10**9, 3600))
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: float(next(now)))
+    meter = measuring.RuntimeMeter()
+    assert meter.runs(made, made, 1.0, 30.0) == meter.commands(made, made, 1.0, 4000.0) == []
+    assert next(now) < 20 * 3600
+    assert meter.runs(made, made, 1.0)
 
 
 def test_too_little_time_is_told(store: Store) -> None:
