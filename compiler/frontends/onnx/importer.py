@@ -8,6 +8,7 @@ outputs as unknown and conversion goes on, so one run tells everything.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -38,7 +39,7 @@ from penstock.compiler.errors import (
     ModelError,
     Problem,
 )
-from penstock.compiler.extents import Extent, NotStatic, Undecided, bounds, is_static, surely
+from penstock.compiler.extents import Extent, NotStatic, Undecided, bounds, is_static, surely, symbols_of
 from penstock.compiler.frontends.onnx import converters, custom
 from penstock.compiler.frontends.onnx.ahead import declared_ahead
 from penstock.compiler.frontends.onnx.assumptions import Assumption, agreement, assume_in
@@ -388,7 +389,7 @@ class Importer:
         except Refusal as refusal:
             hint = refusal.hint
             if refusal.code == INVALID_NODE and not hint:
-                hint = self._remedy(node, scope)
+                hint = self._remedy(node, scope, refusal.reason)
             self._node_problem(refusal.code, node, refusal.reason, hint)
         except Disagreement as error:
             self._size_problem(node, str(error), error.a, error.b)
@@ -397,18 +398,21 @@ class Importer:
         except NotStatic as error:
             self._node_problem(DEPENDS_ON_SIZES, node, str(error), self._remedy(node, scope))
         except TypeRuleError as error:
-            self._node_problem(INVALID_NODE, node, str(error), self._remedy(node, scope))
+            self._node_problem(INVALID_NODE, node, str(error), self._remedy(node, scope, str(error)))
         return unknown
 
     def _size_problem(self, node: Node, reason: str, *extents: Extent) -> None:
         self._node_problem(DEPENDS_ON_SIZES, node, reason, remedy(extents))
 
-    def _remedy(self, node: Node, scope: Scope) -> str:
-        """What to say of sizes where a node is refused that reads values of symbolic shape."""
+    def _remedy(self, node: Node, scope: Scope, reason: str | None = None) -> str:
+        """What to say of sizes where a node is refused that reads values of symbolic shape; nothing if the ``reason``
+        does not speak of one."""
         values = [value for name in node.inputs if name and isinstance(value := scope.get(name), SSAValue)]
-        if not self._consistent:  # nothing can be evaluated
-            return remedy(extent for value in values for extent in shape_of(value.type))
-        return remedy(read_extents(self.static, values))
+        extents = [extent for value in values for extent in shape_of(value.type)]
+        if self._consistent:  # else nothing can be evaluated
+            extents = read_extents(self.static, values)
+        spoken = {symbol.name for extent in extents for symbol in symbols_of(extent)}
+        return remedy(extents) if reason is None or spoken.intersection(re.findall(r"\w+", reason)) else ""
 
     def _assume(self, assumption: Assumption) -> None:
         """Take something for granted about sizes, in all that has been converted. What is raised ends conversion."""

@@ -420,7 +420,7 @@ class NodeContext:
 
     def transpose(self, value: SSAValue, permutation: Sequence[int]) -> SSAValue:
         """``value`` with axes reordered; itself if they are not."""
-        if list(permutation) == list(range(len(permutation))):
+        if list(permutation) == list(range(self.rank(value))):
             return value
         return self.build(Transpose, value, permutation=tuple(permutation))
 

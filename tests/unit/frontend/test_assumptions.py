@@ -199,3 +199,12 @@ def test_indices_of_another_input() -> None:
     index = np.array([[0, 3, 1], [2, 2, 0]])
     module = check(made, {"x": floats(2, 4), "i": index})
     assert input_shapes(module) == ["[n,2*((m:2..2147483646) floordiv 2)]", "[n,k]"]
+
+
+@pytest.mark.parametrize("perm", [[-1, 0], [0, 0], [0, 2], [0], [1, 0, 2]])
+def test_what_is_refused_whatever_the_sizes_says_nothing_of_them(perm: list[int]) -> None:
+    """ONNX counts a Transpose's axes from 0, and wants each once: no size would help."""
+    made = model([node("Transpose", "x", "y", perm=perm)], [value("x", ["n", 3])], [value("y", None)])
+    ((_, name, told),) = refusals(made)
+    assert name == "n_y"
+    assert told.endswith("is no permutation of the axes of a tensor of rank 2 / ")
