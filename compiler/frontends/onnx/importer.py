@@ -8,7 +8,6 @@ outputs as unknown and conversion goes on, so one run tells everything.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -39,7 +38,7 @@ from penstock.compiler.errors import (
     ModelError,
     Problem,
 )
-from penstock.compiler.extents import Extent, NotStatic, Undecided, bounds, is_static, surely, symbols_of
+from penstock.compiler.extents import Extent, NotStatic, Undecided, bounds, is_static, surely
 from penstock.compiler.frontends.onnx import converters, custom
 from penstock.compiler.frontends.onnx.ahead import declared_ahead
 from penstock.compiler.frontends.onnx.assumptions import Assumption, agreement, assume_in
@@ -405,14 +404,11 @@ class Importer:
         self._node_problem(DEPENDS_ON_SIZES, node, reason, remedy(extents))
 
     def _remedy(self, node: Node, scope: Scope, reason: str | None = None) -> str:
-        """What to say of sizes where a node is refused that reads values of symbolic shape; nothing if the ``reason``
-        does not speak of one."""
+        """What to say of sizes where a node is refused that reads values of symbolic shape."""
         values = [value for name in node.inputs if name and isinstance(value := scope.get(name), SSAValue)]
-        extents = [extent for value in values for extent in shape_of(value.type)]
-        if self._consistent:  # else nothing can be evaluated
-            extents = read_extents(self.static, values)
-        spoken = {symbol.name for extent in extents for symbol in symbols_of(extent)}
-        return remedy(extents) if reason is None or spoken.intersection(re.findall(r"\w+", reason)) else ""
+        if not self._consistent:  # nothing can be evaluated
+            return remedy((extent for value in values for extent in shape_of(value.type)), reason)
+        return remedy(read_extents(self.static, values), reason)
 
     def _assume(self, assumption: Assumption) -> None:
         """Take something for granted about sizes, in all that has been converted. What is raised ends conversion."""

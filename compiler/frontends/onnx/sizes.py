@@ -6,6 +6,7 @@ is read as data; for a node that is refused, the option that gives its sizes a v
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from xdsl.ir import Block, SSAValue
@@ -71,10 +72,10 @@ def read_extents(static: StaticValues, values: Iterable[SSAValue]) -> list[Exten
     return found
 
 
-def remedy(extents: Iterable[Extent]) -> str:
-    """What to do about sizes that must be known; "" where there are none."""
+def remedy(extents: Iterable[Extent], reason: str | None = None) -> str:
+    """What to do about sizes that must be known; "" where there are none, or the ``reason`` speaks of none of them."""
     names = sorted({symbol.name for extent in extents for symbol in symbols_of(extent)})
-    if not names:
+    if not names or (reason is not None and not set(names).intersection(re.findall(r"\w+", reason))):
         return ""
     return f"Give a value or a range, for example --dim {names[0]}={_example(names[0])} or --dim {names[0]}=2..512."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,13 @@ def test_what_is_not_as_it_was_written_is_refused(data: bytes, reason: str, tmp_
     assert caught.value.code == BAD_TUNING
     assert reason in caught.value.message
     assert str(path) in caught.value.message
+
+
+def test_nesting_of_any_depth_is_refused() -> None:
+    """Also what can just be read, but not written to compute its checksum."""
+    for depth in range(1, sys.getrecursionlimit() + 50):
+        with pytest.raises(ValueError, match=r"is no JSON|its checksum does not hold"):
+            records.parse_record(b'{"format":"penstock-tuning-1","x":' + b"[" * depth + b"]" * depth + b"}")
 
 
 def test_a_file_too_large_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
