@@ -224,6 +224,11 @@ class DeclaredOp(Operation):
             raise TypeError(f"{cls.name} has no parameter {sorted(unknown)}")
         return {name: cls.parameters[name].encode(value) for name, value in parameters.items() if value is not None}
 
+    def own_parameters(self, **changed: Any) -> dict[str, Any]:
+        """The parameters that are set, by name, with some ``changed``: what ``build`` takes for another op like this
+        one."""
+        return {**{name: getattr(self, name) for name in self.parameters if name in self.attributes}, **changed}
+
     def check_parameters(self) -> None:
         """Every required parameter is there and every attribute has the declared kind. Raises TypeRuleError."""
         for name, parameter in self.parameters.items():

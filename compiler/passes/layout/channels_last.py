@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -45,10 +45,6 @@ def to_first(rank: int) -> tuple[int, ...]:
     return (0, rank - 1, *range(1, rank - 1))
 
 
-def _parameters(op: Any, **changed: Any) -> dict[str, Any]:
-    return {**{name: getattr(op, name) for name in op.parameters if name in op.attributes}, **changed}
-
-
 class ConvChannelsLast(Pattern):
     """conv = transpose(conv(transpose(x), transpose(w)))."""
 
@@ -61,7 +57,7 @@ class ConvChannelsLast(Pattern):
         rank = len(shape_of(x.type))
         moved = rewriter.insert(Transpose.build(x, permutation=to_last(rank)))
         weights = rewriter.insert(Transpose.build(w, permutation=(*range(2, rank), 1, 0)))
-        new = Conv.build(moved, weights, **_parameters(op, layout=CHANNELS_LAST))
+        new = Conv.build(moved, weights, **op.own_parameters(layout=CHANNELS_LAST))
         rewriter.insert(new)
         rewriter.replace(op, Transpose.build(new.out, permutation=to_first(rank)))
 
@@ -76,7 +72,7 @@ class PoolChannelsLast(Pattern):
             return
         rank = len(shape_of(op.operands[0].type))
         moved = rewriter.insert(Transpose.build(op.operands[0], permutation=to_last(rank)))
-        new = rewriter.insert(Pool.build(moved, **_parameters(op, layout=CHANNELS_LAST)))
+        new = rewriter.insert(Pool.build(moved, **op.own_parameters(layout=CHANNELS_LAST)))
         back = [rewriter.insert(Transpose.build(r, permutation=to_first(rank))) for r in new.results]
         rewriter.replace(op, *(b.out for b in back))
 

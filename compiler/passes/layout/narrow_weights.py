@@ -117,10 +117,7 @@ class PairOperands(_Narrowing):
             self.rounded[key] = self._rounded(rewriter, x)
         new = self.narrowed(rewriter, old, pairs=True)
         assert new is not None
-        parameters: dict[str, Any] = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
-        build: Any = type(op).build
-        made = build(self.rounded[key], new, **{**parameters, "pairs": True})
-        rewriter.replace(op, made)
+        rewriter.replace(op, type(op).build(self.rounded[key], new, **op.own_parameters(pairs=True)))
         self.releasing.replaced([old])
 
     def _rounded(self, rewriter: Rewriter, x: SSAValue) -> SSAValue:
@@ -152,12 +149,10 @@ class PairAttention(Pattern):
         if op.pairs or element_of(op.out) != F32 or typical(queries) < FEW_QUERIES or quotient(width, 2) is None:
             return
         operands = [self._narrow(rewriter, value) for value in op.operands[:3]]
-        parameters: dict[str, Any] = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
-        build: Any = Attention.build
-        rewriter.replace(op, build(*operands, *op.operands[3:], **{**parameters, "pairs": True}))
+        rewriter.replace(op, Attention.build(*operands, *op.operands[3:], **op.own_parameters(pairs=True)))
 
     def _narrow(self, rewriter: Rewriter, value: SSAValue) -> SSAValue:
-        views: list[Any] = []
+        views: list[Reshape | Transpose | Slice] = []
         while isinstance(value.owner, Reshape | Transpose | Slice):
             views.append(value.owner)
             value = value.owner.operands[0]
@@ -165,15 +160,17 @@ class PairAttention(Pattern):
             following = value.owner.next_op if isinstance(value.owner, Operation) else value.owner.first_op
             cast = Cast.build(value, result=tensor(shape_of(value.type), BF16))
             self.rounded[value] = rewriter.insert(cast, before=following).out
-        new = self.rounded[value]
-        for view in reversed(views):
-            parameters: dict[str, Any] = {
-                name: getattr(view, name) for name in view.parameters if name in view.attributes
-            }
-            if not isinstance(view, Transpose):
-                parameters["result"] = tensor(shape_of(view.out.type), BF16)
-            new = rewriter.insert(type(view).build(new, **parameters)).out
-        return new
+        return _seen(rewriter, self.rounded[value], views)
+
+
+def _seen(rewriter: Rewriter, value: SSAValue, views: list[Reshape | Transpose | Slice]) -> SSAValue:
+    """``value`` of bf16 behind the same views, of which the last was applied first."""
+    for view in reversed(views):
+        parameters = view.own_parameters()
+        if not isinstance(view, Transpose):
+            parameters["result"] = tensor(shape_of(view.out.type), BF16)
+        value = rewriter.insert(type(view).build(value, **parameters)).out
+    return value
 
 
 class NarrowOperand(_Narrowing):
@@ -199,7 +196,7 @@ class NarrowRecurrent(_Narrowing):
     def rewrite(self, op: Recurrent, rewriter: Rewriter, /) -> None:
         for name in ("w", "r"):
             index = op.operand_names.index(name)
-            views: list[Any] = []
+            views: list[Reshape | Transpose | Slice] = []
             source = op.operands[index]
             while isinstance(source.owner, Reshape | Transpose):
                 views.append(source.owner)
@@ -207,12 +204,7 @@ class NarrowRecurrent(_Narrowing):
             new = self.narrowed(rewriter, source)
             if new is None:
                 continue
-            for view in reversed(views):
-                if isinstance(view, Transpose):
-                    new = rewriter.insert(Transpose.build(new, permutation=view.permutation)).out
-                else:
-                    new = rewriter.insert(Reshape.build(new, result=tensor(shape_of(view.out.type), BF16))).out
-            rewriter.set_operand(op, index, new)
+            rewriter.set_operand(op, index, _seen(rewriter, new, views))
             self.releasing.replaced([source])
 
 

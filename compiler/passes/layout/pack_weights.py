@@ -127,8 +127,7 @@ class PackConv(_Packing):
         width = shape_of(op.out.type)[-2]
         panel = choose_for(self.ctx, PANEL, op, panels(weights.shape[-1], 32 if width % 7 == 0 else 64))
         packed = self.store(rewriter, constant, pack(weights, panel))
-        parameters = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
-        parameters |= {"panel": panel, "out_channels": weights.shape[-1]}
+        parameters = op.own_parameters(panel=panel, out_channels=weights.shape[-1])
         rewriter.replace(op, Conv.build(op.operands[0], packed, **parameters))
         self.releasing.replaced([constant.out])
 

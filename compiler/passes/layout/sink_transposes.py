@@ -85,8 +85,7 @@ class SinkElementwise(Pattern):
             for o in op.operands
         ]
         result_shape = [shape[axis] for axis in inverse(permutation)]
-        parameters = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
-        new = type(op).build(*operands, result=tensor(result_shape, element_of(op.out)), **parameters)
+        new = type(op).build(*operands, result=tensor(result_shape, element_of(op.out)), **op.own_parameters())
         rewriter.insert(new)
         rewriter.replace(op, Transpose.build(new.out, permutation=permutation))
 

@@ -7,7 +7,6 @@ constant of rank 0; what changes a floating-point result by more than the last b
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from xdsl.ir import SSAValue
 
@@ -156,10 +155,9 @@ class ExpandLast(WithWeights):
             value if number is None else rewriter.insert(scalar(number, value, self.weights)).out
             for value, number in zip(narrow, numbers, strict=True)
         ]
-        parameters: dict[str, Any] = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
         result = tensor(shape, element_of(op.out)) if isinstance(op, Cast) else None
         rewriter.covers(*expands, op)
-        inner = rewriter.insert(type(op).build(*operands, result=result, **parameters))
+        inner = rewriter.insert(type(op).build(*operands, result=result, **op.own_parameters()))
         rewriter.replace(op, Expand.build(inner, result=tensor_type(op.out)))
 
     def _is_number(self, value: SSAValue) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -76,10 +76,9 @@ class ReshapedElements(Pattern):
         if any(other != full and len(_without_leading_ones(other)) > tail for other in others):
             return
         operands = [self._lowered(value, shape, full, rewriter) for value in op.operands]
-        parameters: dict[str, Any] = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
         element = element_of(op.out)
         result = tensor(shape, element) if isinstance(op, Cast) else None
-        inner = rewriter.insert(type(op).build(*operands, result=result, **parameters))
+        inner = rewriter.insert(type(op).build(*operands, result=result, **op.own_parameters()))
         rewriter.replace(op, Reshape.build(inner, result=tensor(full, element)))
 
     @staticmethod

@@ -105,12 +105,11 @@ class SinkThroughMany(Pattern):
 
 def _again(op: Elementwise | Concat, operands: Sequence[SSAValue], permutation: Permutation) -> GraphOp:
     """``op`` on operands that are not transposed."""
-    parameters: dict[str, Any] = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
     if isinstance(op, Concat):
         return Concat.build(*operands, axis=permutation[op.axis])
     element = element_of(op.out)
     result = tensor(shape_of(operands[0].type), element) if isinstance(op, Cast) else None
-    return type(op).build(*operands, result=result, **parameters)
+    return type(op).build(*operands, result=result, **op.own_parameters())
 
 
 class SinkThroughOne(Pattern):
@@ -136,7 +135,7 @@ class SinkThroughOne(Pattern):
             rewriter.covers(transpose, op)
         back = inverse(permutation)
         operands = [x, *op.operands[1:]]
-        parameters: dict[str, Any] = {name: getattr(op, name) for name in op.parameters if name in op.attributes}
+        parameters = op.own_parameters()
         for name in ("starts", "steps", "low", "high", "scales"):
             if name in parameters:
                 parameters[name] = [parameters[name][axis] for axis in back]
