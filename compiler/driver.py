@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 IR_SUFFIX = ".mlir"
 LARGEST_EXTENT = 1 << 31
-LONGEST_TUNING = 86400
+MAX_TUNING = 86400
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,9 @@ class CompileOptions:
             reason = f"the precision cannot be {self.precision}{nearest(str(self.precision), PRECISIONS)}"
             raise OptionError(BAD_VALUE, reason, f"Give {' or '.join(PRECISIONS)}.")
         check_sizes(self.specialize, self.dims)
-        if isinstance(self.tune, bool) or not 0 <= self.tune <= LONGEST_TUNING:
+        if isinstance(self.tune, bool) or not isinstance(self.tune, int | float) or not 0 <= self.tune <= MAX_TUNING:  # pyright: ignore[reportUnnecessaryIsInstance]
             reason = f"{self.tune} is no time to tune for."
-            raise OptionError(BAD_VALUE, reason, f"Give seconds, at most {LONGEST_TUNING}: 30.")
+            raise OptionError(BAD_VALUE, reason, f"Give seconds, at most {MAX_TUNING}: 30.")
 
     @cached_property
     def record(self) -> TuningRecord | None:

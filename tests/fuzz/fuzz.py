@@ -207,9 +207,10 @@ def texts() -> list[str]:
 
 
 def text(rng: random.Random) -> None:
-    """One damaged IR text, parsed and verified."""
+    """One damaged IR text, parsed and verified; what is valid is printed, and reads as the same."""
     from penstock.compiler.context import CompilerContext
-    from penstock.compiler.irtext import parse_module
+    from penstock.compiler.irtext import parse_module, to_text
+    from penstock.compiler.verification import Violation, verify
     from penstock.runtime.errors import PenstockError
 
     lines = rng.choice(texts()).split("\n")
@@ -226,9 +227,16 @@ def text(rng: random.Random) -> None:
                 other = rng.randrange(len(lines))
                 lines[at], lines[other] = lines[other], lines[at]
     try:
-        parse_module("\n".join(lines), CompilerContext(), "fuzz.mlir")
+        module = parse_module("\n".join(lines), CompilerContext(), "fuzz.mlir")
+        verify(module)
     except PenstockError as error:
         _must_speak(error)
+        return
+    except Violation:
+        return
+    printed = to_text(module)
+    if to_text(parse_module(printed, CompilerContext(), "printed.mlir")) != printed:
+        raise AssertionError("what was printed reads as something else")
 
 
 def build_loader(folder: Path) -> Path:

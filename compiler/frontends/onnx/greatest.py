@@ -16,7 +16,7 @@ from penstock.compiler.dialects.graph.index import Gather, GatherElements, Gathe
 from penstock.compiler.dialects.graph.logic import Select
 from penstock.compiler.dialects.graph.reduction import ArgReduce, Cumulative, Reduce
 from penstock.compiler.dialects.graph.shape import Concat, Expand, Iota, Reshape, Slice, Transpose
-from penstock.compiler.dtypes import I1, is_float, shape_of
+from penstock.compiler.dtypes import I1, is_float, is_unsigned, shape_of
 from penstock.compiler.extents import MOST, Extent, largest, smallest
 from penstock.compiler.frontends.onnx.static_values import StaticValues
 
@@ -24,11 +24,21 @@ DEEPEST = 32
 FIRST = (Expand, Gather, GatherElements, GatherNd, Reshape, Slice, Transpose)  # give elements of their first operand
 
 
-def greatest(static: StaticValues, value: SSAValue, depth: int = 0) -> Extent:
+def greatest(static: StaticValues, value: SSAValue) -> Extent:
     """An upper bound of the elements of ``value``; MOST where none is known."""
+    return _greatest(static, value, {}, DEEPEST)
 
+
+def _greatest(static: StaticValues, value: SSAValue, found: dict[SSAValue, Extent], depth: int) -> Extent:
+    """The same, looked for ``depth`` ops deep; ``found`` are the bounds of values that have been met before."""
+    if value not in found:
+        found[value] = _bound(static, value, found, depth)
+    return found[value]
+
+
+def _bound(static: StaticValues, value: SSAValue, found: dict[SSAValue, Extent], depth: int) -> Extent:
     def of(operand: SSAValue) -> Extent:
-        return greatest(static, operand, depth + 1)
+        return _greatest(static, operand, found, depth - 1)
 
     if element_of(value) == I1:
         return 1
@@ -36,7 +46,7 @@ def greatest(static: StaticValues, value: SSAValue, depth: int = 0) -> Extent:
     if known is not None and known.size and (known.dtype == object or known.dtype.kind in "iu"):
         return largest(*known.reshape(-1).tolist()) if known.size <= 64 else MOST
     op = value.owner
-    if depth > DEEPEST or not isinstance(op, GraphOp) or is_float(element_of(value)):
+    if depth == 0 or not isinstance(op, GraphOp) or is_float(element_of(value)):
         return MOST
     match op:
         case ArgReduce():
@@ -50,8 +60,9 @@ def greatest(static: StaticValues, value: SSAValue, depth: int = 0) -> Extent:
             return math.prod(shape[axis] for axis in op.axes)
         case Cumulative() if op.kind == "sum" and of(op.operands[0]) == 1:
             return shape_of(value.type)[op.axis]
-        case Cast() if not is_float(element_of(op.operands[0])):
-            return of(op.operands[0])
+        case Cast() if not is_float(before := element_of(op.operands[0])):
+            wraps = is_unsigned(element_of(value)) and not is_unsigned(before)  # of a negative number
+            return MOST if wraps else of(op.operands[0])
         case Min():
             return smallest(*map(of, op.operands))
         case Max() | Concat():

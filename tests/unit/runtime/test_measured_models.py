@@ -61,12 +61,27 @@ def positive() -> onnx.ModelProto:
     return model(nodes, [("x", FLOAT, ["n"])], [("s", FLOAT), ("q", FLOAT)], c=np.float32(0), **AXES)
 
 
+def passed_on() -> onnx.ModelProto:
+    """A number of positive elements that goes through thirty ops, each of which reads it twice."""
+    nodes = [Node("Greater", ["x", "c"], ["g"]), Node("Cast", ["g"], ["i"], to=INT64)]
+    nodes.append(Node("ReduceSum", ["i"], ["k0"], keepdims=1))
+    nodes += [Node("Max" if step % 2 else "Min", [f"k{step}"] * 2, [f"k{step + 1}"]) for step in range(30)]
+    nodes.append(Node("Slice", ["x", "first", "k30"], ["y"]))
+    return model(nodes, [("x", FLOAT, ["n"])], [("y", FLOAT)], c=np.float32(0), **AXES)
+
+
 def compiled(made: onnx.ModelProto, dims: dict[str, Any]) -> Any:
     return penstock.compile(made, target="cpu:x86-64-v3", dims=dims).load()
 
 
 def same(made: onnx.ModelProto, dims: dict[str, Any], *runs: dict[str, Any]) -> None:
     check(made, *runs, dims=dims)
+
+
+def test_bounds_are_found_in_little_time() -> None:
+    """Each op has two paths to the count: there are 2^30 in all."""
+    x = np.random.default_rng(4).standard_normal(9).astype(np.float32)
+    same(passed_on(), {"n": (0, 20)}, {"x": x}, {"x": -np.abs(x)}, {"x": np.abs(x)})
 
 
 def test_ends_of_ranges() -> None:
