@@ -19,6 +19,7 @@ from xdsl.ir import Operation
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import ParseError, VerifyException
+from xdsl.utils.mlir_lexer import MLIRTokenKind, StringLiteral
 
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.errors import IR_SYNTAX, IRError
@@ -79,7 +80,8 @@ def read_text(path: str | Path) -> str:
 
 
 class _LocatingParser(Parser):
-    """xDSL's parser, which leaves ops without ``loc(...)`` unlocated, and here locates them by line and column."""
+    """xDSL's parser, which leaves ops without ``loc(...)`` unlocated, and here locates them by line and column. It also
+    takes a string with escapes beyond ASCII, as its printer writes it, for bytes; here that is text if it is UTF-8."""
 
     def __init__(self, ctx: CompilerContext, text: str, name: str) -> None:
         super().__init__(ctx, text, name)
@@ -88,6 +90,25 @@ class _LocatingParser(Parser):
     @cached_property
     def _line_starts(self) -> list[int]:
         return [0, *accumulate(len(line) for line in self._text.splitlines(keepends=True))]
+
+    def parse_optional_str_literal(self) -> str | None:
+        text = self._escaped_text()
+        if text is None:
+            return super().parse_optional_str_literal()
+        self._consume_token(MLIRTokenKind.BYTES_LIT)
+        return text
+
+    def parse_optional_bytes_literal(self) -> bytes | None:
+        return super().parse_optional_bytes_literal() if self._escaped_text() is None else None
+
+    def _escaped_text(self) -> str | None:
+        token = self._current_token
+        if token.kind != MLIRTokenKind.BYTES_LIT:
+            return None
+        try:
+            return StringLiteral.from_span(token.span).bytes_contents.decode()
+        except UnicodeDecodeError:
+            return None
 
     def parse_operation(self) -> Operation:
         start = self.pos

@@ -14,7 +14,7 @@ from itertools import chain
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp, ReturnOp
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Block, Operation, OpResult, SSAValue
 from xdsl.traits import IsolatedFromAbove, IsTerminator
 from xdsl.utils.exceptions import VerifyException
 
@@ -100,8 +100,7 @@ class _Verifier:
 
 
 def _why_invisible(op: Operation, operand: SSAValue) -> str:
-    owner = operand.owner
-    if isinstance(owner, Operation) and owner.parent is op.parent:
+    if isinstance(operand, OpResult) and operand.op.parent is op.parent:  # what is nowhere defined has no owner
         return "it uses a value that is defined after it"
     return "it uses a value that is not visible here"
 

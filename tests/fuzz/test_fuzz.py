@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 from fuzz import artifacts, fuzz
+from xdsl.dialects.builtin import StringAttr
+from xdsl.parser.core import ForwardDeclaredValue
 
 import penstock.runtime as runtime
 from penstock.compiler.artifact import writer
 from penstock.compiler.artifact.plan import BufferRange, Command, CommandKind, Plan, PlanError, Space
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.errors import IRError
-from penstock.compiler.irtext import parse_module
+from penstock.compiler.irtext import parse_module, to_text
+from penstock.compiler.locations import source_names
+from penstock.compiler.verification import Violation, verify
 from penstock.runtime.errors import PenstockError
 
 
@@ -37,7 +41,34 @@ def test_a_string_without_end_is_found_at_once() -> None:
         parse_module('%a = "' + "a" * 100 + "\n", CompilerContext(), "x.mlir")
 
 
-@pytest.mark.parametrize("seed", [6138])
+@pytest.mark.parametrize("name", ["é", "\N{CJK UNIFIED IDEOGRAPH-65E5}", "\x1e", "\x00é", "a\u202eb", "\U0001f600"])
+def test_names_of_every_script_read_back(name: str) -> None:
+    """Of functions, in attributes and of nodes: the printer escapes them, and the lexer took that for bytes."""
+    text = (
+        f'func.func @"{name}"(%x: tensor<3xf32>) -> tensor<3xf32> {{\n'
+        f'%y = graph.neg %x {{a = "{name}", b = ["x", "{name}"]}} : (tensor<3xf32>) -> tensor<3xf32> '
+        f'loc(fused["{name}", "n"])\nfunc.return %y : tensor<3xf32> }}'
+    )
+    printed = to_text(parse_module(text, CompilerContext(), "x.mlir"))
+    again = parse_module(printed, CompilerContext(), "x.mlir")
+    assert to_text(again) == printed
+    (op,) = (op for op in again.walk() if op.name == "graph.neg")
+    assert source_names(op.location) == (name, "n")
+    assert op.attributes["a"] == StringAttr(name)
+
+
+def test_a_value_of_no_op_is_told() -> None:
+    """The parser leaves it behind where the name is defined later, in a region that is isolated."""
+    text = """func.func @f(%x: tensor<3xf32>) -> tensor<3xf32> {
+        %y = graph.neg %x : (tensor<3xf32>) -> tensor<3xf32> loc("n") func.return %y : tensor<3xf32> }"""
+    module = parse_module(text, CompilerContext(), "x.mlir")
+    (op,) = (op for op in module.walk() if op.name == "graph.neg")
+    op.operands[0] = ForwardDeclaredValue(op.operands[0].type)
+    with pytest.raises(Violation, match="it uses a value that is not visible here"):
+        verify(module)
+
+
+@pytest.mark.parametrize("seed", [6138, 10004690, 10007330, 10009124])
 def test_findings_in_text(seed: int) -> None:
     fuzz.text(random.Random(seed))
 
