@@ -37,6 +37,7 @@ from penstock.compiler.errors import (
 from penstock.compiler.hot_sizes import check_names, check_sizes, combinations
 from penstock.compiler.pipeline import Group, Phase, default_groups, parse_pipeline, phases_between
 from penstock.compiler.precision import FULL, PRECISIONS, described
+from penstock.compiler.report import Report
 from penstock.compiler.runner import Observer, Record, Runner, count_ops
 from penstock.compiler.weights import same
 from penstock.runtime.errors import PenstockError
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from penstock.compiler.frontends.onnx.reader import ModelSource
     from penstock.compiler.passes.package.contents import Part
     from penstock.compiler.tuning.record import Record as TuningRecord
-    from penstock.compiler.tuning.search import Tuning
     from penstock.runtime import Model
 
 IR_SUFFIX = ".mlir"
@@ -67,10 +67,12 @@ class CompileOptions:
     (``fuse{max-ops=8}``). ``verify_each``: verify the IR after every pass instead of at phase borders. ``keep_debug``:
     put the IR after each phase into the artifact. ``strict``: what would only be noted is an error. ``keep``: names of
     values, or of nodes, that become outputs too. ``specialize``: sizes, by name, that get plans of their own beside the
-    general one (of several names, every combination). ``plugins``: Python files, or classes, of custom operators
-    (``penstock.operators``). ``tune``: seconds to spend on measuring candidates on this machine (docs/tuning.md); 0:
-    estimates decide. ``tuned``: a tuning record, or its file, whose choices are taken. ``winograd``: whether
-    convolutions may be computed by Winograd's minimal filtering (docs/layout-and-fusion.md). ``precision``: ``f32``, or
+    general one (of several names, every combination). ``state``: outputs that feed an input the next time, as
+    ``OUTPUT=INPUT``, or ``auto``: a session keeps them (docs/runtime.md). ``plugins``: Python files, or classes, of
+    custom operators (``penstock.operators``). ``tune``: seconds to spend on measuring candidates on this machine
+    (docs/tuning.md); 0: estimates decide. ``tuned``: a tuning record, or its file, whose choices are taken.
+    ``winograd``: whether convolutions may be computed by Winograd's minimal filtering (docs/layout-and-fusion.md).
+    ``precision``: ``f32``, or
     ``bf16-weights`` for weights in half the bytes, or ``bf16`` for products of bf16 numbers (docs/precision.md).
     ``cache``: whether kernels are taken from the kernel cache and kept there (docs/kernel-cache.md); the artifact is
     the same with and without.
@@ -84,6 +86,7 @@ class CompileOptions:
     strict: bool = False
     keep: Sequence[str] = ()
     plugins: Sequence[Any] = ()
+    state: Sequence[str] = ()
     winograd: bool = True
     precision: str = FULL
     cache: bool = True
@@ -92,7 +95,7 @@ class CompileOptions:
     tuned: str | PathLike[str] | TuningRecord | None = None
 
     def __post_init__(self) -> None:
-        for name, listed in (("keep", self.keep), ("plugins", self.plugins)):
+        for name, listed in (("keep", self.keep), ("state", self.state), ("plugins", self.plugins)):
             if isinstance(listed, str):
                 raise OptionError(BAD_VALUE, f"{name} is a list of names, not '{listed}'.", f"Write ['{listed}'].")
         for name, given in self.dims.items():
@@ -108,7 +111,7 @@ class CompileOptions:
         if self.precision not in PRECISIONS:
             reason = f"the precision cannot be {self.precision}{nearest(str(self.precision), PRECISIONS)}"
             raise OptionError(BAD_VALUE, reason, f"Give {' or '.join(PRECISIONS)}.")
-        check_sizes(self.specialize, self.dims)
+        check_sizes(self.specialize, self.dims, self.state)
         if isinstance(self.tune, bool) or not isinstance(self.tune, int | float) or not 0 <= self.tune <= MAX_TUNING:  # pyright: ignore[reportUnnecessaryIsInstance]
             reason = f"{self.tune} is no time to tune for."
             raise OptionError(BAD_VALUE, reason, f"Give seconds, at most {MAX_TUNING}: 30.")
@@ -156,56 +159,6 @@ class CompileOptions:
                 )
         wanted = asked or backend(self.backend).levels_for(self.precision)
         return tuple(level for level in known if level in wanted)
-
-
-@dataclass
-class Report:
-    """How an artifact was made and what is in it.
-
-    ``phases`` in order, each with its passes; ``kernels`` and ``code_bytes`` by instruction set level; ``cached`` of
-    the kernels came from the kernel cache; ``memory`` in
-    bytes (``weights``, ``arena``, ``scratch_per_thread``; the text of an extent, for the arena of a bound, where sizes
-    are chosen at run time); ``notes`` are sentences worth the user's attention; ``specialized``
-    lists the plans for fixed ``sizes`` with their ``memory``; ``tuned`` choices are others than the cost model's, and
-    ``tuning`` is what a search for them came to.
-    """
-
-    model: str
-    target: str
-    phases: list[Record] = field(default_factory=list[Record])
-    kernels: dict[str, int] = field(default_factory=dict[str, int])
-    code_bytes: dict[str, int] = field(default_factory=dict[str, int])
-    cached: int = 0
-    launches: int = 0
-    artifact_bytes: int = 0
-    memory: dict[str, int | str] = field(default_factory=dict[str, "int | str"])
-    notes: list[str] = field(default_factory=list[str])
-    specialized: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    tuned: int = 0
-    tuning: Tuning | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of all phases."""
-        return sum(record.seconds for record in self.phases)
-
-    def as_dict(self) -> dict[str, object]:
-        """For ``--json``."""
-        return {
-            "model": self.model,
-            "target": self.target,
-            "seconds": round(self.seconds, 6),
-            "phases": [record.as_dict() for record in self.phases],
-            "kernels": self.kernels,
-            "cached": self.cached,
-            "code_bytes": self.code_bytes,
-            "launches": self.launches,
-            "artifact_bytes": self.artifact_bytes,
-            "memory": self.memory,
-            "notes": self.notes,
-            **({"tuned": self.tuned} if self.tuned else {}),
-            **({"specialized": self.specialized} if self.specialized else {}),
-        }
 
 
 class Artifact:
@@ -413,10 +366,12 @@ class Source:
     def make(self) -> tuple[ModuleOp, CompilerContext]:
         """Module and context at the beginning; each call makes them anew."""
         from penstock.compiler.frontends.onnx import import_model
+        from penstock.compiler.states import mark_states
 
         ctx = new_context(self._options, self.name)
         options = self._options
         module = import_model(self._model, ctx, dims=options.dims, keep=options.keep, plugins=options.plugins)
+        mark_states(module, options.state)
         return module, ctx
 
 
@@ -428,9 +383,10 @@ class IRSource(Source):
         from penstock.compiler.irtext import read_text
 
         super().__init__(model, options)
-        if options.keep:
-            reason = f"{self.name} is IR, in which nodes no longer have the values to keep."
-            raise OptionError(BAD_VALUE, reason, "Give --keep when the model itself is compiled.")
+        for name, given in (("keep", options.keep), ("state", options.state)):
+            if given:
+                reason = f"{self.name} is IR, in which nodes no longer have the values to keep."
+                raise OptionError(BAD_VALUE, reason, f"Give --{name} when the model itself is compiled.")
         self._path = Path(fspath(cast("str", model)))
         self._text = read_text(self._path)
         self._state = read_state(self._text)
@@ -546,6 +502,7 @@ def _package(
     report.launches = len(plan.commands)
     report.memory = memory_of(contents)
     report.specialized = list(contents.manifest.get("specialized", ()))
+    report.kept = contents.manifest.get("kept")
     for observer in observers:
         observer.after_phase(phase, record, result.module, result.ctx)
     return Artifact(contents, report)

@@ -177,6 +177,11 @@ BAD_TUNING = Code(
     "A tuning record cannot be read, is damaged, or is of a kind that is not known.",
     "Give a file that --save-tuning wrote, unchanged; docs/tuning.md.",
 )
+BAD_STATE = Code(
+    "PENS-O015",
+    "What a session is to keep from run to run is no output that appends rows to an input, or cannot grow.",
+    "Pair outputs with the inputs they feed, or give auto; docs/runtime.md has an example.",
+)
 CANNOT_TUNE = Code(
     "PENS-O014",
     "The model cannot be tuned: its code does not run on this machine, or it does not run on made-up inputs.",

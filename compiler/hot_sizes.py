@@ -11,7 +11,7 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
 
-from penstock.compiler.errors import BAD_VALUE, UNKNOWN_OPTION, OptionError, nearest
+from penstock.compiler.errors import BAD_STATE, BAD_VALUE, UNKNOWN_OPTION, OptionError, nearest
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -30,8 +30,12 @@ def combinations(specialize: Mapping[str, Sequence[int]]) -> list[dict[str, int]
     return [dict(zip(specialize, chosen, strict=True)) for chosen in product(*values)]
 
 
-def check_sizes(specialize: Mapping[str, Sequence[int]], dims: Dims) -> None:
-    """Raise OptionError for values that no size has, or that ``dims`` rules out, and for too many combinations."""
+def check_sizes(specialize: Mapping[str, Sequence[int]], dims: Dims, state: Sequence[str] = ()) -> None:
+    """Raise OptionError for values that no size has, or that ``dims`` rules out, for too many combinations, and where
+    sessions keep a ``state``."""
+    if state and specialize:
+        reason = "plans for fixed sizes do not share what a session keeps."
+        raise OptionError(BAD_STATE, reason, "Leave out specialize or state.")
     for name, given in specialize.items():
         declared = dims.get(name, (0, (1 << 31) - 1))
         if not isinstance(declared, tuple):

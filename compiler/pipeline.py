@@ -109,7 +109,7 @@ PHASES = (
         _GRAPH,
         _FUSED,
         passes=(
-            *("canonicalise", "cse", "fold-constants"),
+            *("append-in-place", "canonicalise", "cse", "fold-constants"),
             *("recognise-softmax", "recognise-normalize", "recognise-gelu", "recognise-attention"),
             *(
                 "cancel-reshapes",

@@ -95,6 +95,9 @@ NO_SIZES = ErrorCode(
     "PENS-R018", "{reason}.", "Set them with session.set_sizes, or run the session on arrays, whose shapes tell them."
 )
 WRONG_SIZES = ErrorCode("PENS-R019", "{reason}.", "model.symbols lists each size's name and range.")
+FULL = ErrorCode(
+    "PENS-R020", "{reason}.", "Begin anew with session.reset(), or compile with a larger range: --dim past=0..2048."
+)
 
 CODES: dict[str, ErrorCode] = {value.code: value for value in list(globals().values()) if isinstance(value, ErrorCode)}
 _BY_STATUS = {entry.status: entry for entry in CODES.values()}

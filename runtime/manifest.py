@@ -15,6 +15,7 @@ from penstock.runtime.errors import DAMAGED
 _CHOICE = {"nodes": [str], "what": str, "level": str, "choice": str, "default": str}
 _COUNT = (int, str)  # a number of bytes, or the formula of one
 _TENSOR = {"name": str, "dtype": str, "shape": [_COUNT]}
+_KEPT = {"input": str, "output": str, "axis": int, "dtype": str, "shape": [int]}
 _MEMORY = {"weights": int, "arena": _COUNT, "scratch_per_thread": {str: _COUNT}}
 FORM: dict[str, Any] = {
     "penstock": str,
@@ -28,6 +29,7 @@ FORM: dict[str, Any] = {
     "outputs": [_TENSOR],
     "symbols": [{"name": str, "low": int, "high": int}],
     "counted": [str],
+    "kept": {"size": str, "rows": int, "bytes": int, "tensors": [_KEPT]},
     "targets": [str],
     "kernels": [str],
     "commands": int,

@@ -88,6 +88,10 @@ class Model:
         found = [native.pens_symbol_info(handle, i) for i in counted]
         self.counted = tuple(SymbolInfo(symbol.name.decode(), symbol.low, symbol.high) for symbol in found)
         """The sizes that a run finds: how many elements are not zero, how many boxes are kept."""
+        length = native.pens_length_symbol(handle)
+        self.length: SymbolInfo | None = self.symbols[length] if length < len(symbols) else None
+        """Of a model of which sessions keep something from run to run, the size that says how many rows they keep
+        (``session.length``); ``manifest["kept"]`` says of which tensors. None for other models."""
         self.isa: str = native.pens_isa(handle).decode()
         """The instruction set chosen for this CPU."""
         sizes = [ctypes.c_uint64() for _ in range(3)]

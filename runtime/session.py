@@ -72,6 +72,10 @@ class Session:
         # Outputs whose shape a run finds, by index: the elements that there must be room for.
         counted = {symbol.name for symbol in model.counted}
         self._rooms = {i: 0 for i, t in enumerate(model.outputs) if _mentions(t.shape, counted)}
+        # Whether an input or output grows with the rows that are kept, so that no run is like the one before.
+        self._grows = False
+        if model.length:
+            self._grows = any(_mentions(t.shape, {model.length.name}) for t in (*model.inputs, *model.outputs))
         self._in = (ctypes.c_void_p * max(len(self._inputs), 1))()
         self._out = (ctypes.c_void_p * max(len(self._outputs), 1))()
         self._error = Error()
@@ -86,7 +90,7 @@ class Session:
         self._quick: Callable[[Mapping[str, Any]], Any] | None = None
         self._quick_error = self._error
         self._steady = -1
-        if model.counted and not model.symbols:
+        if (model.counted or model.length) and all(symbol == model.length for symbol in model.symbols):
             self._take_shapes()
 
     def run(
@@ -200,15 +204,36 @@ class Session:
         """Bytes this session holds: intermediate values and scratch of all threads."""
         return library().pens_session_memory(self._open)
 
+    @property
+    def length(self) -> int:
+        """How many rows the session keeps: 0 at first, more after each run, ``model.length.high`` at most."""
+        return library().pens_session_length(self._open)
+
+    def reset(self, length: int = 0) -> None:
+        """Forget what the session keeps from run to run, but for the first ``length`` rows.
+
+        Raises RuntimeFailure: PENS-R009 for more rows than there are, or for a model of which nothing is kept.
+        """
+        with self._idle:
+            if not 0 <= length < 1 << 63:  # ctypes would cut it
+                raise INVALID_ARGUMENT.error(reason=f"A session cannot go back to {length} rows")
+            check(library().pens_session_reset(self._open, length, self._error), self._error)
+
     def set_sizes(self, sizes: Mapping[str, int]) -> None:
         """Fix the sizes that are chosen at run time, all by name. ``run`` does it from the shapes of its arrays: this
-        is for sizes that stand in no input's shape, and to have the memory before the first run.
+        is for sizes that stand in no input's shape, and to have the memory before the first run. How many rows the
+        session keeps (``length``) is not to be given.
 
         Raises RuntimeFailure: PENS-R019 for a size that is missing, unknown or out of its range, PENS-R008 when there
         is not enough memory; the session then keeps the sizes it had.
         """
         with self._idle:
             symbols = {symbol.name: symbol for symbol in self.model.symbols}
+            if self.model.length:
+                known = {self.model.length.name: self.length}
+                if {**known, **sizes} != {**sizes, **known}:
+                    raise WRONG_SIZES.error(reason=f"The session keeps {self.length} rows, which is no size to give")
+                sizes = {**sizes, **known}
             problems = [f"there is no size called {name}" for name in sizes if name not in symbols]
             for name, symbol in symbols.items():
                 if name not in sizes:
@@ -331,7 +356,7 @@ class Session:
 
     def _prepare(self) -> None:
         """Prepare runs like the last one, unless sizes or chosen outputs change from run to run."""
-        if self._quick is not None or not self._idle.native or self._rooms:
+        if self._quick is not None or not self._idle.native or self._rooms or self._grows:
             return
         if self._steady != self._idle.changes:
             self._steady = self._idle.changes
@@ -363,7 +388,7 @@ class Session:
             binding.outputs = {n: made.empty(i, shape, dtype, sizes[i]) for i, (n, dtype, shape) in self._fetches}
         self._check_outputs((), binding.outputs)
         self._bind_outputs(binding.outputs)
-        if self._idle.native and not self._rooms:
+        if self._idle.native and not self._rooms and not self._grows:
             feeds = [Tensor(index, *each, array=binding.inputs[each[0]]) for index, each in self._feeds]
             fetches = [Tensor(index, *each, array=binding.outputs[each[0]]) for index, each in self._fetches]
             counts = (len(self._in), len(self._out))
@@ -373,7 +398,7 @@ class Session:
     def _bind_inputs(self, inputs: Mapping[str, Any]) -> list[Array]:
         """Fill in the input pointers; returns what must stay alive during the run."""
         pointers, held, ndarray = self._in, [], np.ndarray
-        if len(inputs) == len(self._feeds):
+        if len(inputs) == len(self._feeds) and not self._grows:
             try:
                 for index, (name, dtype, shape) in self._feeds:
                     x = inputs[name]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from penstock.runtime import Model, TensorInfo
+    from penstock.runtime import Model, Session, TensorInfo
 
     Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -50,6 +50,9 @@ def _check_dims(model: Model, dims: Sequence[str]) -> None:
         if name not in names:
             hint = f"Its sizes: {', '.join(names)}." if names else "All of its sizes were fixed when it was compiled."
             raise OptionError(BAD_VALUE, f"the artifact has no size '{name}' to choose{nearest(name, names)}", hint)
+        if model.length is not None and name == model.length.name:
+            reason = f"the size '{name}' is how many rows a session keeps, which begins with none."
+            raise OptionError(BAD_VALUE, reason, f"Leave out --dim {name}.")
         if not isinstance(size, int):
             raise OptionError(BAD_VALUE, f"the size '{name}' of a run is one number.", f"For example: --dim {name}=8.")
 
@@ -92,7 +95,8 @@ def read_inputs(
     wanted = [info for info in model.inputs if needed is None or info.name in needed]
     missing = [info for info in wanted if info.name not in arrays]
     if seed is not None:
-        arrays |= random_inputs(missing, seed, known_sizes(model, dims, arrays))
+        begun = {} if model.length is None else {model.length.name: 0}
+        arrays |= random_inputs(missing, seed, known_sizes(model, dims, arrays) | begun)
     elif missing:
         names = ", ".join(f"'{info.name}'" for info in missing)
         raise OptionError(BAD_INPUT, f"no value for the inputs {names}.", "Give them with -i, or use --random.")
@@ -146,6 +150,25 @@ def _shape(info: TensorInfo, sizes: dict[str, int]) -> tuple[int, ...]:
         text = ", ".join(f"{name} = {size}" for name, size in sizes.items())
         raise OptionError(BAD_INPUT, f"the input '{info.name}' has no shape where {text}.", "Choose other sizes.")
     return tuple(shape)
+
+
+def begin(session: Session) -> None:
+    """Let a session's next run be its first one, whatever it keeps from run to run."""
+    if session.model.length is not None:
+        session.reset()
+
+
+def nothing_kept(model: Model) -> Arrays:
+    """The inputs that an artifact's sessions keep, as the model itself takes them in the first run: without rows."""
+    import numpy as np
+
+    from penstock.compiler.dtypes import element_type, numpy_dtype
+
+    arrays: Arrays = {}
+    for tensor in model.manifest.get("kept", {"tensors": []})["tensors"]:
+        shape = [0 if axis == tensor["axis"] else extent for axis, extent in enumerate(tensor["shape"])]
+        arrays[tensor["input"]] = np.zeros(shape, numpy_dtype(element_type(tensor["dtype"])))
+    return arrays
 
 
 def onnxruntime_session(path: str, threads: int) -> Any:

@@ -235,6 +235,14 @@ class Plan:
     needs: Sequence[frozenset[int]] = field(default_factory=tuple)
     """For each output, the numbers of the commands that compute it; empty: every output needs all commands."""
     counted: Sequence[Extent] = field(default_factory=tuple)
+    kept: int = 0
+    """How many of the last inputs are the memory of as many last outputs, which a session keeps from run to run."""
+    axes: Sequence[int] = field(default_factory=tuple)
+    """Of each of them, the axis along which it grows; for the manifest, runs do not need it."""
+    length: int = 0
+    """The number of the symbol that is how many rows they have before a run, if there are any."""
+    grown: Extent = 0
+    """How many they have after it."""
 
     def counted_symbols(self) -> dict[Symbol, Extent]:
         """The symbols that are counted, in the order in which they become known, and the most that each can be."""
@@ -289,6 +297,7 @@ class Plan:
         if len(set(self.kernels)) != len(self.kernels):
             raise PlanError("two kernels have one name")
         self._validate_symbols()
+        self._validate_kept()
         self._validate_counted()
         self._validate_loops()
         end = 0
@@ -311,6 +320,19 @@ class Plan:
         unknown = {symbol for extent in self.extents() for symbol in symbols_of(extent)} - set(self.symbols)
         if unknown:
             raise PlanError(f"the extents have symbols that the plan does not list: {', '.join(map(str, unknown))}")
+
+    def _validate_kept(self) -> None:
+        """Inputs and outputs that are one memory are alike, and their size is a number."""
+        if not 0 <= self.kept <= min(len(self.inputs), len(self.outputs)):
+            raise PlanError(f"{self.kept} of {len(self.inputs)} inputs cannot be kept")
+        if self.kept and not 0 <= self.length < len(self.symbols) - len(self.counted):
+            raise PlanError("the rows that are kept are those of no symbol")
+        if self.kept and symbols_of(self.grown) & self.counted_symbols().keys():
+            raise PlanError(f"how many rows are kept depends on {self.grown}, which is counted")
+        for number in range(1, self.kept + 1):
+            before, after = self.inputs[-number], self.outputs[-number]
+            if (before.dtype, before.shape) != (after.dtype, after.shape) or not is_static(before.shape):
+                raise PlanError(f"{before} and {after} are not one memory")
 
     def _validate_counted(self) -> None:
         """Counted symbols are bound in their order and known before they are needed; memory depends on none."""

@@ -157,8 +157,13 @@ class Search:
         if self.options.record is not None:
             self.settled = {choice.key: choice for choice in self.options.record.choices}
         self.tunings = _tunings() if self.options.cache else None
-        self.plain = replace(
-            self.options, tune=0.0, target=f"{self.options.backend}:{self.level}", specialize={}, keep_debug=False
+        self.plain = replace(  # each run is measured alone, so that nothing is kept from one to the next
+            self.options,
+            tune=0.0,
+            target=f"{self.options.backend}:{self.level}",
+            specialize={},
+            state=(),
+            keep_debug=False,
         )
         self.compiling = self.measuring = 0.0  # the longest so far, in seconds
         self.untuned, self.points = self._compile({})

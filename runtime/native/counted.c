@@ -48,7 +48,7 @@ static void take_pointers(pens_session *session, const pens_step *s, const plan_
 {
     const plan_argument *a = PENS_ROW(session->model, plan_argument, TABLE_ARGUMENTS, c->first_argument);
     for (uint32_t i = 0; i < PENS_ARGUMENTS(c); i++, a++) {
-        if (a->space != SPACE_INPUT && a->space != SPACE_OUTPUT)
+        if (!pens_is_callers(session->model, a))
             continue;
         uintptr_t base = a->space == SPACE_INPUT ? (uintptr_t)inputs[a->index]
                                                  : (uintptr_t)pens_output_memory(session, a->index, outputs);

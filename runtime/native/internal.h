@@ -73,6 +73,8 @@ struct pens_model {
     int64_t *shapes;     /* -1: symbolic */
     const char **texts;  /* of symbolic extents, beside the shapes; else NULL */
     uint32_t *levels;    /* by extent: how many symbols must have been counted for its value to be known */
+    uint32_t kept, length; /* how many of the last inputs and outputs sessions keep; the symbol that counts their rows */
+    plan_quantity grown;   /* how many rows there are after a run */
     struct pens_model *specials; /* the plans for fixed sizes, whose file, code and weights are this model's */
     uint32_t *from;              /* of such a plan: which sizes of the general plan its own are */
 };
@@ -116,6 +118,24 @@ static inline uint32_t pens_free_symbols(const pens_model *model)
     return model->counts[TABLE_SYMBOLS] - model->counts[TABLE_COUNTED];
 }
 
+/* What callers see: the others are kept by sessions. */
+static inline uint32_t pens_inputs(const pens_model *model)
+{
+    return model->header->input_count - model->kept;
+}
+
+static inline uint32_t pens_outputs(const pens_model *model)
+{
+    return model->header->output_count - model->kept;
+}
+
+/* Whether an argument is memory of the caller's. */
+static inline int pens_is_callers(const pens_model *model, const plan_argument *argument)
+{
+    return (argument->space == SPACE_INPUT && argument->index < pens_inputs(model)) ||
+           (argument->space == SPACE_OUTPUT && argument->index < pens_outputs(model));
+}
+
 /* How many symbols must have been counted for a quantity's value to be known. */
 static inline uint32_t pens_level(const pens_model *model, plan_quantity quantity)
 {
@@ -128,6 +148,11 @@ const plan_move *pens_moves(const pens_model *model, const plan_argument *argume
 uint32_t pens_move_level(const pens_model *model, const plan_argument *argument);
 int pens_reach(const pens_model *model, const plan_argument *argument, const int64_t *values, int64_t *reach);
 pens_status pens_check_loops(const pens_model *model, const plan_variant *variant, pens_error *error);
+
+/* state.c: what sessions keep. */
+pens_status pens_read_states(pens_model *model, pens_error *error);
+/* Whether there is room for the rows that a run with `sizes` adds. */
+pens_status pens_check_room(const pens_model *model, const int64_t *sizes, pens_error *error);
 
 /* special.c: the plans for fixed sizes, when all else is loaded. */
 pens_status pens_load_specials(pens_model *model, pens_error *error);

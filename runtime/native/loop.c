@@ -217,12 +217,12 @@ static pens_status turn_to(pens_session *session, const pens_step *s, int64_t tu
         const plan_argument *a = moving->place;
         uint64_t offset = pens_value(session, a->offset) + pens_shift(session, a);
         void **slot = &session->all.steps[moving->command].buffers[moving->argument];
-        if (a->space == SPACE_INPUT)
-            *slot = (void *)((uintptr_t)inputs[a->index] + offset);
-        else if (a->space == SPACE_OUTPUT)
-            *slot = (void *)((uintptr_t)pens_output_memory(session, a->index, outputs) + offset);
-        else
+        if (!pens_is_callers(model, a))
             *slot = pens_address(session, a);
+        else if (a->space == SPACE_INPUT)
+            *slot = (void *)((uintptr_t)inputs[a->index] + offset);
+        else
+            *slot = (void *)((uintptr_t)pens_output_memory(session, a->index, outputs) + offset);
     }
     return PENS_OK;
 }

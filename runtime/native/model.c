@@ -245,22 +245,22 @@ const char *pens_manifest(const pens_model *model, size_t *bytes)
 
 uint32_t pens_input_count(const pens_model *model)
 {
-    return model->header->input_count;
+    return pens_inputs(model);
 }
 
 uint32_t pens_output_count(const pens_model *model)
 {
-    return model->header->output_count;
+    return pens_outputs(model);
 }
 
 pens_tensor pens_input(const pens_model *model, uint32_t index)
 {
-    return index < model->header->input_count ? model->tensors[index] : (pens_tensor){0};
+    return index < pens_inputs(model) ? model->tensors[index] : (pens_tensor){0};
 }
 
 pens_tensor pens_output(const pens_model *model, uint32_t index)
 {
-    return index < model->header->output_count ? model->tensors[model->header->input_count + index] : (pens_tensor){0};
+    return index < pens_outputs(model) ? model->tensors[model->header->input_count + index] : (pens_tensor){0};
 }
 
 const char *pens_isa(const pens_model *model)

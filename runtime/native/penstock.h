@@ -43,7 +43,8 @@ typedef enum {
     PENS_NO_THREADS = 15,
     PENS_CHECK_FAILED = 17,
     PENS_NO_SIZES = 18,
-    PENS_WRONG_SIZES = 19
+    PENS_WRONG_SIZES = 19,
+    PENS_FULL = 20
 } pens_status;
 
 /* From PENS_F8E4M3FN on one byte an element, narrower ones in its low bits. */
@@ -160,6 +161,16 @@ uint64_t pens_session_output_room(const pens_session *session, uint32_t index);
 /* Bytes of memory that the session holds: intermediate values, the scratch of all threads, and outputs that are
  * computed though not chosen. */
 uint64_t pens_session_memory(const pens_session *session);
+
+/* Models of which a session keeps something from run to run, such as the keys and values of a decoder: tensors that are
+ * neither inputs nor outputs, and that every run appends rows to. Which symbol says how many rows there are, and by its range how many there can be;
+ * UINT32_MAX for other models. */
+uint32_t pens_length_symbol(const pens_model *model);
+/* How many there are: 0 at first, more after each run that ends well. The size that counts them is what it is, whatever
+ * pens_session_set_sizes is given. Where no input or output grows with them, sizes need not be set again. */
+int64_t pens_session_length(const pens_session *session);
+/* Go back to so many rows; 0: begin anew. */
+pens_status pens_session_reset(pens_session *session, int64_t length, pens_error *error);
 
 /* Choose the outputs, by position, that runs compute from now on, whatever the sizes; NULL: all, as at first. Runs then
  * execute only the commands that these need, and read only the inputs and outputs these need: other pointers may be

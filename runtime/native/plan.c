@@ -123,6 +123,8 @@ pens_status pens_read_plan(pens_model *model, pens_error *error)
         status = pens_check_extents(model, error);
     if (status == PENS_OK)
         status = read_tensors(model, error);
+    if (status == PENS_OK)
+        status = pens_read_states(model, error);
     if (status != PENS_OK)
         return status;
     for (uint32_t i = 0; i < model->counts[TABLE_VARIANTS]; i++) {

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #define PENS_PLAN_MAGIC "PENSPLAN"
-#define PENS_FORMAT_VERSION 9u
+#define PENS_FORMAT_VERSION 10u
 
 enum { SPACE_ARENA = 0, SPACE_WEIGHTS = 1, SPACE_INPUT = 2, SPACE_OUTPUT = 3, SPACE_SIZES = 4, SPACE_BUFFER = 5 };
 enum { COMMAND_DISPATCH = 0, COMMAND_COPY = 1, COMMAND_CHECK = 2, COMMAND_BIND = 3, COMMAND_LOOP = 4, COMMAND_NEXT = 5 };
@@ -29,18 +29,19 @@ enum {
     TABLE_SIZES = 12,
     TABLE_EQUALS = 13,
     TABLE_COUNTED = 14,
-    TABLE_MOVES = 15,
-    TABLE_SPECIALS = 16,
-    TABLE_FIXED = 17,
-    TABLE_STRINGS = 18,
-    TABLE_COUNT = 19
+    TABLE_STATES = 15,
+    TABLE_MOVES = 16,
+    TABLE_SPECIALS = 17,
+    TABLE_FIXED = 18,
+    TABLE_STRINGS = 19,
+    TABLE_COUNT = 20
 };
 
 /* A number, or below 0 the extent number -1 - q. */
 typedef int64_t plan_quantity;
 
 /* Bytes of one record of each table, in file order. */
-#define PENS_RECORD_BYTES { 32, 8, 24, 8, 48, 16, 72, 24, 24, 16, 16, 16, 8, 16, 8, 32, 8, 16, 1 }
+#define PENS_RECORD_BYTES { 32, 8, 24, 8, 48, 16, 72, 24, 24, 16, 16, 16, 8, 16, 8, 16, 32, 8, 16, 1 }
 
 /* One table of the directory. */
 typedef struct {
@@ -179,6 +180,14 @@ typedef struct {
     plan_quantity most; /* the greatest value it can have */
 } plan_counted;
 _Static_assert(sizeof(plan_counted) == 8, "plan_counted");
+
+/* What a session keeps from run to run; none, or one record. */
+typedef struct {
+    uint32_t count; /* so many of the last inputs and of the last outputs, in order, are one memory */
+    uint32_t symbol; /* how many rows they have before a run, at most as many as the symbol may be */
+    plan_quantity grown; /* how many they have after it */
+} plan_state;
+_Static_assert(sizeof(plan_state) == 16, "plan_state");
 
 /* How far an argument is from its offset in a round of a loop; in order of arguments. */
 typedef struct {

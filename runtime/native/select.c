@@ -158,7 +158,8 @@ static int choose(pens_session *session, const uint32_t *outputs, uint32_t count
         free_program(&session->picked);
         return 0;
     }
-    memset(session->chosen, 0, session->model->header->output_count);
+    memset(session->chosen, 0, pens_outputs(session->model));
+    memset(session->chosen + pens_outputs(session->model), 1, session->model->kept); /* what is kept always grows */
     for (uint32_t i = 0; i < count; i++)
         session->chosen[outputs[i]] = 1;
     session->active = &session->picked;
@@ -177,9 +178,9 @@ static pens_status select_outputs(pens_session *session, const uint32_t *outputs
     pens_status status = PENS_OK;
     session->active = &session->all;
     for (uint32_t i = 0; outputs != NULL && i < count; i++)
-        if (outputs[i] >= session->model->header->output_count)
+        if (outputs[i] >= pens_outputs(session->model))
             status = pens_fail(error, PENS_INVALID_ARGUMENT, "There is no output %u: the model has %u.", outputs[i],
-                               session->model->header->output_count);
+                               pens_outputs(session->model));
     if (status == PENS_OK && outputs != NULL && !choose(session, outputs, count))
         status = pens_fail(error, PENS_OUT_OF_MEMORY, "Not enough memory: the outputs not chosen do not fit.");
     for (uint32_t i = 0; session->parts != NULL && i < session->model->counts[TABLE_SPECIALS]; i++)

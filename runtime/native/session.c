@@ -40,6 +40,8 @@ void *pens_address(const pens_session *session, const plan_argument *argument)
         base = (uintptr_t)session->model->weights;
     else if (argument->space == SPACE_SIZES)
         base = (uintptr_t)session->size_memory;
+    else if (argument->space == SPACE_INPUT || argument->space == SPACE_OUTPUT)
+        base = (uintptr_t)pens_kept(session, argument);
     else if (argument->space == SPACE_BUFFER)
         base += session->placements[argument->index].offset;
     return (void *)(base + pens_value(session, argument->offset) + pens_shift(session, argument));
@@ -59,7 +61,7 @@ void pens_prepare_step(pens_session *session, pens_step *s)
         s->copy_bytes = pens_value(session, PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument)->bytes);
     for (uint32_t a = 0; a < PENS_ARGUMENTS(c); a++) {
         const plan_argument *argument = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + a);
-        if (argument->space != SPACE_INPUT && argument->space != SPACE_OUTPUT)
+        if (!pens_is_callers(model, argument))
             s->buffers[a] = pens_address(session, argument);
     }
 }
@@ -102,7 +104,7 @@ void pens_prepare_steps(pens_session *session, uint64_t arena, uint64_t scratch)
         s->guard_senses = c->guard_senses;
         for (uint32_t a = 0; a < PENS_ARGUMENTS(c); a++, slot++) {
             const plan_argument *argument = PENS_ROW(model, plan_argument, TABLE_ARGUMENTS, c->first_argument + a);
-            if (argument->space != SPACE_INPUT && argument->space != SPACE_OUTPUT)
+            if (!pens_is_callers(model, argument))
                 continue;
             uint32_t index = argument->index + (argument->space == SPACE_OUTPUT ? model->header->input_count : 0);
             int known = pens_level(model, argument->offset) == 0; /* else a bind fills in the pointer */
@@ -165,7 +167,7 @@ static int allocate(pens_session *session)
     session->contexts = aligned_alloc(_Alignof(pens_kernel_context), session->threads * sizeof *session->contexts);
     session->team = aligned_alloc(_Alignof(pens_team), sizeof *session->team);
     if (!session->buffers || !session->contexts || !session->team || !pens_allocate_selection(session, slots) ||
-        !pens_allocate_sizes(session) || !pens_allocate_loops(session) || !pens_allocate_parts(session))
+        !pens_allocate_states(session) || !pens_allocate_sizes(session) || !pens_allocate_loops(session) || !pens_allocate_parts(session))
         return 0;
     if (model->counts[TABLE_SYMBOLS] > 0)
         return 1;
@@ -239,6 +241,7 @@ void pens_session_destroy(pens_session *session)
     free(session->buffers);
     free(session->contexts);
     free(session->team);
+    pens_free_states(session);
     pens_free_sizes(session);
     pens_free_loops(session);
     free(session);
@@ -251,7 +254,7 @@ uint32_t pens_session_threads(const pens_session *session)
 
 uint64_t pens_session_memory(const pens_session *session)
 {
-    uint64_t bytes = session->arena_bytes + pens_spare_bytes(session);
+    uint64_t bytes = session->arena_bytes + pens_spare_bytes(session) + session->kept_bytes;
     for (uint32_t i = 0; session->parts != NULL && i < session->model->counts[TABLE_SPECIALS]; i++)
         if (session->parts[i] != NULL)
             bytes += pens_session_memory(session->parts[i]);
@@ -440,7 +443,11 @@ pens_status pens_run_profiled(pens_session *session, const void *const *inputs, 
     if (atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire))
         return pens_fail(error, PENS_SESSION_BUSY, "The session is already running in another thread.");
     pens_session *part = session->runs;
-    pens_status status = part->ready ? run(part, inputs, outputs, records, error) : without_sizes(session, error);
+    pens_status status = part->ready ? pens_advance(part, error) : without_sizes(session, error);
+    if (status == PENS_OK)
+        status = run(part, inputs, outputs, records, error);
+    if (status == PENS_OK)
+        pens_grow(part);
     atomic_flag_clear_explicit(&session->busy, memory_order_release);
     return status;
 }

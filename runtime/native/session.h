@@ -98,6 +98,11 @@ struct pens_session {
     pens_placement *placements;
     pens_placement **order;
     uint32_t *levels; /* by command: how many symbols must have been counted for all of it to be known */
+    /* Of a model of which it keeps something from run to run. */
+    uint8_t *kept;
+    uint64_t kept_bytes;
+    uint64_t *kept_offsets; /* by kept tensor */
+    int64_t length;         /* rows there are */
     /* Of a model with plans for fixed sizes. */
     pens_session *runs;   /* the part for the current sizes: itself, or one of `parts` */
     pens_session **parts; /* by such a plan; NULL where it has not been used */
@@ -163,6 +168,14 @@ uint32_t pens_command_level(const pens_model *model, uint32_t number);
 void pens_forget_counts(pens_session *session);
 pens_status pens_bind(pens_session *session, const pens_step *step, const void *const *inputs, void *const *outputs,
                       pens_error *error);
+
+/* state.c: memory for what is kept; where an argument that is not the caller's lies in it; the sizes of a run that the
+ * rows change which the last one has added; and what there is after a run. */
+int pens_allocate_states(pens_session *session);
+void pens_free_states(pens_session *session);
+uint8_t *pens_kept(const pens_session *session, const plan_argument *argument);
+pens_status pens_advance(pens_session *session, pens_error *error);
+void pens_grow(pens_session *session);
 
 /* special.c: sizes are given, checked to be in their ranges; the part for them runs from now on. */
 int pens_allocate_parts(pens_session *session);

@@ -211,6 +211,8 @@ pens_status pens_change_sizes(pens_session *session, const int64_t *given, pens_
         memcpy(session->asked, given, bytes);
     pens_status status = in_range(model, sizes, error);
     if (status == PENS_OK)
+        status = pens_check_room(model, sizes, error);
+    if (status == PENS_OK)
         status = pens_check_equals(model, sizes, 0, error);
     if (status != PENS_OK)
         return status;
@@ -234,8 +236,12 @@ pens_status pens_change_sizes(pens_session *session, const int64_t *given, pens_
 
 pens_status pens_start_sizes(pens_session *session, pens_error *error)
 {
-    return session->ready || pens_free_symbols(session->model) > 0 ? PENS_OK
-                                                                   : pens_change_sizes(session, session->asked, error);
+    const pens_model *model = session->model;
+    if (session->ready || pens_free_symbols(model) > (model->kept > 0))
+        return PENS_OK;
+    if (model->kept > 0)
+        session->asked[model->length] = session->length;
+    return pens_change_sizes(session, session->asked, error);
 }
 
 /* Problems with inputs, joined to one sentence. */
@@ -282,7 +288,9 @@ static void read_symbols(pens_session *session, const int64_t *const *shapes, pr
     const pens_model *model = session->model;
     for (uint32_t i = 0; i < pens_free_symbols(model); i++)
         session->asked[i] = -1;
-    for (uint32_t i = 0; i < model->header->input_count; i++) {
+    if (model->kept > 0)
+        session->asked[model->length] = session->length;
+    for (uint32_t i = 0; i < pens_inputs(model); i++) {
         const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
         for (uint32_t axis = 0; shapes[i] != NULL && axis < row->rank; axis++) {
             uint32_t index = pens_told_symbol(model, PENS_ROW(model, plan_dim, TABLE_DIMS, row->first_dim + axis)->extent);
@@ -297,7 +305,7 @@ static pens_status check_shapes(const pens_session *session, const int64_t *cons
                                 pens_error *error)
 {
     const pens_model *model = session->model;
-    for (uint32_t i = 0; i < model->header->input_count; i++) {
+    for (uint32_t i = 0; i < pens_inputs(model); i++) {
         const plan_tensor *row = PENS_ROW(model, plan_tensor, TABLE_TENSORS, i);
         for (uint32_t axis = 0; shapes[i] != NULL && axis < row->rank; axis++) {
             plan_quantity extent = PENS_ROW(model, plan_dim, TABLE_DIMS, row->first_dim + axis)->extent;
@@ -345,6 +353,11 @@ static pens_status locked(pens_session *session, const int64_t *sizes, const int
         return pens_fail(error, PENS_INVALID_ARGUMENT, "Sizes are set on a session.");
     if (atomic_flag_test_and_set_explicit(&session->busy, memory_order_acquire))
         return pens_fail(error, PENS_SESSION_BUSY, "The session is already running in another thread.");
+    if (sizes != NULL && session->model->kept > 0) { /* which knows how many rows there are */
+        memcpy(session->asked, sizes, pens_free_symbols(session->model) * sizeof *sizes);
+        session->asked[session->model->length] = session->length;
+        sizes = session->asked;
+    }
     pens_status status = sizes != NULL ? pens_choose_part(session, sizes, error) : change_shapes(session, shapes, error);
     atomic_flag_clear_explicit(&session->busy, memory_order_release);
     return status;
@@ -371,7 +384,7 @@ uint64_t pens_session_output_room(const pens_session *session, uint32_t index)
 {
     session = session->runs;
     const pens_model *model = session->model;
-    if (index >= model->header->output_count)
+    if (index >= pens_outputs(model))
         return 0;
     plan_quantity room = PENS_ROW(model, plan_tensor, TABLE_TENSORS, model->header->input_count + index)->room;
     return room >= 0 ? (uint64_t)room : session->ready ? pens_value(session, room) : PENS_UNKNOWN;
@@ -379,11 +392,11 @@ uint64_t pens_session_output_room(const pens_session *session, uint32_t index)
 
 pens_tensor pens_session_input(const pens_session *session, uint32_t index)
 {
-    return index < session->model->header->input_count ? session->runs->tensors[index] : (pens_tensor){0};
+    return index < pens_inputs(session->model) ? session->runs->tensors[index] : (pens_tensor){0};
 }
 
 pens_tensor pens_session_output(const pens_session *session, uint32_t index)
 {
     const plan_header *h = session->model->header;
-    return index < h->output_count ? session->runs->tensors[h->input_count + index] : (pens_tensor){0};
+    return index < pens_outputs(session->model) ? session->runs->tensors[h->input_count + index] : (pens_tensor){0};
 }

@@ -88,7 +88,8 @@ static pens_status load_plan(const pens_model *model, uint32_t number, pens_mode
     status = pens_read_plan(special, error);
     if (status != PENS_OK)
         return status;
-    if (special->header->weights_bytes != model->header->weights_bytes || special->counts[TABLE_SPECIALS] > 0)
+    if (special->header->weights_bytes != model->header->weights_bytes || special->counts[TABLE_SPECIALS] > 0 ||
+        special->kept > 0)
         return damaged(error, number, "there are other weights or further plans");
     if (!choose_variant(model, special))
         return damaged(error, number, "there is nothing for the code");

@@ -16,6 +16,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,37 @@ def looping() -> Any:
     return harmless(plan)
 
 
+def keeping() -> Any:
+    """An artifact of which sessions keep a tensor that grows; its code does nothing."""
+    from penstock.compiler.artifact.elf import LinkedImage
+    from penstock.compiler.artifact.plan import BufferRange, Command, CommandKind, Plan, Space, TensorInfo
+    from penstock.compiler.artifact.writer import Contents
+    from penstock.compiler.extents import Symbol, symbol
+
+    new, rows = symbol("new", 1, 8), symbol("rows", 0, 24)
+    past, more = BufferRange(Space.INPUT, 0, 4 * 24, 1), BufferRange(Space.OUTPUT, 0, 4 * 24, 1)
+    x, y = BufferRange(Space.INPUT, 0, 4 * new), BufferRange(Space.OUTPUT, 0, 4 * (new + rows))
+    sizes = BufferRange(Space.SIZES, 0, 16)
+    commands = [
+        Command(CommandKind.DISPATCH, (past, x, sizes), (more,), 0, new, 8, "append"),
+        Command(CommandKind.DISPATCH, (more, sizes), (y,), 0, new + rows, 8, "read"),
+        Command(CommandKind.COPY, (replace(past, bytes=4 * rows),), (replace(more, bytes=4 * rows),), source="copy"),
+    ]
+    plan = Plan(
+        [TensorInfo("x", "f32", (new,)), TensorInfo("past", "f32", (24,))],
+        [TensorInfo("y", "f32", (new + rows,)), TensorInfo("present", "f32", (24,))],
+        ["kernel"],
+        commands,
+        symbols=(Symbol("new", 1, 8), Symbol("rows", 0, 24)),
+        sizes=(0, 1),
+        kept=1,
+        length=1,
+        grown=new + rows,
+    )
+    image = LinkedImage(b"\xc3" * 64, {"kernel": 0})
+    return Contents({"x86-64-v3": plan}, {"x86-64-v3": image}, [], manifest(plan), {})
+
+
 def special() -> bytes:
     """A model whose artifact has plans for fixed sizes."""
     from onnx import TensorProto, helper
@@ -161,7 +193,7 @@ def special() -> bytes:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
 
 
-HARMLESS: tuple[Callable[[], Any], ...] = (symbolic, counting, looping)
+HARMLESS: tuple[Callable[[], Any], ...] = (symbolic, counting, looping, keeping)
 """Artifacts whose code returns at once, so that they can be run with whatever plan damage has left."""
 
 

@@ -159,11 +159,15 @@ static int is_sound(const pens_session *session)
             uintptr_t sizes = (uintptr_t)session->size_memory;
             if ((argument->space == SPACE_ARENA || argument->space == SPACE_BUFFER) && (address < first || last > end))
                 return 0;
-            if (argument->space == SPACE_OUTPUT && active != &session->all && !session->chosen[argument->index]) {
+            if (argument->space == SPACE_OUTPUT && argument->index < pens_outputs(model) && active != &session->all && !session->chosen[argument->index]) {
                 uintptr_t spare = (uintptr_t)session->spare[argument->index].memory;
                 if (address < spare || last > spare + session->spare[argument->index].bytes)
                     return 0;
             }
+            uintptr_t kept = (uintptr_t)session->kept;
+            if ((argument->space == SPACE_INPUT || argument->space == SPACE_OUTPUT) && !pens_is_callers(model, argument) &&
+                (address < kept || last > kept + session->kept_bytes))
+                return 0;
             if (argument->space == SPACE_WEIGHTS && (address < weights || last > weights + model->header->weights_bytes))
                 return 0;
             if (argument->space == SPACE_SIZES && (address < sizes || last > sizes + 8 * model->counts[TABLE_SIZES]))
@@ -382,6 +386,8 @@ static int try_sizes(pens_session *session, const pens_model *model)
         if (below(2))
             sound = !try_choosing(session, pens_output_count(model)) || !session->runs->ready ||
                     is_sound(session->runs);
+        if (pens_length_symbol(model) != UINT32_MAX && below(3) == 0)
+            (void)pens_session_reset(session, (int64_t)below(6), &error);
         error.message[0] = 0;
         pens_status status = round % 2 ? pens_session_set_shapes(session, shapes, &error)
                                        : pens_session_set_sizes(session, sizes, &error);

@@ -24,7 +24,7 @@ TOP_LEVEL = {
     *("examples", "benchmarks", "setup.py", "LICENSE", "CONTRIBUTING.md", ".gitignore", ".ci"),
 }
 MODULE_LINES = 600
-NATIVE_LINES = 4150
+NATIVE_LINES = 4350
 
 # Files that state these rules, and so say the words.
 RULE_FILES = {"tests/unit/test_repository.py", "CONTRIBUTING.md"}

@@ -42,7 +42,7 @@ WARM_UP_SECONDS = 0.2
 def command(model: str, **given: Any) -> int:
     """Measure the latency of MODEL (an artifact, or an .onnx file compiled on the spot) on random inputs."""
     from penstock.tools.commands.run import target_of
-    from penstock.tools.models import load_model, onnxruntime_session, read_inputs, reference_path
+    from penstock.tools.models import begin, load_model, nothing_kept, onnxruntime_session, read_inputs, reference_path
 
     reference = reference_path(model, given["reference"]) if given["against"] else None
     loaded = load_model(model, target_of(given), given["dims"])
@@ -50,10 +50,12 @@ def command(model: str, **given: Any) -> int:
     rows: list[dict[str, Any]] = []
     for threads in given["threads"] or (1,):
         session = loaded.session(threads=threads)
-        engines: dict[str, Callable[[], object]] = {f"penstock ({loaded.isa})": lambda s=session: s.run(arrays)}
+        engines: dict[str, Callable[[], object]] = {
+            f"penstock ({loaded.isa})": lambda s=session: (begin(s), s.run(arrays))
+        }
         if reference is not None:
             other = onnxruntime_session(reference, threads)
-            engines["onnxruntime"] = lambda o=other: o.run(None, arrays)
+            engines["onnxruntime"] = lambda o=other: o.run(None, arrays | nothing_kept(loaded))
         for name, times in measure(engines, given["seconds"], given["repeat"]).items():
             rows.append({"engine": name, "threads": threads, **distribution(times)})
         session.close()

@@ -21,6 +21,7 @@ Examples:
   penstock compile model.onnx --tune 30s               measure candidates on this machine
   penstock compile model.onnx --isa x86-64-v3          for AVX2 only
   penstock compile model.onnx --keep /encoder/layer.3  a node's value, as one more output
+  penstock compile gpt2.onnx --state auto --dim past=0..1024   the session keeps keys and values
   penstock compile model.onnx --dump-dir dump          the IR after every step
   penstock compile --from lower dump/06-fuse.mlir      go on from an edited dump
   penstock compile model.onnx --to fuse                print the IR after a phase
@@ -34,6 +35,12 @@ Examples:
     target_options,
     click.option(
         "--keep", multiple=True, metavar="NAME", help="Make a value, by its or its node's name, an output; repeatable."
+    ),
+    click.option(
+        "--state",
+        multiple=True,
+        metavar="OUTPUT=INPUT",
+        help="Keep an output that feeds an input in the session, and append to it; auto: all; repeatable.",
     ),
     plugin_option,
     click.option(
@@ -83,6 +90,7 @@ def command(model: str, **given: Any) -> int:
         given["dims"],
         passes=given["passes"],
         keep=given["keep"],
+        state=given["state"],
         plugins=given["plugins"],
         winograd=not given["no_winograd"],
         precision=given["precision"],
@@ -179,6 +187,7 @@ def show(report: Report, target: Path, *, passes: bool = False) -> None:
     facts = [
         ("kernels", f"{kernels}{cached}; {report.launches} launches per run"),
         ("memory", f"{weights} of weights, shared; {arena} per session, {scratch} per thread"),
+        *([("kept", kept_text(report.kept))] if report.kept else []),
         *([("tuned", f"{report.tuned} choices differ from the estimates")] if report.tuned else []),
         *(("for sizes", special_text(one)) for one in report.specialized),
         ("artifact", f"{target}, {bytes_text(report.artifact_bytes)}"),
@@ -189,6 +198,14 @@ def show(report: Report, target: Path, *, passes: bool = False) -> None:
         click.echo(f"{name:<9} {text}")
     for note in report.notes:
         click.echo(f"note: {note}")
+
+
+def kept_text(kept: dict[str, Any]) -> str:
+    """What a session keeps from run to run, which tensors by name, and what it takes."""
+    from penstock.tools.tables import bytes_text
+
+    pairs = ", ".join(f"{one['output']} feeds {one['input']}" for one in kept["tensors"])
+    return f"{bytes_text(kept['bytes'])} per session, up to {kept['rows']} rows ({kept['size']}): {pairs}"
 
 
 def special_text(special: dict[str, Any]) -> str:

@@ -94,7 +94,7 @@ def _shape(shape: list[int | str] | None) -> str:
 
 def show(facts: dict[str, Any]) -> None:
     """Print what ``artifact_facts`` or ``model_facts`` found."""
-    from penstock.tools.commands.compile import special_text
+    from penstock.tools.commands.compile import kept_text, special_text
     from penstock.tools.tables import bytes_text, size_text
 
     click.echo(f"{facts['file']}: {facts['kind']}, {bytes_text(facts['bytes'])}")
@@ -122,6 +122,8 @@ def show(facts: dict[str, Any]) -> None:
         weights, arena = bytes_text(memory["weights"]), size_text(memory["arena"], "at most ")
         scratch = size_text(memory["scratch_per_thread"].get(facts["chosen"], 0))
         click.echo(f"  memory   {weights} of weights, shared; {arena} per session, {scratch} per thread")
+    if "kept" in facts:
+        click.echo(f"  kept     {kept_text(facts['kept'])}")
     if "narrow_weights" in facts:
         narrow = facts["narrow_weights"]
         stored = f"{narrow['count']} weights ({bytes_text(narrow['bytes'])}) are stored as bf16"

@@ -45,7 +45,7 @@ def command(model: str, **given: Any) -> int:
     from penstock.tools.ceilings import measure
     from penstock.tools.commands.compile import check_writable
     from penstock.tools.commands.run import target_of
-    from penstock.tools.models import load_model, read_inputs
+    from penstock.tools.models import begin, load_model, read_inputs
 
     if given["trace"]:
         check_writable(Path(given["trace"]))
@@ -54,7 +54,10 @@ def command(model: str, **given: Any) -> int:
     ceilings = measure(given["threads"])
     with loaded.session(threads=given["threads"]) as session:
         session.run(arrays)
-        runs = [session.profile(arrays)[1] for _ in range(given["repeat"])]
+        runs: list[list[CommandRecord]] = []
+        for _ in range(given["repeat"]):
+            begin(session)
+            runs.append(session.profile(arrays)[1])
     rows = by_source(runs)
     if given["trace"]:
         _write_trace(Path(given["trace"]), runs[-1])

@@ -58,7 +58,7 @@ def command(model: str, **given: Any) -> int:
     """Run MODEL, an artifact or an .onnx file (compiled on the spot), and show its outputs."""
     import time
 
-    from penstock.tools.models import load_model, onnxruntime_session, read_inputs, reference_path
+    from penstock.tools.models import begin, load_model, nothing_kept, onnxruntime_session, read_inputs, reference_path
 
     if given["output"]:
         from penstock.tools.commands.compile import check_writable
@@ -73,6 +73,7 @@ def command(model: str, **given: Any) -> int:
     best = float("inf")
     outputs: Arrays = {}
     for _ in range(given["repeat"]):
+        begin(session)
         started = time.perf_counter()
         outputs = session.run(arrays, fetch)
         best = min(best, time.perf_counter() - started)
@@ -82,7 +83,7 @@ def command(model: str, **given: Any) -> int:
     agrees = True
     if reference is not None:
         names = list(outputs)
-        expected = onnxruntime_session(reference, given["threads"]).run(names, arrays)
+        expected = onnxruntime_session(reference, given["threads"]).run(names, arrays | nothing_kept(loaded))
         for row, wanted in zip(rows, expected, strict=True):
             row |= compare(outputs[str(row["name"])], wanted, given["tolerance"])
         agrees = all(row["agrees"] for row in rows)

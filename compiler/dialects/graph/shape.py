@@ -184,6 +184,37 @@ class Concat(Movement):
         return len(self.operands) == 1
 
 
+class Append(Movement):
+    """``kept`` with ``rows`` from index ``start`` of ``axis`` on; what stands there and behind is never read.
+
+    The result is the memory of ``kept``, which a session keeps from run to run: only ``rows`` are written. Where
+    ``start`` is symbolic, the runtime sees to it that they fit.
+    """
+
+    name = "graph.append"
+    operand_names = ("kept", "rows")
+    axis = Int(doc="axis along which rows are added, counted from the front")
+    start = Int(doc="index of the first row added: how many there were")
+
+    def infer(self) -> list[Tensor]:
+        require_same_elements(self)
+        kept, rows = self.shapes()
+        axis = normalise_axis(self.axis, len(kept))
+        sentence = f"rows of shape {show(rows)} cannot be appended along axis {axis} to those of shape {show(kept)}"
+        require(len(rows) == len(kept), sentence)
+        require_same([*kept[:axis], *kept[axis + 1 :]], [*rows[:axis], *rows[axis + 1 :]], sentence)
+        outside = surely(self.start, "<", 0) or surely(self.start + rows[axis], ">", kept[axis])
+        require(not outside, f"{sentence} from index {self.start} on")
+        return [tensor(kept, self.element())]
+
+    def evaluate(self, *operands: Array) -> Array:
+        kept, rows = operands[0].copy(), operands[1]
+        if self.start + rows.shape[self.axis] > kept.shape[self.axis]:
+            raise ValueError(f"{rows.shape[self.axis]} more rows than {self.start} do not fit.")
+        kept[(slice(None),) * self.axis + (slice(self.start, self.start + rows.shape[self.axis]),)] = rows
+        return kept
+
+
 class Pad(Movement):
     """x with ``low`` elements before and ``high`` after it along each axis.
 

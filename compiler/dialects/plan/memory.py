@@ -71,6 +71,7 @@ def check_program(program: Program) -> None:
         if indices != list(range(len(indices))):
             raise TypeRuleError(f"the program's {kind.name} have the indices {indices}, not 0, 1, 2 ...")
     _check_symbols(program)
+    _check_kept(program)
     _check_commands(program)
     _check_loops(program)
     _check_counted(program)
@@ -99,6 +100,7 @@ def extents_of(program: Program) -> Iterator[Extent]:
             yield op.extent
     for pair in program.equalities():
         yield from pair
+    yield program.grown
 
 
 def _check_symbols(program: Program) -> None:
@@ -111,6 +113,21 @@ def _check_symbols(program: Program) -> None:
     for op in program.body.ops:
         if isinstance(op, Sizes) and not names.issuperset(op.symbols):
             raise TypeRuleError(f"the program does not have all of the symbols {', '.join(op.symbols)}")
+
+
+def _check_kept(program: Program) -> None:
+    """What a session keeps comes last among inputs and outputs, in the same order, and has a size that is a number."""
+    kept, symbol = program.kept(), program.length_symbol()
+    if bool(kept) != (symbol is not None):
+        raise TypeRuleError("a program has a length just where a session keeps something")
+    inputs, last = program.places(Input), program.places(Output)[len(program.places(Output)) - len(kept) :]
+    first = len(inputs) - len(kept)
+    pairs = list(zip(inputs[first:], kept, strict=False))
+    if first < 0 or last != kept or any(after.keeps != first + i for i, after in enumerate(kept)):
+        raise TypeRuleError("what a session keeps are the last inputs and the last outputs, in the same order")
+    for before, after in pairs:
+        if before.out.type != after.out.type or isinstance(memory_bytes(after.out), Dim):
+            raise TypeRuleError(f"what a session keeps has one size, unlike {before.out.type} and {after.out.type}")
 
 
 def _check_commands(program: Program) -> None:

@@ -54,11 +54,15 @@ class Input(Place):
 
 
 class Output(Place):
-    """Memory of the caller's that is written: the model's output number ``index``."""
+    """Memory of the caller's that is written: the model's output number ``index``.
+
+    One that a session keeps from run to run is the memory of an input: what a run does not write is what it was."""
 
     name = "plan.output"
     index = Int(doc="position among the model's outputs")
     called = Text(doc="the output's name in the model")
+    keeps = Int(UNPLACED, doc="position of the input that is the same memory, which the session keeps")
+    axis = Int(0, doc="of what is kept: the axis along which it grows")
 
 
 class Weight(Place):
@@ -304,7 +308,8 @@ class Program(PlanOp):
     ``symbols`` are what its extents are made of, each with its range, in the order of a run's sizes; ``equal`` are
     pairs of extents that sizes must make equal. The last symbols may be *counted*: known once a ``plan.bind`` has read
     them, in their order, and never above the extents ``counted``. With symbols, ``arena`` is a bound: the sum of all
-    buffers.
+    buffers. Where a session keeps tensors, the symbol ``length`` is how many rows they have before a run, and ``grown``
+    how many after it: at most as many as the symbol may be.
     """
 
     name = "plan.program"
@@ -315,6 +320,8 @@ class Program(PlanOp):
     symbols = Texts((), doc="symbols with their ranges")
     equal = Texts((), doc="extents that must be equal, as in 'past + 1 = total'")
     counted = Texts((), doc="the most that each of the last symbols can be")
+    length = Text("", doc="the symbol that is how many rows a session keeps")
+    grown = Int(0, doc="how many rows it keeps after a run")
 
     @classmethod
     def empty(cls, name: str, levels: Sequence[str], location: LocationAttr | None = None) -> Self:
@@ -351,6 +358,19 @@ class Program(PlanOp):
             raise TypeRuleError(f"{list(self.equal)} does not say which extents are equal, as in 'past + 1 = total'")
         return [(_extent_of(left), _extent_of(right)) for left, right in sides]
 
+    def length_symbol(self) -> Symbol | None:
+        """The symbol that is how many rows a session keeps; None where it keeps nothing. Raises TypeRuleError."""
+        if not self.length:
+            return None
+        symbol = lone_symbol(_extent_of(self.length))
+        if symbol is None or symbol not in self.symbol_table() or symbol in self.counted_symbols():
+            raise TypeRuleError(f"'{self.length}' is no symbol of the program that can be kept")
+        return symbol
+
+    def kept(self) -> list[Output]:
+        """The outputs that a session keeps, in order."""
+        return [op for op in self.body.ops if isinstance(op, Output) and op.keeps != UNPLACED]
+
     def commands(self) -> Iterator[Command]:
         """The commands in order."""
         return (op for op in self.body.ops if isinstance(op, Command))
@@ -370,6 +390,8 @@ class Program(PlanOp):
         for keyword, texts in (("symbols", self.symbols), ("counted", self.counted), ("equal", self.equal)):
             if texts:
                 printer.print_string(f"{keyword} [{', '.join(_string(text) for text in texts)}] ")
+        if self.length:
+            printer.print_string(f"length {_string(self.length)} grown {_quoted(self.grown)} ")
         printer.print_string(f"arena {_quoted(self.arena)} ")
         printer.print_region(self.regions[0], print_entry_block_args=False)
 
@@ -383,6 +405,10 @@ class Program(PlanOp):
             if parser.parse_optional_keyword(parameter.name) is not None:
                 listed = parser.parse_comma_separated_list(parser.Delimiter.SQUARE, parser.parse_str_literal)
                 texts[parameter.name] = parameter.encode(tuple(listed))
+        if parser.parse_optional_keyword("length") is not None:
+            texts["length"] = cls.length.encode(parser.parse_str_literal())
+            parser.parse_keyword("grown")
+            texts["grown"] = cls.grown.encode(_parse_extent(parser))
         parser.parse_keyword("arena")
         arena = _parse_extent(parser)
         region = parser.parse_region([])

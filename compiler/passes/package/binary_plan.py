@@ -43,7 +43,7 @@ def plan_for(program: plan.Program, level: str, kernels: Sequence[str], scratch:
     weights = [op for op in program.body.ops if isinstance(op, plan.Weight)]
     symbols = program.symbol_table()
     by_name = {symbol.name: index for index, symbol in enumerate(symbols)}
-    ranges, counted = _Ranges(program), program.counted_symbols()
+    ranges, counted, length = _Ranges(program), program.counted_symbols(), program.length_symbol()
     return Plan(
         inputs=[_info(op) for op in program.body.ops if isinstance(op, plan.Input)],
         outputs=[_info(op) for op in program.body.ops if isinstance(op, plan.Output)],
@@ -58,6 +58,10 @@ def plan_for(program: plan.Program, level: str, kernels: Sequence[str], scratch:
         equal=tuple(program.equalities()),
         needs=needs(program),
         counted=tuple(counted.values()),
+        kept=len(program.kept()),
+        axes=tuple(op.axis for op in program.kept()),
+        length=0 if length is None else symbols.index(length),
+        grown=program.grown,
     )
 
 

@@ -79,8 +79,9 @@ def facts(plans: Mapping[str, Plan], specials: Sequence[Special] = ()) -> dict[s
     return {
         **({"symbols": [asdict(symbol) for symbol in plan.symbols]} if plan.symbols else {}),
         **({"counted": [symbol.name for symbol in plan.counted_symbols()]} if plan.counted else {}),
-        "inputs": [_described(info) for info in plan.inputs],
-        "outputs": [_described(info) for info in plan.outputs],
+        "inputs": [_described(info) for info in plan.inputs[: len(plan.inputs) - plan.kept]],
+        "outputs": [_described(info) for info in plan.outputs[: len(plan.outputs) - plan.kept]],
+        **({"kept": _kept(plan)} if plan.kept else {}),
         "targets": list(plans),
         "kernels": list(plan.kernels),
         "commands": len(plan.commands),
@@ -138,6 +139,22 @@ def memory_of(contents: Contents) -> dict[str, int | str]:
 
 def _described(info: TensorInfo) -> dict[str, Any]:
     return {"name": info.name, "dtype": info.dtype, "shape": [_number(extent) for extent in info.shape]}
+
+
+def _kept(plan: Plan) -> dict[str, Any]:
+    """What a session keeps: how many ``rows`` at most, by which ``size`` they are counted, and all that grows."""
+    first, last = len(plan.inputs) - plan.kept, len(plan.outputs) - plan.kept
+    tensors = [
+        {"input": tensor.name, "output": output.name, "axis": axis, **_described(tensor)}
+        for tensor, output, axis in zip(plan.inputs[first:], plan.outputs[last:], plan.axes, strict=True)
+    ]
+    length = plan.symbols[plan.length]
+    return {
+        "size": length.name,
+        "rows": length.high,
+        "bytes": sum(tensor.bytes for tensor in plan.inputs[first:]),
+        "tensors": [{key: value for key, value in each.items() if key != "name"} for each in tensors],
+    }
 
 
 def _number(extent: Extent) -> int | str:

@@ -24,7 +24,7 @@ from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.graph.base import element_of
 from penstock.compiler.dialects.graph.counting import counted, counted_symbols
 from penstock.compiler.dialects.graph.loop import Loop
-from penstock.compiler.dialects.graph.shape import Reshape, Slice
+from penstock.compiler.dialects.graph.shape import Append, Reshape, Slice
 from penstock.compiler.dialects.graph.structure import Checked, Constant
 from penstock.compiler.dialects.graph.structure import Dispatch as GraphDispatch
 from penstock.compiler.dialects.plan import program as plan
@@ -39,6 +39,7 @@ from penstock.compiler.passes.plan.form_loops import form_loop
 from penstock.compiler.passes.plan.guards import guards_of, in_order
 from penstock.compiler.rewriting import OpT
 from penstock.compiler.specialise import equalities, input_symbols
+from penstock.compiler.states import state_of
 
 FORK_NANOSECONDS = 6_000.0
 """Work worth handing to one more thread: below it a dispatch stays on the calling thread."""
@@ -161,7 +162,7 @@ class Former:
     def _interface(self, returned: list[SSAValue]) -> None:
         """Inputs and outputs, by the names they have in the model."""
         arguments = self.function.body.block.args
-        names = _names(self.function.arg_attrs, len(arguments))
+        inputs = names = _names(self.function.arg_attrs, len(arguments))
         for index, (name, value) in enumerate(zip(names, arguments, strict=True)):
             op = plan.Input.build(result=memory_of(value), location=name_location(name), index=index, called=name)
             self.memory[value] = self.add(op, value).out
@@ -170,6 +171,13 @@ class Former:
             location = value.owner.location if isinstance(value.owner, Operation) else name_location(name)
             location = location if is_known(location) else name_location(name)
             op = plan.Output.build(result=memory_of(value), location=location, index=index, called=name)
+            fed = state_of(self.function.res_attrs, index)
+            if fed is not None:
+                op.keeps = inputs.index(fed)
+                append = _appending(value)
+                op.axis = append.axis
+                self.program.length = str(append.start)
+                self.program.grown = append.start + shape_of(append.operands[1].type)[append.axis]
             self.outputs.append(self.add(op, value).out)
 
     def _weight(self, op: Constant) -> None:
@@ -274,6 +282,16 @@ def _computed(value: SSAValue) -> SSAValue | None:
     if isinstance(owner, Loop):
         return value if value not in owner.results[: owner.carried] else None
     return value if isinstance(owner, GraphDispatch) else None
+
+
+def _appending(value: SSAValue) -> Append:
+    """The op that a result comes from which a session keeps."""
+    dispatch = value.owner
+    assert isinstance(dispatch, GraphDispatch)
+    pairs = zip(dispatch.results, dispatch.terminator.operands, strict=True)
+    append = next(computed.owner for result, computed in pairs if result is value)
+    assert isinstance(append, Append), "append-in-place has not run"
+    return append
 
 
 def _checks(value: SSAValue) -> Iterator[Operation]:

@@ -52,6 +52,11 @@ func.func @concat_1(%x0 : tensor<2x3xf32>, %x1 : tensor<2x1xf32>, %x2 : tensor<2
   %r0 = graph.concat %x0, %x1, %x2 {axis = 1} : (tensor<2x3xf32>, tensor<2x1xf32>, tensor<2x0xf32>) -> tensor<2x4xf32> loc("concat")
   func.return %r0 : tensor<2x4xf32>
 }
+func.func @append_0(%x0 : tensor<2x5xf32>, %x1 : tensor<2x3xf32>) -> tensor<2x5xf32> {
+  // CHECK: graph.append %x0, %x1 {axis = 1, start = 2} : (tensor<2x5xf32>, tensor<2x3xf32>) -> tensor<2x5xf32>
+  %r0 = graph.append %x0, %x1 {axis = 1, start = 2} : (tensor<2x5xf32>, tensor<2x3xf32>) -> tensor<2x5xf32> loc("append")
+  func.return %r0 : tensor<2x5xf32>
+}
 func.func @pad_0(%x0 : tensor<2x3xf32>, %x1 : tensor<f32>) -> tensor<4x4xf32> {
   // CHECK: graph.pad %x0, %x1 {low = [0, 1], high = [2, 0]} : (tensor<2x3xf32>, tensor<f32>) -> tensor<4x4xf32>
   %r0 = graph.pad %x0, %x1 {low = [0, 1], high = [2, 0]} : (tensor<2x3xf32>, tensor<f32>) -> tensor<4x4xf32> loc("pad")

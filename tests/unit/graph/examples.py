@@ -53,6 +53,7 @@ CASES: dict[str, list[Case]] = {
         case("5x6xf32", result="2x3xf32", starts=(1, 5), steps=(2, -2)),
         case("4xi1", result="0xi1", starts=(4,), steps=(1,)),
     ],
+    "append": [case("2x5xf32", "2x3xf32", axis=1, start=2), case("4xi1", "0xi1", axis=0, start=4)],
     "concat": [case("2x3xf32", axis=0), case("2x3xf32", "2x1xf32", "2x0xf32", axis=1)],
     "pad": [
         case("2x3xf32", "f32", low=(0, 1), high=(2, 0)),

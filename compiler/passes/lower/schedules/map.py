@@ -12,6 +12,7 @@ import math
 from xdsl.ir import Operation, SSAValue
 
 from penstock.compiler.dialects.graph.elementwise import Elementwise
+from penstock.compiler.dialects.graph.shape import Append
 from penstock.compiler.dialects.graph.structure import Constant, Yield
 from penstock.compiler.dialects.tile.builder import KernelBuilder
 from penstock.compiler.dtypes import shape_of
@@ -129,6 +130,9 @@ class Nest:
 def _nests(k: KernelLowering, value: SSAValue, index: int) -> list[Nest]:
     _merge_axes(k, value)
     op = value.owner
+    if isinstance(op, Append):  # what was kept stays where it is
+        shift = tuple(op.start if axis == op.axis else 0 for axis in range(len(shape_of(value.type))))
+        return [nest for nest in [Nest(k, op.operands[1], index, shift, value)] if nest.units != 0]
     if isinstance(op, Operation) and op.name == "graph.concat" and op.operands:
         nests: list[Nest] = []
         start = 0
