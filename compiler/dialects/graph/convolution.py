@@ -141,7 +141,7 @@ def _convolve(
     grouped = w.reshape(groups, features // groups, inner, *w.shape[2:])
     for position, view in window_views(padded, w.shape[2:], strides, dilations, extents):
         taps = grouped[(..., *position)]
-        columns = view.reshape(batch, groups, inner, -1)
+        columns = view.reshape(batch, groups, inner, math.prod(extents))
         y += taps * columns if inner == 1 else np.matmul(taps, columns)
     return y.reshape(batch, features, *extents)
 

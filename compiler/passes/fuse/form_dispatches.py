@@ -9,7 +9,8 @@ Legality and profit: an op follows a root into its dispatch when it is the only 
 does not broadcast it (or is a reshape, or a transpose that keeps the innermost axis). Contractions, convolutions,
 attention and recurrences read their operands many times, so only views are fused before them, and only those that keep
 the innermost axis; reductions and maps take elementwise producers that nobody else needs. Depthwise and Winograd's
-convolutions and pools widen bf16 as they read it.
+convolutions and pools widen bf16 as they read it. A depthwise convolution and the product of its pixels that alone uses
+them, a pointwise convolution, are one dispatch where its weights are few and rows of the image long (``separable``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from xdsl.passes import ModulePass
 
 from penstock.compiler.dialects.graph.attention import Attention
 from penstock.compiler.dialects.graph.base import GraphOp, element_of, elements
+from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.counting import Counting, counted, counted_symbols, mentioned
 from penstock.compiler.dialects.graph.elementwise import Cast, Elementwise
@@ -36,7 +38,7 @@ from penstock.compiler.dialects.graph.shape import Expand, Iota, Pad, Reshape, S
 from penstock.compiler.dialects.graph.structure import Checked, Constant, Dispatch, Yield
 from penstock.compiler.dialects.graph.window import CHANNELS_LAST
 from penstock.compiler.dtypes import BF16, F32, shape_of
-from penstock.compiler.extents import Symbol, surely, typical
+from penstock.compiler.extents import Symbol, is_number, surely, typical
 from penstock.compiler.locations import fuse_ops, source_names
 
 ROOT_KINDS = {
@@ -73,6 +75,7 @@ FEW = 64  # elements, which are computed in the time that it takes to ask whethe
 VIEWS = (Reshape, Transpose, Expand, Slice)
 READ_OFTEN = ("graph.sample",)  # ops that read each element of their first operand several times
 WIDENING = ("depthwise", "winograd", "window")  # kinds that widen bf16 as they read it
+ROW, WEIGHTS = 14, 512 * 1024  # pixels of a row at least, and bytes at most, that a separable convolution is fused for
 IN_PLACE = ("scatter", "custom")  # kinds whose results are built up in memory, so that nothing can follow tile by tile
 
 
@@ -133,6 +136,26 @@ def narrows(op: Operation) -> bool:
     return isinstance(op, Cast) and (element_of(op.operands[0]), element_of(op.out)) == (F32, BF16)
 
 
+def separable(chain: list[Operation], product: Matmul) -> bool:
+    """True for a depthwise convolution, with what follows it, that a product with packed weights takes row by row.
+
+    A row of the image has to be long enough that weights are not read too often for it, and rows enough to share;
+    weights have to stay in the second level of cache. All of it is f32; only the batch may be symbolic.
+    """
+    *inner, last = chain
+    if not isinstance(last, Reshape) or any(isinstance(op, VIEWS) for op in inner) or not product.b_panel:
+        return False
+    if len(list(last.out.uses)) != 1 or any(element_of(op.results[0]) != F32 for op in chain):
+        return False
+    image, pixels = shape_of(last.operands[0].type), shape_of(last.out.type)
+    if len(image) != 4 or not all(is_number(extent) for extent in image[1:]):
+        return False
+    batch, rows, columns, channels = image
+    weights, row = 4 * elements(product.operands[1].type), 4 * columns * channels
+    fits = weights <= WEIGHTS and row <= WEIGHTS // 4 and min(rows, columns) >= ROW
+    return fits and pixels == (batch * rows * columns, channels)
+
+
 class Fusion:
     """The grouping of one function, or of the body of a loop. ``symbols`` are the names of kernels made so far."""
 
@@ -140,6 +163,7 @@ class Fusion:
         self.block, self.max_ops = block, max_ops
         self.followers: dict[Operation, list[Operation]] = {}
         self.member: dict[Operation, Operation] = {}
+        self.kinds: dict[Operation, str] = {}
         self.symbols = symbols
         self.done: dict[SSAValue, SSAValue] = {}
 
@@ -149,6 +173,7 @@ class Fusion:
         for op in list(block.ops):
             if root_kind(op) is not None and op not in self.member:
                 self._follow(op)
+                self._join(op)
         terminator = block.last_op
         assert terminator is not None
         for op in list(block.ops):  # others may know what is counted by its symbol alone
@@ -235,6 +260,20 @@ class Fusion:
         if isinstance(user, Transpose):
             return not reshaped and user.permutation[-1] == len(user.permutation) - 1
         return isinstance(user, Reshape)
+
+    def _join(self, product: Operation) -> None:
+        """Make one dispatch of a product and the depthwise convolution whose pixels it multiplies, where that pays."""
+        if not isinstance(product, Matmul) or not isinstance(product.operands[0].owner, Operation):
+            return
+        source = self.member.get(product.operands[0].owner)
+        if source is None or root_kind(source) != "depthwise" or not separable(self.followers[source], product):
+            return
+        chain = [*self.followers[source], *self.followers[product]]
+        if len(chain) <= self.max_ops:
+            del self.followers[source]
+            self.followers[product] = chain
+            self.member.update(dict.fromkeys(chain, product))
+            self.kinds[product] = "separable"
 
     # Dispatches ------------------------------------------------------------------------------------------------------
 
@@ -332,7 +371,7 @@ class Body:
             self._include(owner, {owner})
             return
         chain = fusion.followers[self.root]
-        kind = root_kind(self.root)
+        kind = fusion.kinds.get(self.root) or root_kind(self.root)
         assert kind is not None
         self.kind = kind
         last = chain[-1]
@@ -388,7 +427,7 @@ class Body:
     def _feeds_root(self, user: Operation) -> bool:
         """True for the root itself and for views between it and ``producer``: not for ops after the root."""
         assert self.root is not None
-        return user is self.root or user not in self.fusion.followers[self.root]
+        return root_kind(user) is not None or user not in self.fusion.followers[self.root]
 
     def _keeps_inner_axis(self, view: Operation) -> bool:
         """The view's result runs along the same innermost axis as its operand, one element after the other."""

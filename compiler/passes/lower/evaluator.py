@@ -71,6 +71,7 @@ class Evaluator:
         self.buffers = dict(buffers)
         self.shapes: dict[SSAValue, tuple[int, ...]] = {}
         self.pairs: set[SSAValue] = set()
+        self.staged: dict[SSAValue, Callable[[Coordinates], Typed]] = {}  # what a schedule keeps in scratch memory
         self.scalars = TileScalars(builder)
         self.tile = TileShape()
         from penstock.compiler.passes.lower import rules
@@ -124,6 +125,8 @@ class Evaluator:
         return ("value", value, at, self.tile.extents, limits, tuple(sorted(self.tile.bounds.items())))
 
     def _compute(self, value: SSAValue, at: Coordinates) -> Typed:
+        if value in self.staged:
+            return self.staged[value](at)
         if isinstance(value, BlockArgument):
             return self.load(self.buffers[value], linearise(at, self.shape(value)), value)
         op = value.owner

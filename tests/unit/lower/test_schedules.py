@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from unit.lower.dispatching import check, make, native
+from unit.lower.dispatching import ISAS, check, make, native
 
 from penstock.compiler.backends.cpu.target import LEVELS
 from penstock.compiler.dialects.graph.activation import Gelu, Relu
@@ -279,6 +279,51 @@ def test_grouped_and_depthwise_convolutions() -> None:
             lambda x, w: [Conv.build(x, w, groups=40, strides=(2, 2), **CHANNELS_LAST, **pads).out],
         )
     )
+
+
+def separable(x: Any, w: Any, b: Any, p: Any, *, features: int, **parameters: Any) -> list[Any]:
+    """A depthwise convolution with bias and relu, a product of its pixels with packed weights, and a relu."""
+    pads = {"pads_low": (1, 1), "pads_high": (1, 1)}
+    conv = Conv.build(x, w, groups=x.type.get_shape()[-1], **CHANNELS_LAST, **pads, **parameters)
+    image = Relu.build(Add.build(conv.out, b).out).out
+    batch, rows, columns, channels = image.type.get_shape()
+    pixels = Reshape.build(image, result=tensor((batch * rows * columns, channels), F32)).out
+    product = Matmul.build(pixels, p, b_panel=p.type.get_shape()[-1], n=features).out
+    back = Reshape.build(product, result=tensor((batch, rows, columns, features), F32)).out
+    return [Relu.build(back).out]
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "p", "parameters"),
+    [
+        ((1, 14, 14, 32), (3, 3, 1, 32), (1, 32, 16), {"features": 16}),
+        ((2, 5, 17, 35), (3, 3, 1, 35), (2, 35, 16), {"features": 24}),
+        ((1, 9, 31, 7), (3, 3, 1, 14), (3, 14, 64), {"features": 131, "strides": (2, 2)}),
+        ((1, 1, 1, 1), (3, 3, 1, 1), (1, 1, 16), {"features": 1}),
+        ((1, 3, 70, 600), (3, 3, 1, 600), (2, 600, 32), {"features": 40}),
+    ],
+)
+def test_separable_convolutions(x: Any, w: Any, p: Any, parameters: Any) -> None:
+    """Whole and partial panels, tails along the row and across channels, channels that are repeated."""
+    features = w[-1]
+    check(make("separable", [x, w, (features,), p], lambda *given: separable(*given, **parameters)))
+
+
+def test_separable_convolutions_of_nan_and_infinity() -> None:
+    """What is not finite reaches the outputs whose windows hold it, and no others."""
+    dispatch = make(
+        "separable", [(1, 15, 14, 8), (3, 3, 1, 8), (8,), (1, 8, 16)], lambda *x: separable(*x, features=16)
+    )
+    rng = np.random.default_rng(3)
+    x, w, b, p = (rng.standard_normal(value.type.get_shape()).astype(np.float32) for value in dispatch.body.args)
+    x[0, 3, 4, 2], x[0, 11, 9, 5] = np.nan, np.inf
+    check(dispatch, [x, w, b, p])
+    (result,) = native(dispatch, [x, w, b, p], ISAS[0])
+    touched = np.zeros((15, 14), bool)
+    touched[2:5, 3:6] = touched[10:13, 8:11] = True
+    assert np.isfinite(result[0, ~touched]).all()
+    assert np.isnan(result[0, 2:5, 3:6]).any()
+    assert not np.isfinite(result[0, 10:13, 8:11]).all()
 
 
 @pytest.mark.parametrize("kind", ["max", "average"])

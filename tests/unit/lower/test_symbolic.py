@@ -259,6 +259,16 @@ def test_convolutions(name: str) -> None:
     check(kind, [x, w], lambda a, b: [Conv.build(a, b, **parameters).out], IMAGES)
 
 
+def test_separable_convolutions() -> None:
+    """Of any number of images."""
+
+    def build(x: Any, w: Any, p: Any) -> list[Any]:
+        conv = Conv.build(x, w, **sliding(pads=1, groups=20)).out
+        return [Matmul.build(Reshape.build(conv, result=tensor((B * 15 * 17, 20), F32)).out, p, b_panel=16, n=24).out]
+
+    check("separable", [(B, 15, 17, 20), (3, 3, 1, 20), (2, 20, 16)], build, IMAGES)
+
+
 @pytest.mark.parametrize("kind", [{"kind": "max"}, {"kind": "average"}, {"kind": "average", "count_include_pad": True}])
 def test_pooling(kind: dict[str, Any]) -> None:
     parameters = sliding(strides=2, pads=1, window=(3, 3), **kind)

@@ -246,12 +246,12 @@ class Contraction:
             with k.b.loop(start, end) as loop:
                 number = iv(loop.index, 0, largest(full - 1, 0))
                 ahead = self._ahead(k.b.isub(loop.index, start), columns, part)
-                self._tile(at, number * rows, rows, columns, part, ahead)
+                self.tile(at, number * rows, rows, columns, part, ahead)
         if full * rows == self.m:
             return
 
         def last_rows() -> None:
-            k.pieces(k.tail(self.m, rows), lambda piece: self._tile(at, piece.start, piece.width, columns, part))
+            k.pieces(k.tail(self.m, rows), lambda piece: self.tile(at, piece.start, piece.width, columns, part))
 
         if surely(row_tiles, "<=", sweep):
             last_rows()
@@ -274,7 +274,7 @@ class Contraction:
         following = columns.start.floordiv(self.panel) * (self.depth * self.panel) + part.begin * self.panel
         return k.settle(following + part.length * self.panel + line * (part.length * (columns.width // lines)))
 
-    def _tile(
+    def tile(
         self, at: Coordinates, row: Expr, rows: int, columns: Strip, part: Part, ahead: Expr | None = None
     ) -> None:
         """One register tile: the sum over a part of k, then the epilogue or, if more is to come, into scratch."""

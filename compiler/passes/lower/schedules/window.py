@@ -8,7 +8,7 @@ along the row, and at the borders taps outside the image are skipped rather than
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from xdsl.ir import SSAValue
@@ -23,31 +23,14 @@ from penstock.compiler.passes.lower.sliding import Position, Segment, Sliding, S
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
 Taps = Callable[[Position, Expr, Segment, Expr, int, Sums], Sums]
+Finish = Callable[[Sums, tuple[Expr, ...]], None]
+"""What becomes of a tile's sums at the coordinates of its outputs."""
 
 
 @schedule("depthwise", tunable=True)
 def lower_depthwise(k: KernelLowering) -> None:
     """Depthwise convolution: multiply-adds of channel lanes."""
-    op = k.root("graph.conv")
-    x, w = op.operands
-    *window, _, features = k.e.shape(w)
-    walk = Channels(k, op, tuple(window), tile=8, tunable=True)
-    multiplier = features // walk.sliding.channels
-
-    def taps(position: Position, output: Expr, segment: Segment, channel: Expr, batch_tap: int, sums: Sums) -> Sums:
-        s = walk.sliding
-        weights = linearise((*position.taps, Expr(batch_tap), Expr(), channel), k.e.shape(w))
-        b = k.e.load(k.e.buffers[w], weights, w).value
-        source = channel if multiplier == 1 else channel.floordiv(multiplier)
-        column = s.column(output + lane(0, segment.width), batch_tap)
-        zero = k.b.constant(0, register_type(element_of(op.out)))
-        a = s.read(x, (walk.batch, *position.rows, column, source), segment, zero)
-        return [k.b.fma(a, b, sums[0])]
-
-    def start(extents: tuple[int, ...]) -> Sums:
-        return [k.b.splat(0, extents, register_type(element_of(op.out)))]
-
-    walk.emit(start, taps, _first, 2 * math.prod(window))
+    Depthwise(k, tunable=True).emit()
 
 
 @schedule("window")
@@ -60,11 +43,6 @@ def lower_window(k: KernelLowering) -> None:
         _max(k, op)
     else:
         _average(k, op)
-
-
-def _first(sums: Sums, outputs: tuple[Expr, ...], output: Expr, segment: Segment) -> SSAValue:
-    """The only running value is the result."""
-    return sums[0]
 
 
 def _max(k: KernelLowering, op: Any) -> None:
@@ -84,7 +62,10 @@ def _max(k: KernelLowering, op: Any) -> None:
     def start(extents: tuple[int, ...]) -> Sums:
         return [k.b.splat(least, extents, register_type(kind))]
 
-    walk.emit(start, taps, _first, math.prod(op.window))
+    def finish(sums: Sums, at: tuple[Expr, ...]) -> None:
+        k.finish(op.out, at, Typed(sums[0], kind))
+
+    walk.emit(start, taps, finish, math.prod(op.window))
 
 
 def _average(k: KernelLowering, op: Any) -> None:
@@ -98,17 +79,15 @@ def _average(k: KernelLowering, op: Any) -> None:
     def start(extents: tuple[int, ...]) -> Sums:
         return [k.b.splat(0, extents, register)]
 
-    def result(sums: Sums, outputs: tuple[Expr, ...], output: Expr, segment: Segment) -> SSAValue:
-        counts: list[SSAValue] = []
-        for axis in range(len(s.window)):
-            where = output + lane(0, segment.width) if axis == len(s.window) - 1 else outputs[axis]
-            counts.append(_taps_counted(k, op, s, axis, where))
+    def finish(sums: Sums, at: tuple[Expr, ...]) -> None:
+        _, *outputs, _ = at
+        counts = [_taps_counted(k, op, s, axis, where) for axis, where in enumerate(outputs)]
         total = counts[0]
         for count in counts[1:]:
             total = k.b.mul(total, count)
-        return k.b.div(sums[0], k.b.cast(total, register))
+        k.finish(op.out, at, Typed(k.b.div(sums[0], k.b.cast(total, register)), element_of(op.out)))
 
-    walk.emit(start, taps, result, math.prod(op.window))
+    walk.emit(start, taps, finish, math.prod(op.window))
 
 
 def _taps_counted(k: KernelLowering, op: Any, s: Sliding, axis: int, output: Expr) -> SSAValue:
@@ -170,7 +149,43 @@ def _max_with_positions(k: KernelLowering, op: Any) -> None:
         k.e.define(op.results[1], at, Typed(flat, I64))
         k.finish(op.out, at, Typed(sums[0], kind))
 
-    walk.emit(start, taps, None, 2 * math.prod(op.window), finish=finish)
+    walk.emit(start, taps, finish, 2 * math.prod(op.window))
+
+
+class Depthwise:
+    """One depthwise convolution being lowered."""
+
+    def __init__(self, k: KernelLowering, *, tunable: bool = False) -> None:
+        self.k, self.op = k, k.root("graph.conv")
+        self.x, self.w = self.op.operands
+        *window, _, features = k.e.shape(self.w)
+        self.walk = Channels(k, self.op, tuple(window), tile=8, tunable=tunable)
+        self.multiplier = features // self.walk.sliding.channels
+        self.element = element_of(self.op.out)
+        self.flops = 2 * math.prod(window)
+
+    def emit(self) -> None:
+        """The whole convolution, with what follows it."""
+
+        def finish(sums: Sums, at: tuple[Expr, ...]) -> None:
+            self.k.finish(self.op.out, at, Typed(sums[0], self.element))
+
+        self.walk.emit(self.start, self.taps, finish, self.flops)
+
+    def start(self, extents: tuple[int, ...]) -> Sums:
+        """Sums of a tile before its first tap."""
+        return [self.k.b.splat(0, extents, register_type(self.element))]
+
+    def taps(self, position: Position, output: Expr, segment: Segment, channel: Expr, tap: int, sums: Sums) -> Sums:
+        """One tap of a row of the window."""
+        k, s = self.k, self.walk.sliding
+        weights = linearise((*position.taps, Expr(tap), Expr(), channel), k.e.shape(self.w))
+        b = k.e.load(k.e.buffers[self.w], weights, self.w).value
+        source = channel if self.multiplier == 1 else channel.floordiv(self.multiplier)
+        column = s.column(output + lane(0, segment.width), tap)
+        zero = k.b.constant(0, register_type(self.element))
+        a = s.read(self.x, (self.walk.batch, *position.rows, column, source), segment, zero)
+        return [k.b.fma(a, b, sums[0])]
 
 
 class Channels:
@@ -205,43 +220,48 @@ class Channels:
         self,
         start: Callable[[tuple[int, ...]], Sums],
         taps: Taps,
-        result: Callable[[Sums, tuple[Expr, ...], Expr, Segment], SSAValue] | None,
+        finish: Finish,
         flops: int,
-        finish: Callable[[Sums, tuple[Expr, ...]], None] | None = None,
     ) -> None:
-        """Units: batch x output rows; strips of channels and tiles along the row inside."""
+        """Units: batch x output rows; see ``row``."""
         k, s = self.k, self.sliding
-        outer = s.outputs[:-1]
         cost = typical(flops * s.outputs[-1] * s.features) / k.machine.peak_f32 * 3
-        with k.parallel((s.batch, *outer), cost) as (batch, *outputs):
-            self.batch = batch
+        with k.parallel((s.batch, *s.outputs[:-1]), cost) as (batch, *outputs):
+            self.row(batch, outputs, start, taps, finish)
 
-            def strip(columns: Strip) -> None:
-                offset, width = columns.start, columns.width
+    def row(
+        self,
+        batch: Expr,
+        outputs: Sequence[Expr],
+        start: Callable[[tuple[int, ...]], Sums],
+        taps: Taps,
+        finish: Finish,
+    ) -> None:
+        """A row of outputs at outer coordinates ``outputs``: strips of channels, and tiles along the row inside."""
+        k, s = self.k, self.sliding
+        self.batch = batch
 
-                def tile(output: Expr, segment: Segment) -> None:
-                    extents = (segment.width, width)
-                    with k.e.lanes(extents, columns.limits(1)):
-                        channel = offset + lane(1, width)
+        def strip(columns: Strip) -> None:
+            offset, width = columns.start, columns.width
 
-                        def row(position: Position, sums: Sums) -> Sums:
-                            for tap in range(s.window[-1]):
-                                lower, upper = segment.valid[tap]
-                                if lower == upper:
-                                    continue
-                                bounds = {} if (lower, upper) == (0, segment.width) else {0: (lower, upper)}
-                                with k.e.valid(bounds):
-                                    sums = taps(position, output, segment, channel, tap, sums)
-                            return sums
+            def tile(output: Expr, segment: Segment) -> None:
+                extents = (segment.width, width)
+                with k.e.lanes(extents, columns.limits(1)):
+                    channel = offset + lane(1, width)
 
-                        sums = s.outer_taps(outputs, start(extents), row)
-                        at = (batch, *outputs, output + lane(0, segment.width), channel)
-                        if finish is not None:
-                            finish(sums, at)
-                        elif result is not None:
-                            value = result(sums, tuple(outputs), output, segment)
-                            k.finish(self.op.out, at, Typed(value, element_of(self.op.out)))
+                    def taps_of_row(position: Position, sums: Sums) -> Sums:
+                        for tap in range(s.window[-1]):
+                            lower, upper = segment.valid[tap]
+                            if lower == upper:
+                                continue
+                            bounds = {} if (lower, upper) == (0, segment.width) else {0: (lower, upper)}
+                            with k.e.valid(bounds):
+                                sums = taps(position, output, segment, channel, tap, sums)
+                        return sums
 
-                s.tiles(self.tile, tile)
+                    sums = s.outer_taps(outputs, start(extents), taps_of_row)
+                    finish(sums, (batch, *outputs, output + lane(0, segment.width), channel))
 
-            k.strips(s.features, self.width, strip)
+            s.tiles(self.tile, tile)
+
+        k.strips(s.features, self.width, strip)
