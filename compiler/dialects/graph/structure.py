@@ -29,10 +29,11 @@ from penstock.compiler.dialects.graph.base import (
     element_of,
     elements,
     require,
+    tensor_bytes,
     tensor_type,
 )
 from penstock.compiler.dtypes import BF16, I1, from_numpy, is_storage, numpy_dtype, shape_of, tensor
-from penstock.compiler.extents import Symbol, symbols_of
+from penstock.compiler.extents import Symbol, surely, symbols_of
 
 if TYPE_CHECKING:
     from penstock.compiler.dialects.graph.base import Array
@@ -163,6 +164,19 @@ class Yield(GraphOp):
         return []
 
 
+def _touched(value: SSAValue) -> int:
+    """Bytes of an input or result of a dispatch that are read or written."""
+    users = [use.operation for use in value.uses]
+    appends = [op for op in (value.owner, *users) if isinstance(op, Operation) and op.name == "graph.append"]
+    if appends:
+        return tensor_bytes(appends[0].operands[1].type) if isinstance(value.owner, Operation) else 0
+    whole = tensor_bytes(value.type)
+    if not users or any(op.name != "graph.slice" for op in users):
+        return whole
+    sliced = sum(tensor_bytes(op.results[0].type) for op in users)
+    return whole if surely(sliced, ">", whole) else sliced
+
+
 class Dispatch(GraphOp):
     """One fused kernel: its operands become the arguments of its body, ``graph.yield`` gives its results.
 
@@ -219,9 +233,11 @@ class Dispatch(GraphOp):
             raise VerifyException("a dispatch's body arguments have the types of its operands")
 
     def cost(self) -> Cost:
-        """The flops of the body; bytes of inputs and results only, since what is inside stays in registers."""
+        """The flops of the body; bytes of inputs and results only, since what is inside stays in registers. Of what a
+        session keeps, the rows that are read or written."""
         inner = [op.cost() for op in self.body.ops if isinstance(op, GraphOp) and not isinstance(op, Yield)]
-        return Cost(sum(cost.flops for cost in inner), self.bytes_moved())
+        values = (*self.body.args, *self.terminator.operands)
+        return Cost(sum(cost.flops for cost in inner), sum(map(_touched, values)))
 
     def print(self, printer: Printer) -> None:
         printer.print_string(f' "{self.kind}" @{_quoted(self.symbol)}(')
