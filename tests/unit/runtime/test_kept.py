@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import runpy
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -273,3 +275,23 @@ def test_what_is_described_wrongly_is_damage(change: dict[str, Any], monkeypatch
     data = writer.to_bytes(replace(contents, plans={"x86-64-v3": replace(made, **change)}))
     with pytest.raises(RuntimeFailure, match="PENS-R004"):
         runtime.load(data)
+
+
+def test_the_example_continues_a_text() -> None:
+    """Greedy words after a prompt: those that onnxruntime finds, fed back its outputs."""
+    path = Path(__file__).parents[3] / "examples" / "generating" / "generate.py"
+    continued = runpy.run_path(str(path))["continued"]
+    model = penstock.compile(decoder(mask=False), target="cpu:x86-64-v3", dims=DIMS, state=["auto"]).load()
+    oracle = onnxruntime.InferenceSession(decoder(mask=False).SerializeToString())
+    prompt = [3, 1, 4]
+    words = list(prompt)
+    past = nothing()
+    given = np.array([prompt])
+    for _ in range(8):
+        logits, *rest = oracle.run(["logits", "present.key", "present.value"], {"ids": given, **past})
+        past = dict(zip(past, map(np.asarray, rest), strict=True))
+        given = np.asarray(logits)[:, -1:].argmax(-1)
+        words.append(int(given[0, 0]))
+    with model.session(threads=1) as session:
+        for _ in range(2):  # each text begins anew
+            assert [*prompt, *continued(session, prompt, 8)] == words
