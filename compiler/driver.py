@@ -72,7 +72,7 @@ class CompileOptions:
     custom operators (``penstock.operators``). ``tune``: seconds to spend on measuring candidates on this machine
     (docs/tuning.md); 0: estimates decide. ``tuned``: a tuning record, or its file, whose choices are taken.
     ``winograd``: whether convolutions may be computed by Winograd's minimal filtering (docs/layout-and-fusion.md).
-    ``precision``: ``f32``, or
+    ``compress``: whether weights of f32 may be stored in 28 bits, without loss (the same page). ``precision``: ``f32``,
     ``bf16-weights`` for weights in half the bytes, or ``bf16`` for products of bf16 numbers (docs/precision.md).
     ``cache``: whether kernels are taken from the kernel cache and kept there (docs/kernel-cache.md); the artifact is
     the same with and without.
@@ -88,6 +88,7 @@ class CompileOptions:
     plugins: Sequence[Any] = ()
     state: Sequence[str] = ()
     winograd: bool = True
+    compress: bool = True
     precision: str = FULL
     cache: bool = True
     specialize: Mapping[str, Sequence[int]] = field(default_factory=dict[str, Sequence[int]])
@@ -319,7 +320,7 @@ def _special(
     from penstock.compiler.passes.package.contents import Part
 
     started = time.perf_counter()
-    source = Source.of(model, replace(options, dims={**options.dims, **sizes}, specialize={}))
+    source = Source.of(model, replace(options, dims={**options.dims, **sizes}, specialize={}, compress=False))
     module, ctx = _guarded(source.make)
     ctx.kernel_symbols, ctx.kernel_cache = general.ctx.kernel_symbols, general.ctx.kernel_cache
     _down(Runner(ctx, (), verify_each=options.verify_each), module, groups, source, reproducers)
@@ -435,6 +436,8 @@ def new_context(options: CompileOptions, model: str = "") -> CompilerContext:
     facts: dict[str, object] = {"isa": options.levels, "model": model, "dims": dict(sorted(options.dims.items()))}
     if not options.winograd:
         facts["winograd"] = 0
+    if not options.compress or options.specialize:  # the plans of all sizes share their weights
+        facts["compress"] = False
     if options.precision != FULL:
         facts["precision"] = options.precision
     if options.record is not None:
@@ -465,10 +468,7 @@ def _package(
     debug: Mapping[str, bytes],
 ) -> Artifact:
     """The phase package: plan, weights, code and ``debug`` files become an artifact; completes the report."""
-    from penstock.compiler.dialects.plan.base import memory_bytes
-    from penstock.compiler.dialects.plan.base import memory_of as type_in_memory
-    from penstock.compiler.dtypes import BF16
-    from penstock.compiler.passes.package.contents import Part, build_contents, memory_of
+    from penstock.compiler.passes.package.contents import Part, build_contents, memory_of, storage_of
 
     for observer in observers:
         observer.before_phase(phase, result.module, result.ctx)
@@ -481,12 +481,10 @@ def _package(
         "passes": options.passes,
     }
     parts = [Part(result.module, result.ctx), *specials]
-    precision = cast(str, result.ctx.options.get("precision", FULL))
-    if precision != FULL:
-        weights = [type_in_memory(weight.out) for weight in parts[0].weights]
-        stored = [memory_bytes(kind) for kind in weights if kind.element_type == BF16]
-        manifest |= {"precision": precision, "narrow_weights": {"count": len(stored), "bytes": sum(stored)}}
-        result.report.notes.append(described(precision, len(stored), sum(stored)))
+    manifest |= (stored := storage_of(parts[0]))
+    result.report.compressed = stored.get("compressed_weights", {})
+    if "precision" in stored:
+        result.report.notes.append(described(stored["precision"], *stored["narrow_weights"].values()))
     tuned = result.ctx.choices.tuned if result.ctx.choices else []
     if tuned and options.record is not None:
         manifest["tuned"] = {"processor": options.record.processor, "choices": [point.as_dict() for point in tuned]}

@@ -152,6 +152,7 @@ PHASES = (
             "pack-weights",
             *_NARROWED,
             "share-tables",
+            "compress-weights",
             "dce",
         ),
     ),

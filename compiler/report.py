@@ -20,12 +20,12 @@ class Report:
     """How an artifact was made and what is in it.
 
     ``phases`` in order, each with its passes; ``kernels`` and ``code_bytes`` by instruction set level; ``cached`` of
-    the kernels came from the kernel cache; ``memory`` in
-    bytes (``weights``, ``arena``, ``scratch_per_thread``; the text of an extent, for the arena of a bound, where sizes
-    are chosen at run time); ``notes`` are sentences worth the user's attention; ``specialized``
-    lists the plans for fixed ``sizes`` with their ``memory``; ``kept`` tells what a
-    session keeps from run to run; ``tuned`` choices are others than the cost model's, and
-    ``tuning`` is what a search for them came to.
+    the kernels came from the kernel cache; ``memory`` in bytes (``weights``, ``arena``, ``scratch_per_thread``; the
+    text of an extent, for the arena of a bound, where sizes are chosen at run time); ``notes`` are sentences worth the
+    user's attention; ``specialized`` lists the plans for fixed ``sizes`` with their ``memory``; ``kept`` tells what a
+    session keeps from run to run; ``compressed`` says how many weights are (``count``) and what it saves
+    (``bytes_saved``); ``tuned`` choices are others than the cost model's, and ``tuning`` is what a search for them came
+    to.
     """
 
     model: str
@@ -40,6 +40,7 @@ class Report:
     notes: list[str] = field(default_factory=list[str])
     specialized: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     kept: dict[str, Any] | None = None
+    compressed: dict[str, int] = field(default_factory=dict[str, int])
     tuned: int = 0
     tuning: Tuning | None = None
 
@@ -63,6 +64,7 @@ class Report:
             "memory": self.memory,
             "notes": self.notes,
             **({"tuned": self.tuned} if self.tuned else {}),
+            **({"compressed_weights": self.compressed} if self.compressed else {}),
             **({"kept": self.kept} if self.kept else {}),
             **({"specialized": self.specialized} if self.specialized else {}),
         }

@@ -76,6 +76,7 @@ def clear(tuning: bool, quiet: bool) -> int:
 @several(
     target_options,
     click.option("--no-winograd", is_flag=True, help="As in compile."),
+    click.option("--no-compress", is_flag=True, help="As in compile."),
     click.option("--precision", default="f32", show_default=True, metavar="NAME", help="As in compile."),
     click.option("-p", "--passes", default="", metavar="PASSES", help="Options for passes, as in compile."),
     json_option,
@@ -96,6 +97,7 @@ def why(model: str, **given: Any) -> int:
         given["dims"],
         passes=given["passes"],
         winograd=not given["no_winograd"],
+        compress=not given["no_compress"],
         precision=given["precision"],
     )
     rows = explained(store, run_phases(model, options, last="fuse"), options)

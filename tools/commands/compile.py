@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,7 @@ Examples:
     click.option("--tuned", metavar="FILE", help="Take the choices of a tuning record."),
     click.option("--save-tuning", metavar="FILE", help="Write the record of what --tune chose."),
     click.option("--no-winograd", is_flag=True, help="Compute every convolution directly, tap by tap."),
+    click.option("--no-compress", is_flag=True, help="Store all weights as they are, none in fewer bits."),
     click.option("--strict", is_flag=True, help="Treat what would only be noted as an error."),
     click.option("--keep-debug", is_flag=True, help="Put the IR after each phase into the artifact."),
     range_options,
@@ -93,6 +95,7 @@ def command(model: str, **given: Any) -> int:
         state=given["state"],
         plugins=given["plugins"],
         winograd=not given["no_winograd"],
+        compress=not given["no_compress"],
         precision=given["precision"],
         cache=not given["no_cache"],
         specialize=read_sizes(given["specialize"]),
@@ -188,6 +191,7 @@ def show(report: Report, target: Path, *, passes: bool = False) -> None:
         ("kernels", f"{kernels}{cached}; {report.launches} launches per run"),
         ("memory", f"{weights} of weights, shared; {arena} per session, {scratch} per thread"),
         *([("kept", kept_text(report.kept))] if report.kept else []),
+        *([("compress", compressed_text(report.compressed))] if report.compressed else []),
         *([("tuned", f"{report.tuned} choices differ from the estimates")] if report.tuned else []),
         *(("for sizes", special_text(one)) for one in report.specialized),
         ("artifact", f"{target}, {bytes_text(report.artifact_bytes)}"),
@@ -206,6 +210,14 @@ def kept_text(kept: dict[str, Any]) -> str:
 
     pairs = ", ".join(f"{one['output']} feeds {one['input']}" for one in kept["tensors"])
     return f"{bytes_text(kept['bytes'])} per session, up to {kept['rows']} rows ({kept['size']}): {pairs}"
+
+
+def compressed_text(compressed: Mapping[str, int]) -> str:
+    """How many weights are compressed, and what it saves."""
+    from penstock.tools.tables import bytes_text
+
+    count, saved = compressed["count"], bytes_text(compressed["bytes_saved"])
+    return f"{count} {'weight' if count == 1 else 'weights'} in 28 bits a number, without loss: {saved} less"
 
 
 def special_text(special: dict[str, Any]) -> str:

@@ -94,7 +94,7 @@ def _shape(shape: list[int | str] | None) -> str:
 
 def show(facts: dict[str, Any]) -> None:
     """Print what ``artifact_facts`` or ``model_facts`` found."""
-    from penstock.tools.commands.compile import kept_text, special_text
+    from penstock.tools.commands.compile import compressed_text, kept_text, special_text
     from penstock.tools.tables import bytes_text, size_text
 
     click.echo(f"{facts['file']}: {facts['kind']}, {bytes_text(facts['bytes'])}")
@@ -128,6 +128,8 @@ def show(facts: dict[str, Any]) -> None:
         narrow = facts["narrow_weights"]
         stored = f"{narrow['count']} weights ({bytes_text(narrow['bytes'])}) are stored as bf16"
         click.echo(f"  rounds   {facts.get('precision', '?')}: {stored}")
+    if "compressed_weights" in facts:
+        click.echo(f"  compress {compressed_text(facts['compressed_weights'])}")
     if "tuned" in facts:
         tuned = facts["tuned"]
         count = len(tuned["choices"])

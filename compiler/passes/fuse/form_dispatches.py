@@ -5,6 +5,8 @@ and slices that are places in memory, where a value is cut in many (unrolled loo
 every other op stands in the body of a dispatch. A loop stays, and its body is grouped as a function is. Views and small
 constants are copied into every dispatch that uses them; other ops are computed once.
 
+Compressed weights are decoded in every dispatch that reads them.
+
 Legality and profit: an op follows a root into its dispatch when it is the only user of the value, is elementwise and
 does not broadcast it (or is a reshape, or a transpose that keeps the innermost axis). Contractions, convolutions,
 attention and recurrences read their operands many times, so only views are fused before them, and only those that keep
@@ -28,6 +30,7 @@ from xdsl.passes import ModulePass
 
 from penstock.compiler.dialects.graph.attention import Attention
 from penstock.compiler.dialects.graph.base import GraphOp, element_of, elements
+from penstock.compiler.dialects.graph.compression import Decompress
 from penstock.compiler.dialects.graph.contraction import Matmul
 from penstock.compiler.dialects.graph.convolution import Conv
 from penstock.compiler.dialects.graph.counting import Counting, counted, counted_symbols, mentioned
@@ -405,6 +408,8 @@ class Body:
         """Whether ``producer``, an operand of ``user``, is computed inside this dispatch."""
         if isinstance(producer, Constant):
             return "value" in producer.attributes
+        if isinstance(producer, Decompress):
+            return True
         if producer in self.fusion.member or len(self.ops) >= self.fusion.max_ops or is_place(producer):
             return False
         if chooses(user) and typical(elements(user.results[0].type)) > FEW and not isinstance(producer, VIEWS):

@@ -22,11 +22,15 @@ from penstock.compiler.artifact.writer import Contents, Special
 from penstock.compiler.backends import KernelCode, backend
 from penstock.compiler.context import CompilerContext
 from penstock.compiler.dialects.plan.base import memory_bytes
+from penstock.compiler.dialects.plan.base import memory_of as type_in_memory
 from penstock.compiler.dialects.plan.program import Program, Weight
+from penstock.compiler.dtypes import BF16
 from penstock.compiler.extents import Dim, Extent, largest
 from penstock.compiler.passes.emit.compile_kernels import object_code
+from penstock.compiler.passes.layout.compress_weights import COMPRESSED
 from penstock.compiler.passes.package.binary_plan import plan_for
 from penstock.compiler.passes.plan.form_commands import kernels_by_level
+from penstock.compiler.precision import FULL
 from penstock.compiler.weights import same
 
 
@@ -88,6 +92,18 @@ def facts(plans: Mapping[str, Plan], specials: Sequence[Special] = ()) -> dict[s
         "memory": {"weights": plan.weights_bytes, **_memory(plans)},
         **({"specialized": [_special(special) for special in specials]} if specials else {}),
     }
+
+
+def storage_of(part: Part) -> dict[str, Any]:
+    """What the manifest says of weights that are not stored as they were."""
+    options, told = part.ctx.options, dict[str, Any]()
+    precision = options.get("precision", FULL)
+    if precision != FULL:
+        narrow = [memory_bytes(op.out) for op in part.weights if type_in_memory(op.out).element_type == BF16]
+        told |= {"precision": precision, "narrow_weights": {"count": len(narrow), "bytes": sum(narrow)}}
+    if COMPRESSED in options:
+        told[COMPRESSED] = options[COMPRESSED]
+    return told
 
 
 def _order(parts: Sequence[Mapping[str, Any]]) -> Callable[[str], int]:

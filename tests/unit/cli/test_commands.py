@@ -64,6 +64,15 @@ def test_compile_without_winograd(penstock: Program, tmp_path: Path) -> None:
         assert "winograd_conv" not in penstock("compile", path, "--to", "layout", *options).out
 
 
+def test_compile_without_compression(penstock: Program, mlp: Path) -> None:
+    """The report and ``info`` say what compression saves; the flag turns it off."""
+    small = ("-p", "compress-weights{many-bytes=1 least=1}")
+    assert "without loss: " in penstock("compile", mlp, "-o", "m.pens", *small).out
+    assert "  compress " in penstock("info", "m.pens").out
+    assert "without loss" not in penstock("compile", mlp, "-o", "m.pens", *small, "--no-compress").out
+    assert "  compress " not in penstock("info", "m.pens").out
+
+
 def test_compile_with_narrow_weights(penstock: Program, mlp: Path) -> None:
     """The report, and later ``info``, say what is rounded."""
     ran = penstock("compile", mlp, "-o", "m.pens", "--precision", "bf16-weights")

@@ -99,6 +99,7 @@ CASES: dict[str, list[Case]] = {
         case("2x3xf32", "3x4xbf16"),
         case("5x2x6xbf16", "2x3x8x2xbf16", b_panel=8, n=13, pairs=True),
     ],
+    "decompress": [case("2x3x4x7x16xi32", "5x2xi32", "3x2xi32")],
     "pack": [case("3x13xf32", panel=8), case("3x3x4x16xf32", panel=16)],
     "conv": [
         case("1x3x8x8xf32", "6x3x3x3xf32", strides=(2, 2), pads_low=(1, 1), pads_high=(1, 0)),

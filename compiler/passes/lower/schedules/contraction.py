@@ -4,7 +4,8 @@ In: ``graph.matmul`` (batched, operands as views, the right one packed in panels
 a block of rows of one panel of columns. The one idea: MR x NR accumulators stay in registers over K, a unit sweeps
 its rows while the panel of B stays in cache, and what follows the product is applied to the accumulators.
 Weights that pass once through the cache are fetched a panel ahead, a line at every step: memory and arithmetic overlap.
-Where there are few rows, each step fetches all that a step some kilobytes further on reads.
+Where there are few rows, each step fetches all that a step some kilobytes further on reads. Compressed weights are
+decoded eight rows at a step, a vector of columns after the other.
 A long K is cut: the rows sweep one part of the panel after the other, and sums wait in scratch, so that the part and
 the one fetched ahead fit the second level of cache, and a tile's rows of A the first.
 Tile sizes: MR * NV + NV + 1 registers at most (Goto and van de Geijn 2008; measured in docs/performance.md).
@@ -14,12 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from xdsl.ir import SSAValue
 
 from penstock.compiler.backends.cpu.target import CpuTarget
 from penstock.compiler.dialects.graph.base import element_of
+from penstock.compiler.dialects.graph.compression import GROUP, STRIP, Decompress
 from penstock.compiler.dialects.tile.base import element
 from penstock.compiler.dialects.tile.builder import Index
 from penstock.compiler.dtypes import byte_width
@@ -27,6 +30,7 @@ from penstock.compiler.extents import MOST, Dim, Extent, ceildiv, floordiv, is_n
 from penstock.compiler.passes.lower.affine import Expr, iv, lane, linearise
 from penstock.compiler.passes.lower.evaluator import Coordinates
 from penstock.compiler.passes.lower.kernel import KernelLowering, Strip, schedule
+from penstock.compiler.passes.lower.rules_compression import CompressedWeights
 from penstock.compiler.passes.lower.tile_scalars import Typed, register_type
 
 MAX_UNROLLED_CHAINS = 4
@@ -175,6 +179,7 @@ class Contraction:
             k.e.read_pairs(self.b, k.e.shape(self.b)[:-1])
         self.depth = k.e.shape(self.a)[-1]
         self.panel: int = self.op.b_panel
+        self.compressed = CompressedWeights(k.e, self.b.owner) if isinstance(self.b.owner, Decompress) else None
         self.element = element_of(self.op.out)
         read, self.stored = (4 if self.op.pairs else byte_width(element_of(value)) for value in (self.a, self.b))
         self.register = register_type(self.element)
@@ -188,7 +193,7 @@ class Contraction:
         """How many steps over k are taken at once: all, or where a panel is swept by many rows about equal parts."""
         swept = self.panel and self.blocking.chains == 1 and self.blocking.sweep >= HIDING_TILES
         longest = self.blocking.longest
-        if not swept or not is_number(self.depth) or self.depth <= longest:
+        if self.compressed or not swept or not is_number(self.depth) or self.depth <= longest:
             return self.depth
         return ceildiv(self.depth, ceildiv(self.depth, longest))
 
@@ -201,7 +206,7 @@ class Contraction:
         along_rows = blocking.along_rows
         inner = (row_blocks, column_tiles) if along_rows else (column_tiles, row_blocks)
         extents = (math.prod(self.batch), *inner)
-        if self.length != self.depth:
+        if self.length != self.depth or self.compressed:
             self.partial = k.b.alloc(blocking.sweep * blocking.rows * blocking.columns, self.register)
         # With few rows the columns of B, which pass once for all of them, take longer than the arithmetic.
         passing = depth * blocking.columns * self.stored / k.machine.l3_bandwidth
@@ -264,7 +269,7 @@ class Contraction:
         over k, so that a tile fetches as many lines as it takes steps, in the order of memory, and the units of a panel
         all of it. Tiles after those touch the last lines again. None where there are not tiles enough."""
         lines = columns.width * self.stored // CACHE_LINE  # of each row of the panel, fetched by a unit
-        whole = columns.width == self.blocking.columns and columns.limit is None
+        whole = columns.width == self.blocking.columns and columns.limit is None and not self.compressed
         if not self.panel or not whole or lines == 0 or self.blocking.sweep < max(lines, HIDING_TILES):
             return None
         k = self.k
@@ -279,6 +284,9 @@ class Contraction:
     ) -> None:
         """One register tile: the sum over a part of k, then the epilogue or, if more is to come, into scratch."""
         k = self.k
+        if self.compressed:
+            self._compressed_tile(self.compressed, at, row, rows, columns)
+            return
         chains = self.blocking.chains if rows == self.blocking.rows else self._chains(rows, columns.width)
         with k.e.lanes((rows, columns.width), columns.limits(1)):
             local = row.mod(self.blocking.sweep * self.blocking.rows) + lane(0, rows)
@@ -289,7 +297,8 @@ class Contraction:
                     at, row, columns.start, part.begin + t, total, None if ahead is None else ahead + t * self._line
                 )
 
-            total = total_of(k, part.length, [k.b.splat(0, (rows, columns.width), self.register)] * chains, step)
+            zeros = [k.b.splat(0, (rows, columns.width), self.register)] * chains
+            total = total_of(k, part.length, zeros, step)
             if part.continued:
                 total = k.b.add(total, k.e.load_scratch(self.partial, slot))
             if not part.last:
@@ -329,6 +338,77 @@ class Contraction:
         if element(a) == element(b) and not _is_integer(self.register):
             return k.b.fma(a, b, total)
         return k.b.add(total, k.b.mul(a, b))
+
+    def _compressed_tile(
+        self, weights: CompressedWeights, at: Coordinates, row: Expr, rows: int, columns: Strip
+    ) -> None:
+        """One register tile of compressed weights: sums of what words decode to go to scratch, exceptions put them
+        right there."""
+        k, a_batch = self.k, self._batch_of(self.a, at)
+        panel = columns.start.floordiv(self.panel)
+        exceptions = weights.exceptions_of(panel)
+        weights.prefetch_exceptions(exceptions[0])
+        base = weights.base(panel)
+
+        def a(depth: Expr) -> SSAValue:
+            with k.e.lanes((rows, 1)):
+                return k.e.value(self.a, (*a_batch, row + lane(0, rows), depth)).value
+
+        self._sum_compressed(weights, base, a, rows, columns)
+        line = lane(0, rows) * self.blocking.columns
+        with k.b.loop(*exceptions) as loop:
+            place, weight, other = weights.exception(base, loop.index)
+            column = k.settle(place.mod(self.panel) - columns.start.mod(self.panel))
+            inside = k.e.inside(column, columns.width)
+            with k.b.when(inside) if inside is not None else nullcontext(), k.e.lanes((rows, 1)):
+                x, slot = a(k.settle(place.floordiv(self.panel))), line + k.e.clamp(column, columns.width)
+                finite = k.b.compare("lt", k.b.unary("abs", x), math.inf)
+                total = k.b.fma(x, weight, k.e.load_scratch(self.partial, slot))
+                total = k.b.fma(k.b.select(finite, k.b.unary("neg", x), 0.0), other, total)
+                k.e.store(Typed(total, self.register), self.partial, slot)
+        with k.e.lanes((rows, columns.width), columns.limits(1)):
+            total = k.e.load_scratch(self.partial, line + lane(1, columns.width))
+            coordinates = (*at, row + lane(0, rows), columns.start + lane(1, columns.width))
+            k.finish(self.op.out, coordinates, Typed(total, self.element))
+
+    def _sum_compressed(
+        self, weights: CompressedWeights, base: SSAValue, a: Callable[[Expr], SSAValue], rows: int, columns: Strip
+    ) -> None:
+        """The sums of a tile into scratch, eight rows of weights at a step, a vector of columns after the other: words
+        need few registers then, and are read in the order of memory. A long K goes in parts, as in ``total_of``."""
+        k, groups = self.k, self.depth // GROUP
+        panel, first = columns.start.floordiv(self.panel), columns.start.mod(self.panel)
+        lanes = min(k.machine.lanes, STRIP)
+        widths = {begin: min(lanes, columns.width - begin) for begin in range(0, columns.width, lanes)}
+        zeros = [k.b.splat(0, (rows, width), self.register) for width in widths.values()]
+
+        def step(group: Expr, sums: Group) -> Group:
+            done: list[SSAValue] = []
+            for (begin, width), total in zip(widths.items(), sums, strict=True):
+                if begin % STRIP == 0:
+                    weights.prefetch(panel, group, (first + begin).floordiv(STRIP))
+                with k.e.lanes((rows, width)):
+                    numbers = weights.rows(base, panel, group, first + begin + lane(1, width))
+                for number, b in enumerate(numbers):
+                    total = k.b.fma(a(group * GROUP + number), b, total)
+                done.append(total)
+            return done
+
+        def part(start: Expr, length: int, totals: Group) -> Group:
+            (sums,) = accumulate_several(k, length, [zeros], lambda t, group: step(start + t, group))
+            return [k.b.add(total, sum_) for total, sum_ in zip(totals, sums, strict=True)]
+
+        parts = _parts(groups, SUMMED_ALONE // GROUP)
+        length = groups // parts
+        with k.b.loop(0, parts, 1, zeros) as loop:
+            loop.yield_(*part(iv(loop.index, 0, parts - 1) * length, length, loop.carried))
+        totals: Group = loop.results
+        if parts * length != groups:
+            totals = part(Expr(parts * length), groups - parts * length, totals)
+        for (begin, width), total in zip(widths.items(), totals, strict=True):
+            with k.e.lanes((rows, width)):
+                slot = lane(0, rows) * self.blocking.columns + begin + lane(1, width)
+                k.e.store(Typed(total, self.register), self.partial, slot)
 
     def _batch_of(self, operand: SSAValue, at: Coordinates) -> Coordinates:
         extents = self.k.e.shape(operand)[:-2]
