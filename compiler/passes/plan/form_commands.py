@@ -28,11 +28,11 @@ from penstock.compiler.dialects.graph.shape import Append, Reshape, Slice
 from penstock.compiler.dialects.graph.structure import Checked, Constant
 from penstock.compiler.dialects.graph.structure import Dispatch as GraphDispatch
 from penstock.compiler.dialects.plan import program as plan
-from penstock.compiler.dialects.plan.base import memory, memory_of
+from penstock.compiler.dialects.plan.base import memory, memory_bytes, memory_of
 from penstock.compiler.dialects.plan.memory import extents_of
 from penstock.compiler.dialects.tile.memory import Kernel
 from penstock.compiler.dtypes import I64, byte_width, shape_of
-from penstock.compiler.extents import Extent, Symbol, symbols_of
+from penstock.compiler.extents import Extent, Symbol, symbols_of, typical
 from penstock.compiler.limits import at_most
 from penstock.compiler.locations import is_known, name_location
 from penstock.compiler.passes.plan.form_loops import form_loop
@@ -43,6 +43,10 @@ from penstock.compiler.states import state_of
 
 FORK_NANOSECONDS = 6_000.0
 """Work worth handing to one more thread: below it a dispatch stays on the calling thread."""
+
+CROSSING_BANDWIDTH = 8.0
+"""Bytes per nanosecond that one core gets of what another has written, about. That time is added to a kernel's work:
+what one thread computes alone, the others would have to fetch from its core in the next kernel."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,7 @@ class Former:
         kernels = [kernels[op.symbol] for kernels in self.kernels.values()]
         teams = [kernel.team for kernel in kernels]
         cost = op.cost()
+        written = typical(sum(memory_bytes(self.memory[result]) for result in op.results))
         names = next((kernel.sizes for kernel in kernels), ())
         guards, when = self.guards_before(op)
         command = plan.Dispatch.build(
@@ -217,7 +222,7 @@ class Former:
             kernel=op.symbol,
             outputs=len(op.results),
             units=[kernel.units for kernel in kernels],
-            grain=[grain(kernel) for kernel in kernels],
+            grain=[grain(kernel, written) for kernel in kernels],
             team=teams if any(teams) else [],
             flops=cost.flops,
             bytes=cost.bytes,
@@ -259,9 +264,10 @@ def _list_symbols(
         program.equal = tuple(told)
 
 
-def grain(kernel: Kernel) -> int:
-    """The fewest units of ``kernel`` worth handing to one more thread."""
-    return min(max(1, round(FORK_NANOSECONDS / 2 / max(kernel.unit_cost, 1e-3))), 1 << 40)
+def grain(kernel: Kernel, written: int) -> int:
+    """The fewest units of ``kernel``, whose results have ``written`` bytes, worth handing to one more thread."""
+    crossing = written / max(typical(kernel.units), 1) / CROSSING_BANDWIDTH
+    return min(max(1, round(FORK_NANOSECONDS / 2 / max(kernel.unit_cost + crossing, 1e-3))), 1 << 40)
 
 
 def _first_element(op: Slice) -> Extent:

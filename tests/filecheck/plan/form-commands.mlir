@@ -9,7 +9,7 @@
 // CHECK-NEXT: %[[Z:.*]] = plan.output {index = 1, called = "same"} : () -> memref<2x4xf32>
 // CHECK-NEXT: %[[W:.*]] = plan.weight {key = "constant#{{[0-9a-f]+}}"} : () -> memref<4xf32>
 // CHECK-NEXT: %[[H:.*]] = plan.buffer : () -> memref<2x4xf32>
-// CHECK-NEXT: plan.dispatch @scale(%x : memref<2x4xf32>, %[[W]] : memref<4xf32>) -> (%[[H]] : memref<2x4xf32>) units [1, 2] grain [30, 1] flops 8 bytes 80
+// CHECK-NEXT: plan.dispatch @scale(%x : memref<2x4xf32>, %[[W]] : memref<4xf32>) -> (%[[H]] : memref<2x4xf32>) units [1, 2] grain [29, 1] flops 8 bytes 80
 // CHECK-NEXT: %[[V:.*]] = plan.view %[[Y]] : (memref<8xf32>) -> memref<2x4xf32>
 // CHECK-NEXT: plan.dispatch @scale(%[[H]] : memref<2x4xf32>, %[[W]] : memref<4xf32>) -> (%[[V]] : memref<2x4xf32>) units [1, 2]
 // CHECK-NEXT: plan.view %[[V]] : (memref<2x4xf32>) -> memref<8xf32>

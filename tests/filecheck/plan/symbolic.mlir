@@ -11,7 +11,7 @@
 // CHECK-NEXT: %[[Z:.*]] = plan.output {index = 1, called = "z"} : () -> memref<?xf32, ["past"]>
 // CHECK-NEXT: %[[H:.*]] = plan.buffer : () -> memref<?x4xf32, ["seq"]>
 // CHECK-NEXT: %[[SIZES:.*]] = plan.sizes {symbols = ["batch", "seq"]} : () -> memref<2xi64>
-// CHECK-NEXT: plan.dispatch @scale(%x : memref<?x4xf32, ["seq"]>, %[[SIZES]] : memref<2xi64>) -> (%[[H]] : memref<?x4xf32, ["seq"]>) units ["seq", "seq floordiv 2"] grain [30, 1] flops "4*seq" bytes "32*seq"
+// CHECK-NEXT: plan.dispatch @scale(%x : memref<?x4xf32, ["seq"]>, %[[SIZES]] : memref<2xi64>) -> (%[[H]] : memref<?x4xf32, ["seq"]>) units ["seq", "seq floordiv 2"] grain [29, 1] flops "4*seq" bytes "32*seq"
 // CHECK-NEXT: %[[V:.*]] = plan.view %[[Y]] : (memref<?xf32, ["4*seq"]>) -> memref<?x4xf32, ["seq"]>
 // CHECK-NEXT: plan.dispatch @scale(%[[H]] : memref<?x4xf32, ["seq"]>, %[[SIZES]] : memref<2xi64>) -> (%[[V]] : memref<?x4xf32, ["seq"]>)
 // CHECK-NEXT: plan.view %[[V]] : (memref<?x4xf32, ["seq"]>) -> memref<?xf32, ["4*seq"]>
