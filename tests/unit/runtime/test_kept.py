@@ -243,6 +243,9 @@ def test_from_c() -> None:
         assert native.pens_session_set_sizes(handle, sizes, error) == 0
         pointers = [ids.ctypes.data, *([] if mask is None else [mask.ctypes.data])]
         given, taken = (ctypes.c_void_p * 2)(*pointers), (ctypes.c_void_p * 1)(logits.ctypes.data)
+        nowhere = (ctypes.c_void_p * 1)(None)
+        assert native.pens_run(handle, given, nowhere, ctypes.byref(error)) == 9
+        assert native.pens_session_length(handle) == 0  # a run that fails adds nothing
         assert native.pens_run(handle, given, taken, ctypes.byref(error)) == 0
         again = native.pens_run(handle, given, taken, ctypes.byref(error))
         assert again == (0 if mask is None else 18)
