@@ -163,8 +163,8 @@ uint64_t pens_session_output_room(const pens_session *session, uint32_t index);
 uint64_t pens_session_memory(const pens_session *session);
 
 /* Models of which a session keeps something from run to run, such as the keys and values of a decoder: tensors that are
- * neither inputs nor outputs, and that every run appends rows to. Which symbol says how many rows there are, and by its range how many there can be;
- * UINT32_MAX for other models. */
+ * neither inputs nor outputs, and that every run appends rows to. Which symbol says how many rows there are, and by its
+ * range how many there can be; UINT32_MAX for other models. */
 uint32_t pens_length_symbol(const pens_model *model);
 /* How many there are: 0 at first, more after each run that ends well. The size that counts them is what it is, whatever
  * pens_session_set_sizes is given. Where no input or output grows with them, sizes need not be set again. */

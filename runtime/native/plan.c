@@ -246,7 +246,8 @@ static int is_known(const pens_model *model, const plan_command *c, uint32_t bou
         return 0;
     for (uint32_t i = 0; i < PENS_ARGUMENTS(c); i++, a++) {
         int whole = i >= c->read_count && i < (uint32_t)c->read_count + c->write_count && c->kind == COMMAND_DISPATCH;
-        if (pens_level(model, a->offset) > bound || pens_move_level(model, a) > bound || (!whole && pens_level(model, a->bytes) > bound))
+        if (pens_level(model, a->offset) > bound || pens_move_level(model, a) > bound ||
+            (!whole && pens_level(model, a->bytes) > bound))
             return 0;
         if (a->space != SPACE_SIZES || bound == model->counts[TABLE_COUNTED])
             continue;

@@ -167,7 +167,8 @@ static int allocate(pens_session *session)
     session->contexts = aligned_alloc(_Alignof(pens_kernel_context), session->threads * sizeof *session->contexts);
     session->team = aligned_alloc(_Alignof(pens_team), sizeof *session->team);
     if (!session->buffers || !session->contexts || !session->team || !pens_allocate_selection(session, slots) ||
-        !pens_allocate_states(session) || !pens_allocate_sizes(session) || !pens_allocate_loops(session) || !pens_allocate_parts(session))
+        !pens_allocate_states(session) || !pens_allocate_sizes(session) || !pens_allocate_loops(session) ||
+        !pens_allocate_parts(session))
         return 0;
     if (model->counts[TABLE_SYMBOLS] > 0)
         return 1;
