@@ -144,7 +144,7 @@ def test_products_agree_with_onnxruntime(tmp_path: Path, rows: int) -> None:
     penstock.compile(tmp_path / "m.onnx", passes=SMALL).save(tmp_path / "m.pens")
     assert penstock.load(tmp_path / "m.pens").manifest["compressed_weights"]["count"] == 3
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
-    wanted = session.run(None, {"x": x})
+    wanted: Any = session.run(None, {"x": x})
     found = penstock.load(tmp_path / "m.pens").session(threads=2).run({"x": x})
     for (name, result), want in zip(found.items(), wanted, strict=True):
         np.testing.assert_allclose(result, want, rtol=0, atol=2e-6 * np.abs(want).max(), err_msg=name)

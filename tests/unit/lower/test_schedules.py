@@ -23,7 +23,7 @@ from penstock.compiler.dialects.graph.recurrence import Gru, Lstm
 from penstock.compiler.dialects.graph.reduction import ArgReduce, Cumulative, Reduce
 from penstock.compiler.dialects.graph.shape import Concat, Pad, Reshape, Slice, Transpose
 from penstock.compiler.dialects.graph.structure import Constant
-from penstock.compiler.dtypes import F32, I64, tensor
+from penstock.compiler.dtypes import F32, I64, shape_of, tensor
 from penstock.compiler.passes.lower.kernel import lower_dispatch
 from penstock.compiler.passes.lower.schedules.contraction import L1_WAY_BYTES, L1_WAYS, choose_blocking
 from penstock.compiler.weights import WeightStore
@@ -286,7 +286,7 @@ def separable(x: Any, w: Any, b: Any, p: Any, *, features: int, **parameters: An
     pads = {"pads_low": (1, 1), "pads_high": (1, 1)}
     conv = Conv.build(x, w, groups=x.type.get_shape()[-1], **CHANNELS_LAST, **pads, **parameters)
     image = Relu.build(Add.build(conv.out, b).out).out
-    batch, rows, columns, channels = image.type.get_shape()
+    batch, rows, columns, channels = shape_of(image.type)
     pixels = Reshape.build(image, result=tensor((batch * rows * columns, channels), F32)).out
     product = Matmul.build(pixels, p, b_panel=p.type.get_shape()[-1], n=features).out
     back = Reshape.build(product, result=tensor((batch, rows, columns, features), F32)).out
@@ -315,7 +315,7 @@ def test_separable_convolutions_of_nan_and_infinity() -> None:
         "separable", [(1, 15, 14, 8), (3, 3, 1, 8), (8,), (1, 8, 16)], lambda *x: separable(*x, features=16)
     )
     rng = np.random.default_rng(3)
-    x, w, b, p = (rng.standard_normal(value.type.get_shape()).astype(np.float32) for value in dispatch.body.args)
+    x, w, b, p = (rng.standard_normal(shape_of(value.type)).astype(np.float32) for value in dispatch.body.args)
     x[0, 3, 4, 2], x[0, 11, 9, 5] = np.nan, np.inf
     check(dispatch, [x, w, b, p])
     (result,) = native(dispatch, [x, w, b, p], ISAS[0])

@@ -73,7 +73,7 @@ def test_it_computes_what_feeding_back_computes(mask: bool, kv_heads: int, threa
             results, found = one.run({**given, **past}), other.run(given)
             assert set(found) == {"logits"}
             np.testing.assert_array_equal(bits(found["logits"]), bits(results["logits"]))
-            wanted = dict(zip(names, oracle.run(None, {**given, **expected}), strict=True))
+            wanted: dict[str, Any] = dict(zip(names, oracle.run(None, {**given, **expected}), strict=True))
             np.testing.assert_allclose(found["logits"], wanted["logits"], rtol=1e-5, atol=1e-5)
             past, expected = fed_back(results), fed_back(wanted)
             assert other.length == before + new
