@@ -77,15 +77,22 @@ def state_of(attributes: ArrayAttr[DictionaryAttr] | None, result: int) -> str |
     return mark.data if isinstance(mark, StringAttr) else None
 
 
-def names_of(attributes: ArrayAttr[DictionaryAttr] | None) -> list[str]:
-    """The names of a function's arguments or results in the model."""
-    entries = [] if attributes is None else [entry.data.get("penstock.name") for entry in attributes.data]
-    return [entry.data if isinstance(entry, StringAttr) else "" for entry in entries]
+def names_of(attributes: ArrayAttr[DictionaryAttr] | None, count: int) -> list[str]:
+    """The names in the model of a function's ``count`` arguments or results; value0, value1, ... without one."""
+    names = [None] * count if attributes is None else [entry.data.get("penstock.name") for entry in attributes.data]
+    return [name.data if isinstance(name, StringAttr) else f"value{index}" for index, name in enumerate(names)]
+
+
+def _names(function: FuncOp) -> tuple[list[str], list[str]]:
+    """The names of a function's arguments and of its results."""
+    block = function.body.block
+    results = cast(Operation, block.last_op).operands
+    return names_of(function.arg_attrs, len(block.args)), names_of(function.res_attrs, len(results))
 
 
 def _appended(function: FuncOp) -> list[State]:
     """Every result that is an argument with rows appended."""
-    inputs, outputs = names_of(function.arg_attrs), names_of(function.res_attrs)
+    inputs, outputs = _names(function)
     found: list[State] = []
     for result, value in enumerate(cast(Operation, function.body.block.last_op).operands):
         concat = value.owner
@@ -104,7 +111,7 @@ def _chosen(function: FuncOp, found: Sequence[State], given: Sequence[str]) -> l
             reason = "no output is a Concat of an input with more rows, so there is nothing that a session could keep."
             raise OptionError(BAD_STATE, reason, "Export the model with its key-value cache as inputs and outputs.")
         return [state for state in found if isinstance(state.length, Dim)] or list(found)
-    inputs, outputs = names_of(function.arg_attrs), names_of(function.res_attrs)
+    inputs, outputs = _names(function)
     states = {(state.output, state.input): state for state in found}
     problems: list[str] = []
     chosen: list[State] = []

@@ -78,7 +78,8 @@ FEW = 64  # elements, which are computed in the time that it takes to ask whethe
 VIEWS = (Reshape, Transpose, Expand, Slice)
 READ_OFTEN = ("graph.sample",)  # ops that read each element of their first operand several times
 WIDENING = ("depthwise", "winograd", "window")  # kinds that widen bf16 as they read it
-ROW, WEIGHTS = 14, 512 * 1024  # pixels of a row at least, and bytes at most, that a separable convolution is fused for
+LEAST_ROW = 14  # pixels of a row, and rows, that a separable convolution is fused for
+MOST_WEIGHTS = 512 * 1024  # bytes of its product's weights, which have to stay in the second level of cache
 IN_PLACE = ("scatter", "custom")  # kinds whose results are built up in memory, so that nothing can follow tile by tile
 
 
@@ -155,7 +156,7 @@ def separable(chain: list[Operation], product: Matmul) -> bool:
         return False
     batch, rows, columns, channels = image
     weights, row = 4 * elements(product.operands[1].type), 4 * columns * channels
-    fits = weights <= WEIGHTS and row <= WEIGHTS // 4 and min(rows, columns) >= ROW
+    fits = weights <= MOST_WEIGHTS and row <= MOST_WEIGHTS // 4 and min(rows, columns) >= LEAST_ROW
     return fits and pixels == (batch * rows * columns, channels)
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, cast
 
 from xdsl.context import Context
 from xdsl.dialects import func
-from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, ModuleOp, StringAttr
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
 
@@ -39,7 +39,7 @@ from penstock.compiler.passes.plan.form_loops import form_loop
 from penstock.compiler.passes.plan.guards import guards_of, in_order
 from penstock.compiler.rewriting import OpT
 from penstock.compiler.specialise import equalities, input_symbols
-from penstock.compiler.states import state_of
+from penstock.compiler.states import names_of, state_of
 
 FORK_NANOSECONDS = 6_000.0
 """Work worth handing to one more thread: below it a dispatch stays on the calling thread."""
@@ -166,11 +166,11 @@ class Former:
     def _interface(self, returned: list[SSAValue]) -> None:
         """Inputs and outputs, by the names they have in the model."""
         arguments = self.function.body.block.args
-        inputs = names = _names(self.function.arg_attrs, len(arguments))
+        inputs = names = names_of(self.function.arg_attrs, len(arguments))
         for index, (name, value) in enumerate(zip(names, arguments, strict=True)):
             op = plan.Input.build(result=memory_of(value), location=name_location(name), index=index, called=name)
             self.memory[value] = self.add(op, value).out
-        names = _names(self.function.res_attrs, len(returned))
+        names = names_of(self.function.res_attrs, len(returned))
         for index, (name, value) in enumerate(zip(names, returned, strict=True)):
             location = value.owner.location if isinstance(value.owner, Operation) else name_location(name)
             location = location if is_known(location) else name_location(name)
@@ -307,11 +307,3 @@ def _checks(value: SSAValue) -> Iterator[Operation]:
         if isinstance(owner, Checked):
             yield owner
         owner = owner.operands[0].owner
-
-
-def _names(attributes: ArrayAttr[DictionaryAttr] | None, count: int) -> list[str]:
-    names: list[str] = []
-    for index in range(count):
-        entry = attributes.data[index].data.get("penstock.name") if attributes is not None else None
-        names.append(entry.data if isinstance(entry, StringAttr) else f"value{index}")
-    return names

@@ -42,7 +42,7 @@ def _rewrite(function: FuncOp) -> int:
     """Returns how many results have been changed."""
     block = function.body.block
     terminator = cast(Operation, block.last_op)
-    inputs = names_of(function.arg_attrs)
+    inputs = names_of(function.arg_attrs, len(block.args))
     marked = [(i, name) for i in range(len(terminator.operands)) if (name := state_of(function.res_attrs, i))]
     # A result that is appended in place already has been through here.
     concats = {i: owner for i, _ in marked if isinstance(owner := terminator.operands[i].owner, Concat)}
